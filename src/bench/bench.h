@@ -24,7 +24,10 @@ enum bench_row {
     BENCH_FLOOR_FIRST_TRIP,
     BENCH_EXECUTE, /* without a pool */
     BENCH_POOLED,
-    BENCH_SESSION,
+    BENCH_POOLED_FILES, /* the script may use files */
+    BENCH_SESSION,      /* one call after another */
+    BENCH_SESSION_IDLE, /* 3 ms after the last call */
+    BENCH_OUTPUT,       /* a run that prints 100 MB */
     BENCH_ROW_COUNT
 };
 
@@ -43,13 +46,16 @@ struct bench_memory {
     double private_kib, pss_kib;
 };
 
+#define BENCH_BLOCKS 10
+
 /* Idle sessions. They are in several processes when the limit of open files is too low for one. */
 struct bench_fleet {
     size_t wanted, opened, processes;
     double opened_per_second;
-    double idle_cpu_us;  /* for each second: CPU time of the hosts and all processes below them */
-    double host_rss_kib; /* resident memory of one host */
-    double machine_kib;  /* how much available memory the machine loses for each session, including the kernel's part */
+    double opened_by_block[BENCH_BLOCKS]; /* the same for the first tenth of the sessions, the second, … */
+    double idle_cpu_us;                   /* for each second: CPU time of the hosts and all processes below them */
+    double host_rss_kib;                  /* resident memory of one host */
+    double machine_kib; /* how much available memory the machine loses for each session, including the kernel's part */
     struct bench_memory memory;
     struct bench_samples calls; /* one call to each session, one after another */
     pyexec_error error;         /* why it ended early; code PYEXEC_OK when it did not */
@@ -66,7 +72,8 @@ struct bench_preloaded {
 
 struct bench {
     struct bench_samples rows[BENCH_ROW_COUNT];
-    double runs_per_second[BENCH_ZYGOTES_MAX]; /* with 1 and 2 zygotes */
+    double runs_per_second[BENCH_ZYGOTES_MAX]; /* from the pool, with 1 and 2 zygotes */
+    double runs_per_second_unpooled;           /* without a pool, with 2 zygotes */
     struct bench_memory waiting;
     struct bench_preloaded preloaded;
     struct bench_fleet fleet;
@@ -81,8 +88,10 @@ struct bench_plan {
     size_t rounds;
     size_t programs;    /* starts of each program in a round */
     size_t runs;        /* execute_once in a round */
+    size_t outputs;     /* runs with 100 MB of output, in all */
     int floors;         /* iterations of each baseline in a round */
-    int seconds_tenths; /* tenths of seconds of load, for each number of zygotes */
+    int seconds_tenths; /* tenths of seconds of load, for each kind of load */
+    int load_turns;     /* how often the loads with and without a pool take turns in that time */
     size_t sessions;    /* idle sessions */
     int idle_tenths;    /* tenths of seconds in which they get no call */
 };
@@ -107,7 +116,11 @@ double bench_ratio(const struct bench_samples *a, const struct bench_samples *b)
 int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, bool pool, const json_t *policy_changes,
                        pyexec_executor **ret, pyexec_error *error);
 
-/* Returns a request to evaluate 1+1, or NULL with `error`. */
+/* Finds the real interpreter, so that the time of a launcher script does not count as Python's. The caller frees it. */
+int bench_find_python(char **ret, const struct cli_settings *settings, pyexec_error *error);
+
+/* Returns a request to run this code, or to evaluate 1+1, or NULL with `error`. */
+pyexec_request *bench_request_code(const char *code, pyexec_error *error);
 pyexec_request *bench_request(pyexec_error *error);
 
 /* Makes one call, in the session if `session` is not NULL, and measures it in microseconds. A result that is not
@@ -115,8 +128,9 @@ pyexec_request *bench_request(pyexec_error *error);
 int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request, double *ret_us,
                pyexec_error *error);
 
-/* Measures runs of 1+1 per second on `threads` threads, for `tenths` tenths of a second. */
-int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret, pyexec_error *error);
+/* Measures runs of 1+1 per second on `threads` threads, for `tenths` tenths of a second. `sessions`: calls, by each
+ * thread in a session of its own. */
+int bench_load(pyexec_executor *executor, bool sessions, int threads, int tenths, double *ret, pyexec_error *error);
 
 /* Opens plan->sessions sessions, leaves them idle, and then calls each. This forks, so no other thread may be
  * running. An error is in fleet->error afterwards. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -27,13 +28,29 @@ int bench_new_executor(const struct cli_settings *settings, int64_t zygotes, boo
     return json_is_object(config) ? pyexec_executor_open_object(config, ret, error) : px_error_oom(error);
 }
 
-pyexec_request *bench_request(pyexec_error *error)
+int bench_find_python(char **ret, const struct cli_settings *settings, pyexec_error *error)
+{
+    json_t *doctor;
+    if (cli_settings_examine(settings, false, &doctor, error) < 0)
+        return -1;
+    const char *path = json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
+    *ret = strdup(path && *path ? path : settings->policy.python_bin);
+    json_decref(doctor);
+    return *ret ? 0 : px_error_oom(error);
+}
+
+pyexec_request *bench_request_code(const char *code, pyexec_error *error)
 {
     cli_auto_request pyexec_request *request = pyexec_request_new();
-    if (request && pyexec_request_set_code(request, "1+1", 3) == 0)
+    if (request && pyexec_request_set_code(request, code, strlen(code)) == 0)
         return TAKE_PTR(request);
     px_error_exhausted(error, errno, "can't make the request");
     return NULL;
+}
+
+pyexec_request *bench_request(pyexec_error *error)
+{
+    return bench_request_code("1+1", error);
 }
 
 int bench_call(pyexec_executor *executor, const char *session, pyexec_request *request, double *ret_us,

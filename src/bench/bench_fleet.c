@@ -29,7 +29,8 @@ struct host {
     const struct cli_settings *settings;
     const struct bench_plan *plan;
     int threads;
-    double *call_us; /* times of its own sessions, in shared memory */
+    double *call_us;    /* times of its own sessions, in shared memory */
+    int64_t *opened_ns; /* when each of them was opened, also in shared memory */
     size_t count;
     pyexec_executor *executor;
 
@@ -74,6 +75,7 @@ static void *open_some(void *argument)
         name_session(name, i);
         opener->failed = bench_call(host->executor, name, request, &us, &opener->error) < 0;
         opener->opened += !opener->failed;
+        host->opened_ns[i] = px_now_ns();
         if (opener->failed)
             atomic_store(&host->next, host->count);
     }
@@ -232,6 +234,27 @@ static int take_step(struct host *hosts, size_t count, size_t step, pyexec_error
     return result;
 }
 
+static int compare_times(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Divides the sessions into blocks, in the order in which they were opened. */
+static void rate_blocks(struct bench_fleet *fleet, int64_t *opened_ns, int64_t start_ns)
+{
+    qsort(opened_ns, fleet->wanted, sizeof *opened_ns, compare_times);
+    for (size_t i = 0, from = 0; i < BENCH_BLOCKS; i++) {
+        size_t until = fleet->wanted * (i + 1) / BENCH_BLOCKS;
+        if (until == from)
+            continue;
+        int64_t took = opened_ns[until - 1] - start_ns;
+        fleet->opened_by_block[i] = took > 0 ? (double)(until - from) * 1e9 / (double)took : 0;
+        start_ns = opened_ns[until - 1];
+        from = until;
+    }
+}
+
 static void collect(struct bench_fleet *fleet, const struct host *hosts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -254,13 +277,14 @@ static int lead(struct bench_fleet *fleet, struct host *hosts, size_t count)
             return -1;
         if (step == STEP_OPEN) {
             fleet->opened_per_second = (double)fleet->wanted * 1e9 / (double)(px_now_ns() - start);
+            rate_blocks(fleet, hosts[0].opened_ns, start);
             fleet->machine_kib = (before - bench_proc_kib("/proc/meminfo", "MemAvailable:")) / (double)fleet->wanted;
         }
     }
     return 0;
 }
 
-static void share_out(struct bench_fleet *fleet, struct host *hosts, size_t count, double *call_us,
+static void share_out(struct bench_fleet *fleet, struct host *hosts, size_t count, double *call_us, int64_t *opened_ns,
                       const struct bench_plan *plan, const struct cli_settings *settings)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -269,6 +293,7 @@ static void share_out(struct bench_fleet *fleet, struct host *hosts, size_t coun
         hosts[i] = (struct host){.settings = settings,
                                  .plan = plan,
                                  .call_us = call_us + first,
+                                 .opened_ns = opened_ns + first,
                                  .count = fleet->wanted * (i + 1) / count - first,
                                  .socket = -1};
         hosts[i].threads = cpus < 1 ? 1 : cpus > THREADS_MAX ? THREADS_MAX : (int)cpus;
@@ -287,14 +312,15 @@ void bench_fleet_run(struct bench_fleet *fleet, const struct bench_plan *plan, c
         px_error_hint(&fleet->error, "Raise the hard limit of open files (ulimit -Hn).");
         return;
     }
-    size_t size = count * sizeof(struct host) + plan->sessions * sizeof(double);
+    size_t size = count * sizeof(struct host) + plan->sessions * (sizeof(double) + sizeof(int64_t));
     struct host *hosts = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (hosts == MAP_FAILED) {
         px_error_oom(&fleet->error);
         return;
     }
     double *call_us = (double *)(hosts + count);
-    share_out(fleet, hosts, count, call_us, plan, settings);
+    int64_t *opened_ns = (int64_t *)(call_us + plan->sessions);
+    share_out(fleet, hosts, count, call_us, opened_ns, plan, settings);
     int result = 0;
     while (started < count && result == 0)
         result = start_host(hosts, started++, &fleet->error);

@@ -2,6 +2,7 @@
 /* Sustained load: threads that run the same script again and again. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -15,6 +16,7 @@
 struct worker {
     pthread_t thread;
     pyexec_executor *executor;
+    char session[32]; /* "": runs, not calls of a session */
     int64_t begin_ns, end_ns;
     uint64_t runs; /* runs that ended between begin_ns and end_ns */
     int failed;
@@ -28,7 +30,8 @@ static void *work(void *argument)
     worker->failed = !request;
     while (!worker->failed) {
         double us;
-        worker->failed = bench_call(worker->executor, NULL, request, &us, &worker->error);
+        worker->failed =
+            bench_call(worker->executor, *worker->session ? worker->session : NULL, request, &us, &worker->error);
         int64_t now = px_now_ns();
         if (now >= worker->end_ns)
             break;
@@ -39,7 +42,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret, pyexec_error *error)
+int bench_load(pyexec_executor *executor, bool sessions, int threads, int tenths, double *ret, pyexec_error *error)
 {
     px_auto_free struct worker *workers = calloc((size_t)threads, sizeof *workers);
     if (!workers)
@@ -49,6 +52,8 @@ int bench_load(pyexec_executor *executor, int threads, int tenths, double *ret, 
     for (; started < threads && !failure; started++) {
         struct worker *worker = &workers[started];
         *worker = (struct worker){.executor = executor, .begin_ns = begin, .end_ns = end};
+        if (sessions)
+            snprintf(worker->session, sizeof worker->session, "load-%d", started);
         failure = pthread_create(&worker->thread, NULL, work, worker);
         if (failure)
             break;

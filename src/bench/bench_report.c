@@ -23,7 +23,10 @@ static const struct {
     [BENCH_FLOOR_FIRST_TRIP] = {"floor_socket_round_trip_first", "floor: first socket round trip to a waiting child"},
     [BENCH_EXECUTE] = {"execute_once", "execute_once of 1+1, unpooled"},
     [BENCH_POOLED] = {"execute_once_pooled", "execute_once of 1+1, pooled"},
+    [BENCH_POOLED_FILES] = {"execute_once_pooled_files", "the same, the script may use files"},
     [BENCH_SESSION] = {"session", "execute of 1+1 in a session"},
+    [BENCH_SESSION_IDLE] = {"session_idle", "the same, 3 ms after the last call"},
+    [BENCH_OUTPUT] = {"output_100_mb", "execute_once that prints 100 MB"},
 };
 
 const char *bench_row_title(enum bench_row row)
@@ -38,11 +41,12 @@ static const struct {
     enum bench_row figure, floor;
     double goal;
 } ratios[] = {
-    {"execute_to_clone_namespaces", "unpooled / clone with namespaces", BENCH_EXECUTE, BENCH_FLOOR_NAMESPACES, 1.3},
-    {"pooled_to_first_round_trip", "pooled / first socket round trip", BENCH_POOLED, BENCH_FLOOR_FIRST_TRIP, 1.5},
+    {"execute_to_clone_namespaces", "unpooled / clone with namespaces", BENCH_EXECUTE, BENCH_FLOOR_NAMESPACES, 2.2},
+    {"pooled_to_first_round_trip", "pooled / first socket round trip", BENCH_POOLED, BENCH_FLOOR_FIRST_TRIP, 3.2},
     {"pooled_to_round_trip", "pooled / repeated round trip", BENCH_POOLED, BENCH_FLOOR_ROUND_TRIP, 0},
-    {"session_to_round_trip", "session / repeated round trip", BENCH_SESSION, BENCH_FLOOR_ROUND_TRIP, 1.3},
-    {"cli_to_python", "cold command line / python3", BENCH_CLI, BENCH_PYTHON, 2.0},
+    {"pooled_files_to_pooled", "pooled with files / pooled", BENCH_POOLED_FILES, BENCH_POOLED, 1.2},
+    {"session_to_round_trip", "session / repeated round trip", BENCH_SESSION, BENCH_FLOOR_ROUND_TRIP, 0},
+    {"cli_to_python", "cold command line / python3", BENCH_CLI, BENCH_PYTHON, 1.6},
 };
 
 /* A measured value and its goal, or the reason why it was not measured. */
@@ -55,7 +59,7 @@ struct figure {
     const char *why_not; /* NULL: it was measured */
 };
 
-#define FIGURES_MAX 24
+#define FIGURES_MAX 32
 
 static double best_rate(const struct bench *bench)
 {
@@ -78,40 +82,80 @@ static const char *why_no_fleet(const struct bench_fleet *fleet)
     return fleet->error.code == PYEXEC_OK ? NULL : fleet->error.message;
 }
 
-static size_t gather(const struct bench *bench, struct figure figures[FIGURES_MAX])
+static size_t gather_ratios(const struct bench *bench, struct figure *figures)
+{
+    for (size_t i = 0; i < PX_COUNT(ratios); i++)
+        figures[i] = (struct figure){
+            ratios[i].key,  ratios[i].title, bench_ratio(&bench->rows[ratios[i].figure], &bench->rows[ratios[i].floor]),
+            ratios[i].goal, false,           NULL};
+    return PX_COUNT(ratios);
+}
+
+static size_t gather_times(const struct bench *bench, struct figure *figures)
+{
+    const struct bench_samples *rows = bench->rows;
+    const struct figure times[] = {
+        {"execute_once_pooled_p50_us", "pooled run, p50, us", rows[BENCH_POOLED].p50, 140, false, NULL},
+        {"execute_once_p50_us", "unpooled run, p50, us", rows[BENCH_EXECUTE].p50, 650, false, NULL},
+        {"session_p50_us", "session, back to back, p50, us", rows[BENCH_SESSION].p50, 40, false, NULL},
+        {"session_idle_p50_us", "session, after 3 ms idle, p50, us", rows[BENCH_SESSION_IDLE].p50, 80, false, NULL},
+        {"output_100_mb_p50_ms", "100 MB of output, p50, ms", rows[BENCH_OUTPUT].p50 / 1000, 250, false, NULL},
+    };
+    memcpy(figures, times, sizeof times);
+    return PX_COUNT(times);
+}
+
+static size_t gather_rates(const struct bench *bench, struct figure *figures)
+{
+    const struct bench_preloaded *preloaded = &bench->preloaded;
+    const char *no_preloads = preloaded->error.code == PYEXEC_OK ? NULL : preloaded->error.message;
+    double without = bench->runs_per_second_unpooled;
+    const struct figure rates[] = {
+        {"runs_per_second", "runs per second", best_rate(bench), 1900, true, NULL},
+        {"runs_per_second_pool_to_no_pool", "the same with the pool / without",
+         without > 0 ? bench->runs_per_second[BENCH_ZYGOTES_MAX - 1] / without : 0, 1, true,
+         without > 0 ? NULL : "no run ended in the time"},
+        {"runs_per_second_preloaded", "runs per second, numpy and pandas", preloaded->runs_per_second, 650, true,
+         no_preloads},
+    };
+    memcpy(figures, rates, sizeof rates);
+    return PX_COUNT(rates);
+}
+
+static size_t gather_sessions(const struct bench *bench, struct figure *figures)
 {
     const struct bench_preloaded *preloaded = &bench->preloaded;
     const struct bench_fleet *fleet = &bench->fleet;
     const char *no_preloads = preloaded->error.code == PYEXEC_OK ? NULL : preloaded->error.message;
     const char *no_fleet = why_no_fleet(fleet);
-    size_t count = 0;
-    for (; count < PX_COUNT(ratios); count++)
-        figures[count] =
-            (struct figure){ratios[count].key,
-                            ratios[count].title,
-                            bench_ratio(&bench->rows[ratios[count].figure], &bench->rows[ratios[count].floor]),
-                            ratios[count].goal,
-                            false,
-                            NULL};
-    const struct figure others[] = {
-        {"runs_per_second", "runs per second", best_rate(bench), 1200, true, NULL},
-        {"runs_per_second_preloaded", "the same, numpy and pandas preloaded", preloaded->runs_per_second, 400, true,
-         no_preloads},
+    double first = fleet->opened_by_block[0], last = fleet->opened_by_block[BENCH_BLOCKS - 1];
+    const struct figure sessions[] = {
         {"waiting_child_private_kib", "private KiB of a waiting child", bench->waiting.private_kib, 1024, false,
          why_no_memory(&bench->waiting)},
-        {"session_private_kib", "private KiB of an idle session", fleet->memory.private_kib, 1024, false,
+        {"session_private_kib", "private KiB of an idle session", fleet->memory.private_kib, 0.6 * 1024, false,
          no_fleet ? no_fleet : why_no_memory(&fleet->memory)},
-        {"session_private_kib_preloaded", "the same with numpy and pandas", preloaded->session.private_kib, 2048, false,
-         no_preloads ? no_preloads : why_no_memory(&preloaded->session)},
-        {"sessions_opened_per_second", "sessions opened per second", fleet->opened_per_second, 500, true, no_fleet},
+        {"session_private_kib_preloaded", "the same with numpy and pandas", preloaded->session.private_kib, 1.2 * 1024,
+         false, no_preloads ? no_preloads : why_no_memory(&preloaded->session)},
+        {"sessions_opened_per_second", "sessions opened per second", fleet->opened_per_second, 1500, true, no_fleet},
+        {"sessions_opened_last_to_first", "the same, last tenth / first tenth", first > 0 ? last / first : 0, 0.9, true,
+         no_fleet    ? no_fleet
+         : first > 0 ? NULL
+                     : "it needs 10 sessions or more"},
         {"idle_sessions_call_p99_us", "p99 of a call to each idle session, us", fleet->calls.p99, 5000, false,
          no_fleet},
         {"idle_cpu_us_per_second", "CPU of hosts and sessions, idle, us/second", fleet->idle_cpu_us, 100, false,
          no_fleet},
     };
-    for (size_t i = 0; i < PX_COUNT(others); i++)
-        figures[count++] = others[i];
-    return count;
+    memcpy(figures, sessions, sizeof sessions);
+    return PX_COUNT(sessions);
+}
+
+static size_t gather(const struct bench *bench, struct figure figures[FIGURES_MAX])
+{
+    size_t count = gather_ratios(bench, figures);
+    count += gather_times(bench, figures + count);
+    count += gather_rates(bench, figures + count);
+    return count + gather_sessions(bench, figures + count);
 }
 
 static bool is_met(const struct figure *figure)
@@ -156,6 +200,10 @@ static void add_fleet(struct px_buffer *out, const struct bench_fleet *fleet)
         px_buffer_printf(out, "stopped: %s\nhint: %s\n", fleet->error.message, fleet->error.hint);
     if (!fleet->opened)
         return;
+    px_buffer_printf(out, "%-42s", "opened per second, by tenths");
+    for (int i = 0; i < BENCH_BLOCKS; i++)
+        px_buffer_printf(out, "%*.0f", i ? 6 : 10, fleet->opened_by_block[i]);
+    px_buffer_add_string(out, "\n");
     px_buffer_printf(out, "%-42s%10.0f\n%-42s%10.0f\n%-42s%10.0f\n", "memory of a host process, KiB",
                      fleet->host_rss_kib, "proportional (Pss) KiB of a session", fleet->memory.pss_kib,
                      "KiB that the machine loses per session", fleet->machine_kib);
@@ -174,6 +222,7 @@ void bench_add_table(struct px_buffer *out, const struct bench *bench)
         snprintf(title, sizeof title, "%d zygote%s, %d threads", i + 1, i ? "s" : "", bench->threads);
         px_buffer_printf(out, "%-42s%10.0f\n", title, bench->runs_per_second[i]);
     }
+    px_buffer_printf(out, "%-42s%10.0f\n", "the same without a pool", bench->runs_per_second_unpooled);
     if (bench->fleet.wanted)
         add_fleet(out, &bench->fleet);
     px_buffer_printf(out, "\n%-42s%10s  %s\n", "ratios (median of the rounds) and figures", "", "goal");
@@ -227,11 +276,15 @@ static json_t *fleet_json(const struct bench_fleet *fleet)
 {
     if (!fleet->wanted)
         return json_null();
-    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:f, s:o}", "wanted", (json_int_t)fleet->wanted, "opened",
-                     (json_int_t)fleet->opened, "host_processes", (json_int_t)fleet->processes, "call_us",
+    json_t *blocks = json_array();
+    for (int i = 0; i < BENCH_BLOCKS; i++)
+        px_json_append(blocks, json_real(fleet->opened_by_block[i]));
+    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:o, s:f, s:f, s:f, s:o}", "wanted", (json_int_t)fleet->wanted,
+                     "opened", (json_int_t)fleet->opened, "host_processes", (json_int_t)fleet->processes, "call_us",
                      samples_json(&fleet->calls), "opened_per_second", fleet->opened_per_second,
-                     "idle_cpu_us_per_second", fleet->idle_cpu_us, "host_rss_kib", fleet->host_rss_kib, "machine_kib",
-                     fleet->machine_kib, "kib", memory_json(&fleet->memory));
+                     "opened_per_second_by_tenths", blocks, "idle_cpu_us_per_second", fleet->idle_cpu_us,
+                     "host_rss_kib", fleet->host_rss_kib, "machine_kib", fleet->machine_kib, "kib",
+                     memory_json(&fleet->memory));
 }
 
 static json_t *preloaded_json(const struct bench_preloaded *preloaded)
@@ -247,12 +300,12 @@ void bench_add_json(struct px_buffer *out, const struct bench *bench)
     struct utsname system = {0};
     uname(&system);
     json_t *object = json_pack(
-        "{s:s, s:{s:s, s:I, s:s}, s:i, s:i, s:o, s:{s:f, s:f}, s:o, s:o, s:o, s:o}", "version", pyexec_version(),
+        "{s:s, s:{s:s, s:I, s:s}, s:i, s:i, s:o, s:{s:f, s:f, s:f}, s:o, s:o, s:o, s:o}", "version", pyexec_version(),
         "machine", "kernel", system.release, "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "python", bench->python,
         "rounds", (int)bench->rounds, "threads", bench->threads, "us", rows_json(bench), "runs_per_second", "1_zygote",
-        bench->runs_per_second[0], "2_zygotes", bench->runs_per_second[1], "waiting_child_kib",
-        memory_json(&bench->waiting), "preloaded", preloaded_json(&bench->preloaded), "sessions",
-        fleet_json(&bench->fleet), "goals", goals_json(bench));
+        bench->runs_per_second[0], "2_zygotes", bench->runs_per_second[1], "2_zygotes_unpooled",
+        bench->runs_per_second_unpooled, "waiting_child_kib", memory_json(&bench->waiting), "preloaded",
+        preloaded_json(&bench->preloaded), "sessions", fleet_json(&bench->fleet), "goals", goals_json(bench));
     px_auto_free char *text = object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(object);
     if (text)

@@ -55,8 +55,9 @@ static int measure_program(struct bench_samples *samples, const char *const *arg
     return bench_samples_end_round(samples, from, error);
 }
 
-/* Waits until the pool is full, because the pool of a service that is not overloaded is full. */
-static void let_pool_fill(void)
+/* Before a run from the pool, because the pool of a service that is not overloaded is full; and before a call of a
+ * session whose processes must have gone to sleep. */
+static void rest(void)
 {
     px_sleep_ns(3000000);
 }
@@ -69,9 +70,10 @@ static int measure_runs(struct bench_samples *samples, enum bench_row row, pyexe
     int status = request ? 0 : -1;
     for (size_t i = 0; i < count && status == 0; i++) {
         double us;
-        if (row == BENCH_POOLED)
-            let_pool_fill();
-        status = bench_call(executor, row == BENCH_SESSION ? "bench" : NULL, request, &us, error);
+        if (row == BENCH_POOLED || row == BENCH_POOLED_FILES || row == BENCH_SESSION_IDLE)
+            rest();
+        status = bench_call(executor, row == BENCH_SESSION || row == BENCH_SESSION_IDLE ? "bench" : NULL, request, &us,
+                            error);
         if (status == 0)
             status = bench_samples_add(samples, us, error);
     }
@@ -128,8 +130,7 @@ static void take_floors(struct bench *bench, struct floor_rounds *rounds)
     }
 }
 
-static int measure_round(struct bench *bench, const struct bench_plan *plan, struct floor_rounds *rounds,
-                         pyexec_executor *executor, pyexec_executor *pooled, pyexec_error *error)
+static int measure_programs(struct bench *bench, const struct bench_plan *plan, pyexec_error *error)
 {
     const char *const python[] = {bench->python, "-I", "-S", "-c", "pass", NULL};
     const char *const bubblewrap[] = {"bwrap",         "--ro-bind",   "/",  "/",  "--dev", "/dev", "--proc", "/proc",
@@ -139,14 +140,33 @@ static int measure_round(struct bench *bench, const struct bench_plan *plan, str
     if (measure_program(&rows[BENCH_PYTHON], python, plan->programs, error) < 0 ||
         measure_program(&rows[BENCH_CLI], ours, plan->programs, error) < 0)
         return -1;
-    if (bench->has_bubblewrap && measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error) < 0)
+    return !bench->has_bubblewrap ? 0 : measure_program(&rows[BENCH_BUBBLEWRAP], bubblewrap, plan->programs, error);
+}
+
+/* Executors of one kind each, whose figures are compared. */
+struct executors {
+    pyexec_executor *unpooled, *pooled, *files;
+};
+
+static int measure_round(struct bench *bench, const struct bench_plan *plan, struct floor_rounds *rounds,
+                         const struct executors *executors, pyexec_error *error)
+{
+    struct bench_samples *rows = bench->rows;
+    if (measure_programs(bench, plan, error) < 0 ||
+        measure_floors(rounds, executors->unpooled, plan->floors, error) < 0)
         return -1;
-    if (measure_floors(rounds, executor, plan->floors, error) < 0)
-        return -1;
-    if (measure_runs(&rows[BENCH_EXECUTE], BENCH_EXECUTE, executor, plan->runs, error) < 0 ||
-        measure_runs(&rows[BENCH_POOLED], BENCH_POOLED, pooled, plan->runs, error) < 0)
-        return -1;
-    return measure_runs(&rows[BENCH_SESSION], BENCH_SESSION, pooled, plan->runs, error);
+    const struct {
+        enum bench_row row;
+        pyexec_executor *executor;
+    } kinds[] = {{BENCH_EXECUTE, executors->unpooled},
+                 {BENCH_POOLED, executors->pooled},
+                 {BENCH_POOLED_FILES, executors->files},
+                 {BENCH_SESSION, executors->pooled},
+                 {BENCH_SESSION_IDLE, executors->pooled}};
+    for (size_t i = 0; i < PX_COUNT(kinds); i++)
+        if (measure_runs(&rows[kinds[i].row], kinds[i].row, kinds[i].executor, plan->runs, error) < 0)
+            return -1;
+    return 0;
 }
 
 /* Measures children that wait in a pool. Below this executor there are no other processes except its zygote. */
@@ -163,21 +183,40 @@ static int measure_waiting(struct bench_memory *ret, const struct cli_settings *
     return status;
 }
 
+static int open_executors(struct executors *ret, const struct cli_settings *settings, pyexec_error *error)
+{
+    px_auto_json json_t *files = json_pack("{s:b, s:b}", "disable_open", 0, "allow_readonly_open", 0);
+    if (!files)
+        return px_error_oom(error);
+    if (bench_new_executor(settings, 1, false, NULL, &ret->unpooled, error) < 0 ||
+        bench_new_executor(settings, 1, true, NULL, &ret->pooled, error) < 0)
+        return -1;
+    return bench_new_executor(settings, 1, true, files, &ret->files, error);
+}
+
+static void close_executors(struct executors *executors)
+{
+    pyexec_executor_free(executors->unpooled);
+    pyexec_executor_free(executors->pooled);
+    pyexec_executor_free(executors->files);
+}
+
 static int measure_latencies(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
                              pyexec_error *error)
 {
-    cli_auto_executor pyexec_executor *executor = NULL, *pooled = NULL;
-    if (bench_new_executor(settings, 1, false, NULL, &executor, error) < 0 ||
-        bench_new_executor(settings, 1, true, NULL, &pooled, error) < 0)
+    px_auto(close_executors) struct executors executors = {0};
+    if (open_executors(&executors, settings, error) < 0)
         return -1;
     struct floor_rounds rounds[PX_COUNT(floors)] = {0};
     struct bench_samples warm_up = {0};
-    int status = measure_runs(&warm_up, BENCH_EXECUTE, executor, 20, error);
+    int status = measure_runs(&warm_up, BENCH_EXECUTE, executors.unpooled, 20, error);
     if (status == 0)
-        status = measure_runs(&warm_up, BENCH_POOLED, pooled, 20, error);
+        status = measure_runs(&warm_up, BENCH_POOLED, executors.pooled, 20, error);
+    if (status == 0)
+        status = measure_runs(&warm_up, BENCH_POOLED_FILES, executors.files, 20, error);
     bench_samples_done(&warm_up);
     for (size_t i = 0; i < plan->rounds && status == 0; i++)
-        status = measure_round(bench, plan, rounds, executor, pooled, error);
+        status = measure_round(bench, plan, rounds, &executors, error);
     take_floors(bench, rounds);
     return status;
 }
@@ -185,13 +224,59 @@ static int measure_latencies(struct bench *bench, const struct bench_plan *plan,
 static int measure_load(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
                         pyexec_error *error)
 {
-    for (int zygotes = 1; zygotes <= BENCH_ZYGOTES_MAX; zygotes++) {
-        cli_auto_executor pyexec_executor *executor = NULL;
-        if (bench_new_executor(settings, zygotes, true, NULL, &executor, error) < 0 ||
-            bench_load(executor, bench->threads, plan->seconds_tenths, &bench->runs_per_second[zygotes - 1], error) < 0)
+    cli_auto_executor pyexec_executor *one = NULL, *pooled = NULL, *unpooled = NULL;
+    if (bench_new_executor(settings, 1, true, NULL, &one, error) < 0 ||
+        bench_load(one, false, bench->threads, plan->seconds_tenths, &bench->runs_per_second[0], error) < 0)
+        return -1;
+    pyexec_executor_free(TAKE_PTR(one));
+    if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, NULL, &pooled, error) < 0 ||
+        bench_new_executor(settings, BENCH_ZYGOTES_MAX, false, NULL, &unpooled, error) < 0)
+        return -1;
+    /* These two are compared, so they take turns. */
+    for (int turn = 0; turn < plan->load_turns; turn++) {
+        double with, without;
+        if (bench_load(pooled, false, bench->threads, plan->seconds_tenths / plan->load_turns, &with, error) < 0 ||
+            bench_load(unpooled, false, bench->threads, plan->seconds_tenths / plan->load_turns, &without, error) < 0)
             return -1;
+        bench->runs_per_second[BENCH_ZYGOTES_MAX - 1] += with / plan->load_turns;
+        bench->runs_per_second_unpooled += without / plan->load_turns;
     }
     return 0;
+}
+
+#define OUTPUT_BYTES 100000000
+
+/* Measures runs that print 100 MB, all of which the result contains. The limits of time are generous, because the
+ * machine may be busy. */
+static int measure_output(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
+                          pyexec_error *error)
+{
+    cli_auto_executor pyexec_executor *executor = NULL;
+    px_auto_json json_t *changes =
+        json_pack("{s:i, s:i, s:n}", "max_stdout_bytes", OUTPUT_BYTES, "timeout_ms", 60000, "cpu_time_seconds");
+    if (!changes)
+        return px_error_oom(error);
+    cli_auto_request pyexec_request *request =
+        bench_request_code("for _ in range(100):\n    print('x' * 999_999)", error);
+    if (!request || bench_new_executor(settings, 1, false, changes, &executor, error) < 0)
+        return -1;
+    struct bench_samples *row = &bench->rows[BENCH_OUTPUT];
+    for (size_t i = 0; i < plan->outputs; i++) {
+        cli_auto_result pyexec_result *result = NULL;
+        size_t length;
+        int64_t start = px_now_ns();
+        if (pyexec_execute_once(executor, request, &result, error) < 0)
+            return -1;
+        double us = (double)(px_now_ns() - start) / 1000;
+        (void)pyexec_result_stdout(result, &length);
+        if (pyexec_result_status(result) != PYEXEC_STATUS_OK || length != OUTPUT_BYTES)
+            return px_error_set(error, PYEXEC_INTERNAL,
+                                "bench: a run that prints %d bytes ended with status %s and %zu bytes", OUTPUT_BYTES,
+                                pyexec_status_name(pyexec_result_status(result)), length);
+        if (bench_samples_add(row, us, error) < 0)
+            return -1;
+    }
+    return bench_samples_end_round(row, 0, error);
 }
 
 #define PRELOADED_SESSIONS 10
@@ -203,7 +288,8 @@ static int try_preloaded(struct bench *bench, const struct bench_plan *plan, con
 {
     cli_auto_executor pyexec_executor *executor = NULL, *idle = NULL;
     if (bench_new_executor(settings, BENCH_ZYGOTES_MAX, true, changes, &executor, error) < 0 ||
-        bench_load(executor, bench->threads, plan->seconds_tenths, &bench->preloaded.runs_per_second, error) < 0 ||
+        bench_load(executor, false, bench->threads, plan->seconds_tenths, &bench->preloaded.runs_per_second, error) <
+            0 ||
         bench_new_executor(settings, 1, false, changes, &idle, error) < 0)
         return -1;
     pyexec_executor_free(TAKE_PTR(executor));
@@ -233,18 +319,6 @@ static void measure_preloaded(struct bench *bench, const struct bench_plan *plan
     json_decref(changes);
 }
 
-/* Finds the real interpreter, so that the time of a launcher script does not count as Python's. */
-static int find_python(struct bench *bench, const struct cli_settings *settings, pyexec_error *error)
-{
-    json_t *doctor;
-    if (cli_settings_examine(settings, false, &doctor, error) < 0)
-        return -1;
-    const char *path = json_string_value(json_object_get(json_object_get(doctor, "python"), "path"));
-    bench->python = strdup(path && *path ? path : settings->policy.python_bin);
-    json_decref(doctor);
-    return bench->python ? 0 : px_error_oom(error);
-}
-
 /* True if bwrap is installed and works on this machine. */
 static bool bubblewrap_works(void)
 {
@@ -260,8 +334,9 @@ int bench_run(struct bench *bench, const struct bench_plan *plan, const struct c
     bench->threads = cpus > 0 ? (int)cpus * 2 : 2;
     bench->rounds = plan->rounds;
     bench->has_bubblewrap = bubblewrap_works();
-    if (find_python(bench, settings, error) < 0 || measure_latencies(bench, plan, settings, error) < 0 ||
-        measure_waiting(&bench->waiting, settings, error) < 0 || measure_load(bench, plan, settings, error) < 0)
+    if (bench_find_python(&bench->python, settings, error) < 0 || measure_latencies(bench, plan, settings, error) < 0 ||
+        measure_waiting(&bench->waiting, settings, error) < 0 || measure_output(bench, plan, settings, error) < 0 ||
+        measure_load(bench, plan, settings, error) < 0)
         return -1;
     measure_preloaded(bench, plan, settings);
     if (plan->sessions)

@@ -12,15 +12,18 @@
 #include "base/json.h"
 #include "base/retry.h"
 #include "bench/bench.h"
+#include "bench/bench_half_load.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 
 #define SESSIONS_MAX 100000
+#define HALF_LOAD_SECONDS_MAX 86400
 
 struct bench_options {
     bool json;
     bool quick;
     const char *sessions;
+    const char *half_load;
     const char *plot;
     const char *peers;
 };
@@ -30,29 +33,55 @@ static const struct cli_option bench_rows[] = {
     {"quick", 0, NULL, "Measure for a few seconds only.", CLI_INTO(struct bench_options, quick)},
     {"sessions", 0, "COUNT", "Idle sessions to open and call (default: 1000; 0: none). 10000 take about 10 GB.",
      CLI_INTO(struct bench_options, sessions)},
+    {"half-load", 0, "SECONDS",
+     "Measure only this: how long runs and calls of sessions take at half of the rate that the machine sustains, for "
+     "SECONDS seconds each.",
+     CLI_INTO(struct bench_options, half_load)},
     {"plot", 0, "FILE", "Also draw the medians, as an SVG.", CLI_INTO(struct bench_options, plot)},
     {"peers", 0, "FILE", "Results of other programs, to draw beside pyexec's (JSON, made by bench/peers.py).",
      CLI_INTO(struct bench_options, peers)},
 };
 
-static const struct bench_plan full_plan = {
-    .rounds = 10, .programs = 3, .runs = 60, .floors = 100, .seconds_tenths = 20, .sessions = 1000, .idle_tenths = 20};
-static const struct bench_plan quick_plan = {
-    .rounds = 3, .programs = 3, .runs = 20, .floors = 30, .seconds_tenths = 5, .sessions = 50, .idle_tenths = 5};
+static const struct bench_plan full_plan = {.rounds = 10,
+                                            .programs = 3,
+                                            .runs = 60,
+                                            .outputs = 5,
+                                            .floors = 100,
+                                            .seconds_tenths = 20,
+                                            .load_turns = 4,
+                                            .sessions = 1000,
+                                            .idle_tenths = 20};
+static const struct bench_plan quick_plan = {.rounds = 3,
+                                             .programs = 3,
+                                             .runs = 20,
+                                             .outputs = 1,
+                                             .floors = 30,
+                                             .seconds_tenths = 5,
+                                             .load_turns = 1,
+                                             .sessions = 50,
+                                             .idle_tenths = 5};
+
+/* Returns the number, or -1 with `error`. */
+static long read_number(const char *option, const char *what, const char *text, long minimum, long maximum,
+                        pyexec_error *error)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (text[0] >= '0' && text[0] <= '9' && !*end && number >= minimum && number <= maximum)
+        return number;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "--%s: '%s' is not a number of %s", option, text, what);
+    px_error_hint(error, "Give a number from %ld to %ld.", minimum, maximum);
+    return -1;
+}
 
 static int set_sessions(struct bench_plan *plan, const char *text, pyexec_error *error)
 {
-    char *end;
-    unsigned long count = text ? strtoul(text, &end, 10) : plan->sessions;
-    if (text && (text[0] < '0' || text[0] > '9' || *end || count > SESSIONS_MAX)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "--sessions: '%s' is not a number of sessions", text);
-        return px_error_hint(error, "Give a number from 0 to %d.", SESSIONS_MAX);
-    }
-    plan->sessions = count;
-    return 0;
+    long count = text ? read_number("sessions", "sessions", text, 0, SESSIONS_MAX, error) : (long)plan->sessions;
+    plan->sessions = (size_t)count;
+    return count < 0 ? -1 : 0;
 }
 
-/* Errors of the files are reported before the measurement, which takes twenty seconds, and not after it. */
+/* Errors of the files are reported before the measurement, which takes thirty seconds, and not after it. */
 static int open_plot(const struct bench_options *options, int *ret_fd, json_t **ret_peers, pyexec_error *error)
 {
     static const struct bench nothing;
@@ -90,9 +119,34 @@ static int write_plot(int fd, const struct bench *bench, const json_t *peers, py
     return 0;
 }
 
+static int run_half_load(const struct cli_arguments *arguments, const struct bench_options *options)
+{
+    static struct bench_half_load half_load; /* its histograms are larger than a stack should hold */
+    pyexec_error error;
+    px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto_buffer struct px_buffer out = {0};
+    if (options->sessions || options->plot) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "--half-load is given with --%s",
+                     options->sessions ? "sessions" : "plot");
+        px_error_hint(&error, "--half-load measures nothing else: use two commands.");
+        return cli_fail(&error);
+    }
+    long seconds = read_number("half-load", "seconds", options->half_load, 1, HALF_LOAD_SECONDS_MAX, &error);
+    if (seconds < 0 || cli_settings_load(&settings, arguments, &error) < 0)
+        return cli_fail(&error);
+    int result =
+        bench_half_load_run(&half_load, (int)seconds, options->quick ? &quick_plan : &full_plan, &settings, &error);
+    if (result == 0)
+        (options->json ? bench_half_load_add_json : bench_half_load_add_table)(&out, &half_load);
+    bench_half_load_done(&half_load);
+    return result < 0 ? cli_fail(&error) : cli_print(&out);
+}
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
     const struct bench_options *options = target;
+    if (options->half_load)
+        return run_half_load(arguments, options);
     pyexec_error error;
     px_auto(bench_done) struct bench bench = {0};
     px_auto(cli_settings_done) struct cli_settings settings = {0};
@@ -116,7 +170,7 @@ const struct cli_command cmd_bench = {
     .summary = "this machine's floors, pyexec's figures and the ratios",
     .description = "Measures the start of Python, the kernel's time for a process with the namespaces of a run, and "
                    "pyexec's time. It measures them in turns, so that a noisy machine disturbs all of them in the "
-                   "same way. Then it measures runs per second, many idle sessions, and memory. Takes about 20 "
+                   "same way. Then it measures runs per second, many idle sessions, and memory. Takes about 30 "
                    "seconds.",
     .options = bench_rows,
     .option_count = PX_COUNT(bench_rows),

@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "launch/reaper.h"
 #include "launch/zygote_exec.h"
 #include "protocol/launch.h"
 
@@ -32,25 +33,18 @@ static void tell(const struct px_supervisor *supervisor, struct px_launch_event 
         _exit(EXIT_SUCCESS);
 }
 
-/* Waits for all children that have ended. */
-static void reap(const struct px_supervisor *supervisor)
+static void tell_exit(void *data, const siginfo_t *info, const struct rusage *usage)
 {
-    for (;;) {
-        siginfo_t info = {0};
-        struct rusage usage;
-        if (px_waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL, &usage) < 0 || info.si_pid == 0)
-            return;
-        struct px_launch_event event = {
-            .type = PX_EVENT_EXIT,
-            .pid = info.si_pid,
-            .code = info.si_code,
-            .status = info.si_status,
-            .user_us = (uint64_t)usage.ru_utime.tv_sec * 1000000 + (uint64_t)usage.ru_utime.tv_usec,
-            .system_us = (uint64_t)usage.ru_stime.tv_sec * 1000000 + (uint64_t)usage.ru_stime.tv_usec,
-            .peak_bytes = (uint64_t)usage.ru_maxrss * 1024,
-        };
-        tell(supervisor, &event, -1);
-    }
+    struct px_launch_event event = {
+        .type = PX_EVENT_EXIT,
+        .pid = info->si_pid,
+        .code = info->si_code,
+        .status = info->si_status,
+        .user_us = (uint64_t)usage->ru_utime.tv_sec * 1000000 + (uint64_t)usage->ru_utime.tv_usec,
+        .system_us = (uint64_t)usage->ru_stime.tv_sec * 1000000 + (uint64_t)usage->ru_stime.tv_usec,
+        .peak_bytes = (uint64_t)usage->ru_maxrss * 1024,
+    };
+    tell(data, &event, -1);
 }
 
 static void start_zygote(struct px_supervisor *supervisor)
@@ -84,19 +78,20 @@ void px_supervisor_run(struct px_supervisor *supervisor)
     /* The children of an ended zygote become children of this process, even without a PID namespace. */
     if (children < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         _exit(EXIT_FAILURE);
+    struct px_reaper reaper = {.reaped = tell_exit, .data = supervisor};
     for (;;) {
         struct pollfd polled[] = {
             {supervisor->host, POLLIN, 0}, {children, POLLIN, 0}, {supervisor->host_process, POLLIN, 0}};
-        if (px_poll(polled, PX_COUNT(polled), -1) < 0)
+        if (px_poll(polled, PX_COUNT(polled), px_reaper_timeout(&reaper)) < 0)
             _exit(EXIT_FAILURE);
         if (polled[2].revents)
             _exit(EXIT_SUCCESS);
         if (polled[1].revents) {
-            struct signalfd_siginfo drained;
-            while (px_read(children, &drained, sizeof drained) > 0)
-                ;
-            reap(supervisor);
+            struct signalfd_siginfo child;
+            while (px_read(children, &child, sizeof child) == sizeof child)
+                px_reaper_signalled(&reaper, (pid_t)child.ssi_pid);
         }
+        px_reaper_pass(&reaper);
         if (polled[0].revents)
             start_zygote(supervisor);
     }

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "executor/session_order.h"
 #include "executor/session_private.h"
 
 /* ---- The table; call with the lock held ---- */
@@ -98,6 +99,7 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session, en
     sessions->count--;
     px_session_remember(sessions, session, why);
     px_session_unlist(sessions, session);
+    px_session_owner_leave(sessions, session);
     if (cancel && session->running)
         pyexec_request_cancel(session->running);
     pthread_cond_broadcast(&session->changed);
@@ -148,6 +150,7 @@ void px_sessions_free(struct px_sessions *sessions)
     for (size_t i = 0; sessions->history && i < PX_HISTORY_MAX; i++)
         free(sessions->history[i]);
     free(sessions->history);
+    px_session_timers_done(&sessions->timers);
     pthread_mutex_destroy(&sessions->lock);
     pthread_mutex_destroy(&sessions->folders_lock);
     free(sessions);
@@ -177,24 +180,13 @@ int pyexec_executor_limit_sessions(pyexec_executor *executor, const char *princi
     return failed ? px_error_oom(error) : 0;
 }
 
-/* Each principal may have `max_count` sessions, and only its own sessions are ended to make room. As long as all
- * principals together have fewer, the sessions are not counted one by one. */
+/* Each principal may have `max_count` sessions, and only its own sessions are ended to make room. */
 static int make_room(struct px_sessions *sessions, const struct px_session *wanted, pyexec_error *error)
 {
-    int64_t most = most_of(sessions, wanted), count = 0;
-    if (most == 0 || (int64_t)sessions->count < most)
+    int64_t most = most_of(sessions, wanted);
+    if (most == 0 || (int64_t)px_session_owner_count(sessions, wanted) < most)
         return 0;
-    size_t prefix = principal_length(wanted);
-    struct px_session *idle = NULL;
-    for (struct px_session *one = sessions->oldest; one && !(idle && count >= most); one = one->next) {
-        if (principal_length(one) != prefix || strncmp(one->key, wanted->key, prefix) != 0)
-            continue;
-        count++;
-        if (!idle && one->state == PX_SESSION_IDLE && !one->references)
-            idle = one;
-    }
-    if (count < most)
-        return 0;
+    struct px_session *idle = px_session_owner_oldest_idle(sessions, wanted);
     if (!idle) {
         px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);
         return px_error_hint(error, "Wait for a call to end, close a session, or raise max_count.");
@@ -220,16 +212,18 @@ struct px_session *px_session_new(struct px_sessions *sessions, const char *key,
         return NULL;
     }
     session->id = px_session_id(session->key);
+    session->host_root = session->files = -1;
     int status = sessions->refusing ? refuse_new(error) : make_room(sessions, session, error);
     if (status == 0)
         status = px_policy_copy(&session->policy, policy, error);
-    if (status == 0 && px_session_list(sessions, session) < 0)
+    if (status == 0 && (px_session_timers_reserve(&sessions->timers, sessions->count + 1) < 0 ||
+                        px_session_owner_join(sessions, session) < 0 || px_session_list(sessions, session) < 0))
         status = px_error_oom(error);
     if (status < 0) {
+        px_session_owner_leave(sessions, session);
         discard(session);
         return NULL;
     }
-    session->host_root = session->files = -1;
     session->created_ns = session->used_ns = px_now_ns();
     pthread_cond_init(&session->changed, NULL);
     link_newest(sessions, session);

@@ -18,6 +18,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "base/thread.h"
+#include "executor/session_order.h"
 #include "executor/session_private.h"
 
 #define SIGNAL_CPU SIGRTMAX
@@ -54,32 +55,33 @@ static bool used_up(const struct px_session *session)
     return used >= 0 && used - session->idle_cpu_ns >= session->policy.cpu_time_seconds * INT64_C(1000000000);
 }
 
-/* Several signals can become one, so every session's timer is checked. */
-static void check_cpu(struct px_sessions *sessions)
+/* The kernel queues a real-time signal of each timer, with the number of its session (timer_create(2)). */
+static void check_cpu(struct px_sessions *sessions, uint64_t number)
 {
-    for (struct px_session *session = sessions->oldest, *after; session; session = after) {
-        after = session->next;
-        if (keeps_cpu(session) && used_up(session))
-            px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
-    }
+    struct px_session *session = px_session_by_number(sessions, number);
+    if (session && keeps_cpu(session) && used_up(session))
+        px_session_end(sessions, session, PX_END_CPU_LIMIT, false);
+}
+
+static void check_signals(struct px_sessions *sessions)
+{
+    struct signalfd_siginfo signals[16];
+    ssize_t n = px_read(sessions->signals, signals, sizeof signals);
+    for (size_t i = 0; n > 0 && i < (size_t)n / sizeof signals[0]; i++)
+        check_cpu(sessions, signals[i].ssi_ptr);
 }
 
 /* Ends the sessions that have expired, and returns when the next one expires. The caller holds the lock. */
 static int64_t expire(struct px_sessions *sessions)
 {
     const struct px_session_config *config = &sessions->executor->session_config;
-    int64_t now = px_now_ns(), next = INT64_MAX;
-    for (struct px_session *session = sessions->oldest, *after; session; session = after) {
-        after = session->next;
-        int64_t when = expiry(config, session);
-        if (when > now) {
-            next = when < next ? when : next;
-            continue;
-        }
+    int64_t now = px_now_ns();
+    struct px_session *session;
+    while ((session = px_session_timers_first(&sessions->timers)) && session->expires_ns <= now) {
         bool hard = config->hard_ttl_ms != PX_NONE && session->created_ns + config->hard_ttl_ms * PX_NS_PER_MS <= now;
         px_session_end(sessions, session, hard ? PX_END_HARD_TTL : PX_END_IDLE_TTL, false);
     }
-    return next;
+    return session ? session->expires_ns : INT64_MAX;
 }
 
 /* Drops what the threads of an idle session write, and ends the session when its process has ended. During a call,
@@ -119,7 +121,6 @@ static void *keep(void *argument)
 {
     struct px_sessions *sessions = argument;
     struct pollfd polled[] = {{sessions->epoll, POLLIN, 0}, {sessions->signals, POLLIN, 0}};
-    struct signalfd_siginfo drained[16];
     sessions->monitor_tid = gettid();
     sem_post(&sessions->monitor_ready);
     pthread_mutex_lock(&sessions->lock);
@@ -130,8 +131,7 @@ static void *keep(void *argument)
         (void)!px_poll(polled, PX_COUNT(polled), timeout);
         pthread_mutex_lock(&sessions->lock);
         take_events(sessions);
-        if (px_read(sessions->signals, drained, sizeof drained) > 0)
-            check_cpu(sessions);
+        check_signals(sessions);
     }
     pthread_mutex_unlock(&sessions->lock);
     return NULL;
@@ -165,6 +165,8 @@ void px_session_monitor_idle(struct px_sessions *sessions, struct px_session *se
         timer_settime(session->cpu_timer, 0, &limit, NULL);
     }
     int64_t when = expiry(&sessions->executor->session_config, session);
+    px_session_timer_set(&sessions->timers, session, when);
+    px_session_owner_idle(session);
     if (when < sessions->sleeps_until && px_wake(sessions->wake))
         sessions->sleeps_until = when;
 }
@@ -176,6 +178,7 @@ int px_session_monitor_time(struct px_sessions *sessions, struct px_session *ses
 {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGNAL_CPU};
     event._sigev_un._tid = sessions->monitor_tid;
+    event.sigev_value.sival_ptr = (void *)(uintptr_t)session->number;
     if (!session->child.host_pid || session->policy.cpu_time_seconds == PX_NONE)
         return 0;
     if (timer_create(session->child.cpu_clock, &event, &session->cpu_timer) == 0) {
@@ -188,12 +191,14 @@ int px_session_monitor_time(struct px_sessions *sessions, struct px_session *ses
 
 void px_session_monitor_busy(struct px_sessions *sessions, struct px_session *session)
 {
+    px_session_timer_stop(&sessions->timers, session);
+    px_session_owner_busy(session);
     watch_output(sessions, session, false);
 }
 
 void px_session_monitor_forget(struct px_sessions *sessions, struct px_session *session)
 {
-    watch_output(sessions, session, false);
+    px_session_monitor_busy(sessions, session);
     if (session->watched)
         set_watch(sessions, session->child.pidfd, 0, NULL);
     session->watched = false;

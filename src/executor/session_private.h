@@ -34,9 +34,15 @@ enum px_session_end px_session_end_find(const char *name);
 struct px_session {
     struct px_session *next, *previous; /* ordered by last use, the oldest first; only sessions that live */
     struct px_session *next_in_bucket;  /* links of the table */
-    char *key;                          /* "PRINCIPAL/ID", or only the id */
-    const char *id;                     /* the id inside of `key` */
-    char *history_key;                  /* a copy of the key, for the history of ended sessions */
+    struct px_session *next_by_number;
+    struct px_session *idle_next, *idle_previous; /* the idle ones of its owner, by last use */
+    struct px_session_owner *owner;
+    size_t timer; /* its place in the timers, counted from 1; 0: none */
+    int64_t expires_ns;
+    uint64_t number;   /* no other session of this executor has it */
+    char *key;         /* "PRINCIPAL/ID", or only the id */
+    const char *id;    /* the id inside of `key` */
+    char *history_key; /* a copy of the key, for the history of ended sessions */
     struct px_policy policy;
     struct px_tools *tools;       /* tools of all its calls, or NULL; they do not change */
     struct px_zygote_group *kind; /* held while the session lives */
@@ -65,12 +71,30 @@ struct px_session {
     pthread_cond_t changed;
 };
 
-#define PX_SESSION_BUCKETS 1024
+#define PX_SESSION_BUCKETS 4096 /* a power of two */
+
+/* A principal that has sessions (session_order.h). */
+struct px_session_owner {
+    struct px_session_owner *next;
+    struct px_session *oldest_idle, *newest_idle;
+    size_t count; /* of its sessions, busy ones too */
+    size_t length;
+    char name[]; /* of `length` bytes: the start of their keys, with the slash */
+};
+
+struct px_session_timers {
+    struct px_session **items;
+    size_t count, room;
+    uint64_t moves; /* how often a session got a new place, for the test of the cost */
+};
 
 struct px_sessions {
     pyexec_executor *executor;
     pthread_mutex_t lock;
     struct px_session *buckets[PX_SESSION_BUCKETS]; /* the table of live sessions, by the hash of the key */
+    struct px_session *numbers[PX_SESSION_BUCKETS]; /* the same sessions, by number */
+    struct px_session_owner *owners[PX_SESSION_BUCKETS];
+    struct px_session_timers timers;
     struct px_session *oldest, *newest;
     size_t count;
     bool refusing;           /* no new sessions are made */
@@ -80,7 +104,7 @@ struct px_sessions {
     json_t *ended; /* why the sessions of the last PX_HISTORY_MAX keys ended */
     char **history;
     size_t history_next;
-    uint64_t opened, ends[PX_END_COUNT];
+    uint64_t opened, numbered, ends[PX_END_COUNT];
     pthread_t monitor;
     bool monitor_runs, stopping;
     int64_t sleeps_until; /* when the session monitor next wakes by itself */
@@ -130,6 +154,12 @@ struct px_sessions *px_sessions_get(pyexec_executor *executor, pyexec_error *err
 
 /* Returns the live session of a key, or NULL. */
 struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key);
+
+/* Returns the live session with this number, or NULL. */
+struct px_session *px_session_by_number(const struct px_sessions *sessions, uint64_t number);
+
+/* Returns the bucket of a key, or of the start of one. */
+size_t px_session_hash(const char *key, size_t length);
 
 /* Puts the session into the tables. The memory to record its end is allocated here. Returns 0, or -1 when there is
  * no memory. */

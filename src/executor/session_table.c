@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys of sessions, the table of live sessions, and what is remembered about ended ones. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -59,12 +60,25 @@ int px_session_check_key(const pyexec_executor *executor, const char *key, pyexe
 
 /* FNV-1a. Each session has a process, so there are never so many that keys which all fall into one bucket would
  * cost much. */
-static size_t bucket_of(const char *key)
+size_t px_session_hash(const char *key, size_t length)
 {
     uint32_t hash = 2166136261u;
-    for (; *key; key++)
-        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)key[i]) * 16777619u;
     return hash % PX_SESSION_BUCKETS;
+}
+
+static size_t bucket_of(const char *key)
+{
+    return px_session_hash(key, strlen(key));
+}
+
+struct px_session *px_session_by_number(const struct px_sessions *sessions, uint64_t number)
+{
+    struct px_session *session = sessions->numbers[number % PX_SESSION_BUCKETS];
+    while (session && session->number != number)
+        session = session->next_by_number;
+    return session;
 }
 
 struct px_session *px_session_look_up(const struct px_sessions *sessions, const char *key)
@@ -81,6 +95,10 @@ void px_session_unlist(struct px_sessions *sessions, const struct px_session *se
     while (*slot != session)
         slot = &(*slot)->next_in_bucket;
     *slot = session->next_in_bucket;
+    slot = &sessions->numbers[session->number % PX_SESSION_BUCKETS];
+    while (*slot != session)
+        slot = &(*slot)->next_by_number;
+    *slot = session->next_by_number;
 }
 
 int px_session_list(struct px_sessions *sessions, struct px_session *session)
@@ -91,6 +109,10 @@ int px_session_list(struct px_sessions *sessions, struct px_session *session)
         return -1;
     struct px_session **bucket = &sessions->buckets[bucket_of(session->key)];
     session->next_in_bucket = *bucket;
+    *bucket = session;
+    session->number = ++sessions->numbered;
+    bucket = &sessions->numbers[session->number % PX_SESSION_BUCKETS];
+    session->next_by_number = *bucket;
     *bucket = session;
     return 0;
 }

@@ -66,6 +66,19 @@ static void test_what_is_taken_out_is_gone_and_the_rest_stays(void **state)
     assert_ptr_equal(px_session_look_up(&table->sessions, table->keys[0]), &table->items[0]);
 }
 
+static void test_each_number_finds_its_own_session(void **state)
+{
+    struct table *table = *state;
+    for (size_t i = 0; i < COUNT; i++)
+        assert_ptr_equal(px_session_by_number(&table->sessions, table->items[i].number), &table->items[i]);
+    uint64_t number = table->items[5].number;
+    px_session_unlist(&table->sessions, &table->items[5]);
+    assert_null(px_session_by_number(&table->sessions, number));
+    assert_int_equal(px_session_list(&table->sessions, &table->items[5]), 0);
+    assert_null(px_session_by_number(&table->sessions, number)); /* a late signal is not for its successor */
+    assert_ptr_equal(px_session_by_number(&table->sessions, table->items[5].number), &table->items[5]);
+}
+
 static void end(struct table *table, struct px_session *session, enum px_session_end why)
 {
     session->history_key = strdup(session->key);
@@ -112,6 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_key_finds_its_own_session),
         cmocka_unit_test(test_what_is_taken_out_is_gone_and_the_rest_stays),
+        cmocka_unit_test(test_each_number_finds_its_own_session),
         cmocka_unit_test(test_the_next_of_a_key_knows_why_the_last_one_ended),
         cmocka_unit_test(test_only_the_latest_ends_are_remembered),
     };

@@ -19,6 +19,7 @@
 #include "base/retry.h"
 #include "protocol/wire.h"
 #include "result/result.h"
+#include "runner/exits.h"
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
@@ -128,6 +129,7 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
                                .streams = {-1, -1},
                                .input = -1,
                                .pidfd = -1,
+                               .status = -1,
                                .workspace = folder,
                                .ended = true};
     *ret_lost = false;
@@ -198,17 +200,30 @@ int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_
     return 0;
 }
 
+void px_child_open_facts(struct px_child *child)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
+    px_auto_fd int status = child->host_pid > 0 ? px_open(path, O_RDONLY | O_CLOEXEC, 0) : -1;
+    /* The file belongs to the process that had this PID when it was opened. The child had it if it is alive now. */
+    if (status >= 0 && px_child_alive(child))
+        child->status = TAKE_FD(status);
+}
+
 void px_child_done(struct px_child *child)
 {
+    int fds[] = {child->channel, child->streams[0], child->streams[1], child->input,
+                 child->pidfd,   child->status,     child->workspace};
+    _Static_assert(PX_COUNT(fds) == PX_EXIT_FDS, "a record of an exit has room for them");
     if (child->pidfd >= 0)
         px_child_signal(child, SIGKILL);
+    /* A child that can't be killed ends when its channel is closed. */
+    if (child->ended || child->pidfd < 0)
+        px_close_fds(fds, PX_COUNT(fds));
     if (!child->ended)
-        px_launcher_forget(child->launcher, child->pid);
-    px_close_fd(&child->channel);
-    px_close_fds(child->streams, 2);
-    px_close_fd(&child->input);
-    px_close_fd(&child->pidfd);
-    px_close_fd(&child->workspace);
+        px_launcher_bury(child->launcher, child->pid, fds, PX_COUNT(fds));
+    child->channel = child->streams[0] = child->streams[1] = child->input = -1;
+    child->pidfd = child->status = child->workspace = -1;
 }
 
 void px_child_kill(const struct px_child *child)
@@ -283,12 +298,25 @@ static int64_t read_cpu_above(const struct px_child *child, int64_t cpu_before_n
     return used;
 }
 
+/* Reads /proc/PID/status of this child. Returns false if it has ended or can't be read. */
+static bool read_status(const struct px_child *child, char *text, size_t size)
+{
+    if (child->status >= 0) {
+        ssize_t n = px_pread(child->status, text, size - 1, 0); /* ESRCH after its end */
+        text[n < 0 ? 0 : n] = '\0';
+        return n > 0;
+    }
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
+    return px_read_small_file(AT_FDCWD, path, text, size) >= 0 && px_child_alive(child);
+}
+
 bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct px_child_facts *ret)
 {
-    char path[32], text[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
+    char text[4096];
     ret->cpu_ns = read_cpu_above(child, cpu_before_ns);
-    if (ret->cpu_ns < 0 || px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 || !px_child_alive(child))
+    /* Read after the CPU time: it shows that the PID still was the child's. */
+    if (ret->cpu_ns < 0 || !read_status(child, text, sizeof text))
         return false;
     ret->threads = (unsigned)px_number_after(text, "Threads:", 0);
     ret->peak_bytes = px_number_after(text, "VmHWM:", 0) * 1024;

@@ -20,6 +20,7 @@ struct px_child {
     int streams[2]; /* the ends of stdout and stderr to read from, non-blocking; -1 after the end */
     int input;      /* the socket for stdin, if it is fed from a descriptor; else -1 */
     int pidfd;
+    int status;          /* its /proc/PID/status, or -1 if it was not opened ahead */
     int workspace;       /* the workspace, or -1 */
     pid_t pid;           /* its number in the supervisor's PID namespace */
     pid_t host_pid;      /* its number in this process's PID namespace, or 0 when it can't be seen */
@@ -54,7 +55,11 @@ int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_
 int px_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
                    const struct px_clone_request *shape, int mount, int folder, pyexec_error *error);
 
-/* Kills it if it still runs, and closes everything. */
+/* Opens what px_child_facts() reads, while the child sets itself up. Without it the facts are found by the PID. For
+ * single runs: thousands of sessions would need as many descriptors more. */
+void px_child_open_facts(struct px_child *child);
+
+/* Kills it if it still runs. What is open is closed when it has ended, by the launcher's thread. */
 void px_child_done(struct px_child *child);
 
 /* Kills it and waits until it is gone: afterwards it writes nothing more. */

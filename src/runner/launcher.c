@@ -25,6 +25,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "base/thread.h"
+#include "runner/exits.h"
 #include "runner/run_cgroup.h"
 
 #ifndef PX_LIBEXECDIR
@@ -32,16 +33,6 @@
 #endif
 #define START_TIMEOUT_MS 10000
 #define OPEN_FILES_MIN 128 /* while it starts, the zygote moves its descriptors to 64 and higher numbers */
-#define WAITER_LISTS 1024
-
-/* The known facts about the exit of one process. At most one thread waits for it. */
-struct waiter {
-    struct waiter *next;
-    pid_t pid;
-    bool exited, forgotten;
-    uint64_t run_cgroup; /* the number of its cgroup, or 0 */
-    struct px_launch_event event;
-};
 
 struct px_launcher {
     int outer, supervisor, pidfd, outer_pidfd;
@@ -53,7 +44,7 @@ struct px_launcher {
     pthread_mutex_t start_lock; /* one start of a zygote at a time */
     pthread_mutex_t lock;       /* protects what follows */
     pthread_cond_t changed;
-    struct waiter *waiters[WAITER_LISTS]; /* by pid: thousands of sessions may end at once */
+    struct px_exits exits;
     px_layers missing;
     uint64_t run_cgroups; /* number of cgroups made so far */
     uint32_t token;
@@ -102,67 +93,31 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
                                 "holds pyexec-launch and pyexec_guest.abi3.so.");
 }
 
-static struct waiter **waiters_of(struct px_launcher *launcher, pid_t pid)
-{
-    return &launcher->waiters[(unsigned)pid % WAITER_LISTS];
-}
-
-static struct waiter *find_waiter(struct px_launcher *launcher, pid_t pid)
-{
-    struct waiter *waiter = *waiters_of(launcher, pid);
-    while (waiter && waiter->pid != pid)
-        waiter = waiter->next;
-    return waiter;
-}
-
-/* Returns the record of a pid, and makes it if it is missing. Both sides make it, because an exit may be reported
- * before the answer to the clone has been read. */
-static struct waiter *get_waiter(struct px_launcher *launcher, pid_t pid)
-{
-    struct waiter *waiter = find_waiter(launcher, pid);
-    if (waiter)
-        return waiter;
-    waiter = calloc(1, sizeof *waiter);
-    if (!waiter)
-        return NULL;
-    waiter->pid = pid;
-    struct waiter **list = waiters_of(launcher, pid);
-    waiter->next = *list;
-    *list = waiter;
-    return waiter;
-}
-
-static void remove_waiter(struct px_launcher *launcher, struct waiter *gone)
-{
-    for (struct waiter **at = waiters_of(launcher, gone->pid); *at; at = &(*at)->next)
-        if (*at == gone) {
-            *at = gone->next;
-            free(gone);
-            return;
-        }
-}
-
 static void handle_event(struct px_launcher *launcher, const struct px_launch_event *event, int pidfd)
 {
     uint64_t run_cgroup = 0;
+    int left[PX_EXIT_FDS];
+    size_t left_count = 0;
     pthread_mutex_lock(&launcher->lock);
     if (event->type != PX_EVENT_EXIT) {
         launcher->started = *event;
         px_close_fd(&launcher->started_pidfd);
         launcher->started_pidfd = pidfd;
     } else {
-        struct waiter *waiter = get_waiter(launcher, event->pid);
-        run_cgroup = waiter ? waiter->run_cgroup : 0;
-        if (waiter && waiter->forgotten) {
-            remove_waiter(launcher, waiter);
-        } else if (waiter) {
-            waiter->exited = true;
-            waiter->event = *event;
-            waiter->event.oom = run_cgroup ? px_run_cgroup_oom(launcher->cgroup, run_cgroup) : PX_OOM_NONE;
+        struct px_exit *ended = px_exits_get(&launcher->exits, event->pid);
+        run_cgroup = ended ? ended->run_cgroup : 0;
+        if (ended && ended->forgotten) {
+            left_count = px_exits_take_fds(&launcher->exits, ended, left);
+            px_exits_remove(&launcher->exits, ended);
+        } else if (ended) {
+            ended->exited = true;
+            ended->event = *event;
+            ended->event.oom = run_cgroup ? px_run_cgroup_oom(launcher->cgroup, run_cgroup) : PX_OOM_NONE;
         }
     }
     pthread_cond_broadcast(&launcher->changed);
     pthread_mutex_unlock(&launcher->lock);
+    px_close_fds(left, left_count);
     if (run_cgroup)
         px_run_cgroup_remove(launcher->cgroup, run_cgroup);
 }
@@ -195,12 +150,12 @@ void px_launcher_release_run_cgroup(struct px_launcher *launcher, pid_t pid, uin
 {
     bool over = pid == 0;
     pthread_mutex_lock(&launcher->lock);
-    struct waiter *waiter = over ? NULL : get_waiter(launcher, pid);
-    if (waiter && waiter->exited) {
-        waiter->event.oom = px_run_cgroup_oom(launcher->cgroup, number);
+    struct px_exit *exit = over ? NULL : px_exits_get(&launcher->exits, pid);
+    if (exit && exit->exited) {
+        exit->event.oom = px_run_cgroup_oom(launcher->cgroup, number);
         over = true;
-    } else if (waiter) {
-        waiter->run_cgroup = number;
+    } else if (exit) {
+        exit->run_cgroup = number;
     }
     pthread_mutex_unlock(&launcher->lock);
     if (over)
@@ -227,6 +182,7 @@ static void *keep(void *argument)
     }
     pthread_mutex_lock(&launcher->lock);
     launcher->dead = true;
+    px_exits_close_all(&launcher->exits);
     pthread_cond_broadcast(&launcher->changed);
     pthread_mutex_unlock(&launcher->lock);
     return NULL;
@@ -397,9 +353,7 @@ void px_launcher_free(struct px_launcher *launcher)
     atomic_store(&launcher->stopping, true);
     if (launcher->exit_reader_runs)
         pthread_join(launcher->exit_reader, NULL);
-    for (size_t i = 0; i < WAITER_LISTS; i++)
-        while (launcher->waiters[i])
-            remove_waiter(launcher, launcher->waiters[i]);
+    px_exits_done(&launcher->exits);
     px_close_fd(&launcher->supervisor);
     px_close_fd(&launcher->pidfd);
     px_close_fd(&launcher->outer_pidfd);
@@ -546,27 +500,36 @@ int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_
     int64_t deadline = deadline_after(timeout_ms);
     int waited = 0;
     pthread_mutex_lock(&launcher->lock);
-    struct waiter *waiter = get_waiter(launcher, pid);
-    while (waiter && !waiter->exited && !launcher->dead && waited == 0)
+    struct px_exit *exit = px_exits_get(&launcher->exits, pid);
+    while (exit && !exit->exited && !launcher->dead && waited == 0)
         waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
-    bool exited = waiter && waiter->exited;
+    bool exited = exit && exit->exited;
     if (exited) {
-        *ret = waiter->event;
-        remove_waiter(launcher, waiter);
-    } else if (waiter) {
-        waiter->forgotten = true;
+        *ret = exit->event;
+        px_exits_remove(&launcher->exits, exit);
+    } else if (exit) {
+        exit->forgotten = true;
     }
     pthread_mutex_unlock(&launcher->lock);
     return exited ? 0 : -1;
 }
 
-void px_launcher_forget(struct px_launcher *launcher, pid_t pid)
+void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t count)
 {
     pthread_mutex_lock(&launcher->lock);
-    struct waiter *waiter = get_waiter(launcher, pid);
-    if (waiter && waiter->exited)
-        remove_waiter(launcher, waiter);
-    else if (waiter)
-        waiter->forgotten = true;
+    struct px_exit *exit = px_exits_get(&launcher->exits, pid);
+    if (exit && exit->exited) {
+        px_exits_remove(&launcher->exits, exit);
+    } else if (exit) {
+        exit->forgotten = true;
+        if (!launcher->dead)
+            px_exits_hold(&launcher->exits, exit, fds, count);
+    }
     pthread_mutex_unlock(&launcher->lock);
+    px_close_fds(fds, count);
+}
+
+void px_launcher_forget(struct px_launcher *launcher, pid_t pid)
+{
+    px_launcher_bury(launcher, pid, NULL, 0);
 }

@@ -63,6 +63,11 @@ int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder,
 int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_ms, struct px_launch_event *ret);
 void px_launcher_forget(struct px_launcher *launcher, pid_t pid);
 
+/* Forgets a child that was killed, and takes ownership of its descriptors. The thread that reads the exits closes
+ * them when the child has ended, so the caller does not wait for it, nor for the kernel to take down its workspace.
+ * Each is set to -1. */
+void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t count);
+
 /* Finds the folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, the folder of this library,
  * ../libexec/pyexec from there, or the configured folder of the installation. */
 int px_launcher_find_program(char *path, size_t size, pyexec_error *error);

@@ -96,6 +96,8 @@ static void add_child(struct px_pool *pool, struct pool_shape *shape)
     pthread_mutex_unlock(&pool->lock);
     key.warm = 1;
     int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1, &ignored);
+    if (!failed)
+        px_child_open_facts(&child);
     pthread_mutex_lock(&pool->lock);
     key.warm = 0;
     bool wanted = !failed && !pool->closing && shape->count < pool->size && memcmp(&shape->key, &key, sizeof key) == 0;

@@ -28,47 +28,15 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
-#include "base/utf8.h"
-#include "result/run_status.h"
-#include "runner/child.h"
-#include "runner/input_feed.h"
 #include "runner/pool.h"
 #include "runner/run_message.h"
-#include "runner/run_tools.h"
+#include "runner/run_private.h"
 #include "runner/trace.h"
 #include "runner/workspace.h"
 
 #define GRACE_MS 500     /* docs/results.md, Limits have two steps */
 #define NUDGE_FIRST_MS 5 /* the first pause; each further pause is twice as long */
 #define NEVER INT64_MAX
-
-struct run {
-    const struct px_run_context *context;
-    struct px_child child;
-    pyexec_result *result;
-    struct px_exit_info ending;
-    int64_t started_ns, soft_ns, hard_ns, cpu_check_ns;
-    int64_t nudge_ns, nudge_wait_ns;
-    int64_t cpu_limit_ns;
-    long processors;
-    bool pooled; /* or a session's child: it was locked before the run was sent */
-    bool session;
-    int receive_errno; /* why the host could not read from the child, or 0 */
-    bool sent;         /* the child has got its run */
-    bool interrupted, cancelled;
-    bool awaits_ready; /* READY must come before the child may be sent a signal */
-    int unsent_stop;   /* the signal that waits for READY, or 0 */
-    unsigned threads;  /* number of threads when its result had come */
-    struct px_run_tools tools;
-    struct px_input_feed input;
-    char block[65536]; /* what was read last: output, or a packet of the child */
-};
-
-static size_t stream_cap(const struct run *run, int which)
-{
-    const struct px_policy *policy = run->context->policy;
-    return (size_t)(which == 0 ? policy->max_stdout_bytes : policy->max_stderr_bytes);
-}
 
 /* Signals sent before LOCKED are lost (PyOS_AfterFork_Child clears them). Remember them; on_locked() sends
  * them. */
@@ -108,7 +76,7 @@ static void take_output(struct run *run, int which, const char *bytes, size_t le
 {
     struct px_stream *stream = &run->result->streams[which];
     const pyexec_request *request = run->context->request;
-    size_t cap = stream_cap(run, which), room = cap - stream->text.length;
+    size_t cap = px_run_stream_cap(run, which), room = cap - stream->text.length;
     size_t kept = length < room ? length : room;
     stream->bytes += length;
     if (kept < length)
@@ -372,56 +340,6 @@ static void serve(struct run *run)
     }
 }
 
-/* Collects the facts of the kernel. If the child has sent its result, they are read while it lives; otherwise they
- * come from the supervisor that waited for it. */
-static void collect_facts(struct run *run)
-{
-    struct px_exit_info *ending = &run->ending;
-    pyexec_result *result = run->result;
-    struct px_child_facts facts = {.cpu_ns = -1};
-    bool done = result->claims.done && !ending->protocol;
-    bool known = done && px_child_facts(&run->child, ending->cpu_before_ns, &facts);
-    result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
-    if (!known && !(run->session && done)) {
-        struct px_launch_event event;
-        px_child_signal(&run->child, SIGKILL);
-        run->child.ended = true;
-        if (px_launcher_await_exit(run->context->launcher, run->child.pid, 5000, &event) == 0) {
-            ending->known = true;
-            ending->code = event.code;
-            ending->status = event.status;
-            ending->oom = event.oom;
-            facts.cpu_ns = (int64_t)(event.user_us + event.system_us) * 1000;
-            facts.peak_bytes = event.peak_bytes;
-        }
-    }
-    run->threads = facts.threads;
-    result->peak_memory_bytes = facts.peak_bytes;
-    ending->cpu_ns = facts.cpu_ns < 0 ? 0 : facts.cpu_ns;
-    int64_t cpu = facts.cpu_ns - ending->cpu_before_ns;
-    result->cpu_ms = cpu > 0 ? (double)cpu / 1e6 : 0;
-}
-
-static int collect_files(struct run *run, const struct px_snapshot *before, pyexec_error *error)
-{
-    if (run->child.workspace < 0)
-        return 0;
-    struct px_snapshot after = {0};
-    /* Files must not change while they are read, so the child of a single run is killed first. The process of a
-     * session stays, and its threads may still write. */
-    if (!run->session)
-        px_child_kill(&run->child);
-    int result = px_snapshot_take(run->child.workspace, &after, error);
-    if (result == 0) {
-        result = px_snapshot_changes(run->child.workspace, before, &after, &run->context->request->return_files,
-                                     &run->result->files);
-        if (result < 0)
-            px_error_oom(error);
-    }
-    px_snapshot_done(&after);
-    return result;
-}
-
 /* A child from the pool, or a new one. */
 static int get_child(struct run *run, const struct px_child_options *options, pyexec_error *error)
 {
@@ -437,7 +355,10 @@ static int get_child(struct run *run, const struct px_child_options *options, py
         run->pooled = true;
         return 0;
     }
-    return px_child_start(&run->child, context->launcher, context->zygotes, &shape, mount, folder, error);
+    if (px_child_start(&run->child, context->launcher, context->zygotes, &shape, mount, folder, error) < 0)
+        return -1;
+    px_child_open_facts(&run->child);
+    return 0;
 }
 
 /* Runs the script: from putting the files into the workspace to collecting the last fact. */
@@ -474,9 +395,9 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         px_run_context_watch(run->context, NULL, 0);
         px_run_tools_end(&run->tools, run->result);
         drain_all(run);
-        collect_facts(run);
+        px_run_collect_facts(run);
         px_trace_ran(context->request->trace, run->started_ns);
-        result = collect_files(run, &before, error);
+        result = px_run_collect_files(run, &before, error);
     }
     px_run_tools_end(&run->tools, run->result);
     px_snapshot_done(&before);
@@ -502,37 +423,9 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
     run->result->claims.displays.max_count = (uint64_t)context->policy->max_displays;
     run->result->claims.displays.max_bytes = (uint64_t)context->policy->max_display_bytes;
     run->child.ended = true;
-    run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
+    run->child.status = run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
     run->child.streams[0] = run->child.streams[1] = -1;
     return run;
-}
-
-static int finish(struct run *run, int result, pyexec_result **ret, pyexec_error *error)
-{
-    const struct px_run_context *context = run->context;
-    struct px_child_result *claims = &run->result->claims;
-    px_displays_finish(&claims->displays);
-    if (claims->displays.count || context->request->value_json || context->request->inputs_length)
-        px_zygotes_expect_displays(context->zygotes);
-    if (result == 0 && run->receive_errno)
-        result =
-            px_error_errno(error, PYEXEC_INTERNAL, run->receive_errno, "the host can't receive from the run's process");
-    if (result == 0)
-        result = px_run_status_decide(run->result, &run->ending, context->policy, error);
-    if (result == 0) {
-        for (int which = 0; which < 2 && result == 0; which++)
-            if (px_stream_finish(&run->result->streams[which], stream_cap(run, which)) < 0)
-                result = px_error_oom(error);
-    }
-    if (result == 0) {
-        run->result->missing = px_zygotes_missing(context->zygotes);
-        if (context->request->workspace)
-            run->result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
-        *ret = TAKE_PTR(run->result);
-    }
-    pyexec_result_free(run->result);
-    free(run);
-    return result;
 }
 
 int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error)
@@ -556,7 +449,7 @@ int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexe
     px_child_done(&run->child);
     if (context->pool)
         px_pool_refill(context->pool);
-    return finish(run, result, ret, error);
+    return px_run_finish(run, result, ret, error);
 }
 
 int px_run_call(const struct px_run_context *context, struct px_call *call, pyexec_result **ret, bool *ret_alive,
@@ -595,5 +488,5 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
     *ret_alive = run->sent
                      ? !run->receive_errno && !run->child.ended && run->result->claims.done && !run->ending.protocol
                      : call->locked; /* refused before it began */
-    return finish(run, result, ret, error);
+    return px_run_finish(run, result, ret, error);
 }

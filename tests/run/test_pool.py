@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the waiting children serves a run, and that none waits for ever."""
+"""Which of the waiting children serves a run, that none waits for ever, and that runs leave nothing open."""
 import os
 import signal
 import threading
@@ -23,18 +23,36 @@ def until(condition, what, seconds=60):
     return found
 
 
-def waiting(executor):
-    """The children of the pool, the oldest first. The first process below the supervisor is the only zygote."""
+def below_the_supervisor(executor):
+    """The only zygote and the children, the oldest first."""
     supervisor = children(children(executor.pid)[0])[0]
-    return by_age(children(supervisor))[1:]
+    return by_age(children(supervisor))
+
+
+def waiting(executor):
+    return below_the_supervisor(executor)[1:]
+
+
+def status_of(pid):
+    try:
+        with open("/proc/%d/status" % pid) as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    except OSError:
+        return {}
+
+
+def all_are_locked(executor):
+    """A child installs one more filter than its zygote, says that it is locked, and sleeps until it gets its run."""
+    zygote, *others = [status_of(pid) for pid in below_the_supervisor(executor)]
+    return all(other.get("Seccomp_filters", "0") > zygote["Seccomp_filters"] and other["State"].startswith("S") for other in others)
 
 
 def filled(executor, count):
     """Waits until this many children wait and all others have ended."""
     executor.call(None, "1")
     executor.call(None, "1")
-    return until(lambda: executor.stats()["pool_ready"] == count and len(found := waiting(executor)) == count and found,
-                 "the pool is not full")
+    return until(lambda: executor.stats()["pool_ready"] == count and len(found := waiting(executor)) == count and
+                 all_are_locked(executor) and found, "the pool is not full")
 
 
 def threads_of(pid):
@@ -72,3 +90,29 @@ def test_a_child_that_has_waited_long_goes_before_newer_ones():
             assert executor.call(None, "1 + 1")["status"] == "ok"
             return not found & set(waiting(executor))
         until(run_once, "children from the beginning still wait")
+
+
+@pytest.mark.parametrize("pool_size", [0, 4])
+def test_what_a_run_leaves_is_closed_soon_after_it(pool_size):
+    """The descriptors of a child are closed when it has ended, also when very many end at once or were killed."""
+    policy = {"disable_open": False, "use_import_whitelist": False}
+    with Executor(policy=policy, host={"pool_size": pool_size, "zygotes": 1}, session={"max_count": 0}) as executor:
+        def open_descriptors():
+            return len(os.listdir("/proc/%d/fd" % executor.pid)) if executor.stats()["pool_ready"] == pool_size else -1
+
+        def some_of_each():
+            for code in ("1", "open('f', 'w').write('x')", "import os\nos._exit(3)", "1 / 0"):
+                executor.call(None, code)
+            runs = [threading.Thread(target=executor.call, args=("s%d" % i if i % 2 else None, "1")) for i in range(60)]
+            for run in runs:
+                run.start()
+            for run in runs:
+                run.join()
+            for i in range(1, 60, 2):
+                executor.close("s%d" % i)
+        some_of_each()
+        until(lambda: open_descriptors() >= 0 and len(waiting(executor)) == pool_size, "children of runs still live")
+        before = until(lambda: (first := open_descriptors()) >= 0 and time.sleep(0.2) is None and first == open_descriptors() and first,
+                       "the number of descriptors changes")
+        some_of_each()
+        until(lambda: open_descriptors() == before, "descriptors are still open")

@@ -31,6 +31,7 @@
 #include "guest/guard/open_files.h"
 #include "guest/guard/trap.h"
 #include "guest/mountpoint.h"
+#include "guest/reseed.h"
 #include "guest/script.h"
 #include "guest/signals.h"
 #include "guest/tools/guest_tools.h"
@@ -291,7 +292,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     if (place_descriptors(fds, &error) < 0)
         fail(fds[0], &error);
     PyOS_AfterFork_Child();
-    px_script_reseed();
+    px_reseed();
     if (request->warm)
         px_script_warm();
     if (lock_down(zygote, request, &error) < 0)

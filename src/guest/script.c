@@ -64,30 +64,6 @@ int px_script_prepare(void)
     return 0;
 }
 
-/* ---- Fresh random state ---- */
-
-static void call_seed(const char *name)
-{
-    px_auto_object PyObject *module = px_pyobject_module(name);
-    px_auto_object PyObject *seed = module ? px_pyobject_attribute(module, px_name.seed) : NULL;
-    px_auto_object PyObject *result = seed ? PyObject_CallObject(seed, NULL) : NULL;
-    PyErr_Clear();
-}
-
-void px_script_reseed(void)
-{
-    call_seed("random");
-    call_seed("numpy.random");
-    /* OpenSSL notices a fork by a new process id, but all children of one zygote have the process id 1. */
-    px_auto_object PyObject *ssl = px_pyobject_module("_ssl");
-    char bytes[32];
-    if (ssl && px_random_bytes(bytes, sizeof bytes) == 0) {
-        px_auto_object PyObject *result =
-            PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes, (double)sizeof bytes);
-        PyErr_Clear();
-    }
-}
-
 /* ---- Before the script ---- */
 
 static int set_variable(char *entry, bool *has_zone)

@@ -37,10 +37,6 @@ int px_script_receive(int channel, struct px_script *run);
  * sys.stdout and sys.stderr line-buffered. Returns 0, or -1 with a Python exception set. */
 int px_script_prepare(void);
 
-/* Called in the child, just after the clone: gives new random state to the generators whose state it shares with
- * its siblings (random, numpy.random, OpenSSL). Generators that read /dev/urandom need none. */
-void px_script_reseed(void);
-
 /* Called in the child, before lock-down: compiles, evaluates and prints constant code on the same path as a
  * script's, so that the copy-on-write faults happen before a request comes. */
 void px_script_warm(void);

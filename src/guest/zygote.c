@@ -29,6 +29,8 @@
 #include "guest/guard/guard.h"
 #include "guest/guard/open_files.h"
 #include "guest/holes.h"
+#include "guest/huge_pages.h"
+#include "guest/reseed.h"
 #include "guest/script.h"
 #include "sandbox/landlock.h"
 #include "sandbox/mount.h"
@@ -156,6 +158,7 @@ static void freeze_objects(void)
 /* Does once what each run does, and leaves the memory of the zygote such that a child writes to few of its pages. */
 static void warm_and_freeze(void)
 {
+    px_reseed_prepare();
     px_script_warm();
     freeze_objects();
     px_holes_fill();
@@ -290,6 +293,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
                      "preload_imports: the imported modules leave threads running, which a fork would lose");
         return px_error_hint(error, "Remove the module that starts threads when it is imported.");
     }
+    px_huge_pages_collapse_heap(zygote->proc);
     return enter_filter(zygote, error);
 }
 

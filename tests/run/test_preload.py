@@ -13,14 +13,14 @@ RUNS = 50
 # Each value must differ in every run, whatever the warm parent has imported and used.
 SOURCES = {
     "random.random()": "random", "random.Random().random()": "random", "random.SystemRandom().random()": "random",
-    "random.getrandbits(64)": "random", "random.sample(range(10**9), 2)": "random", "str(uuid.uuid4())": "uuid",
+    "random.gauss(0, 1)": "random", "random.getrandbits(64)": "random", "random.sample(range(10**9), 2)": "random", "str(uuid.uuid4())": "uuid",
     "str(uuid.uuid1())": "uuid", "secrets.token_hex(8)": "secrets", "os.urandom(8)": "os", "ssl.RAND_bytes(8)": "ssl",
     "next(tempfile._get_candidate_names())": "tempfile",
 }
 NUMPY = {
     "numpy.random.random()": "numpy", "numpy.random.default_rng().random()": "numpy", "numpy.random.RandomState().rand()": "numpy",
     "numpy.random.randint(1 << 60)": "numpy", "numpy.random.SeedSequence().entropy": "numpy",
-    "numpy.random.permutation(100).tolist()": "numpy", "int(numpy.random.get_state()[1][0])": "numpy",
+    "numpy.random.normal()": "numpy", "numpy.random.permutation(100).tolist()": "numpy", "int(numpy.random.get_state()[1][0])": "numpy",
 }
 
 
@@ -85,7 +85,7 @@ def test_50_runs_with_numpy_preloaded_draw_50_values(science, sessions):
 
 
 def test_a_preload_that_used_and_seeded_the_generators_fixes_nothing(environment, site):
-    (site / "seeding.py").write_text("import random, uuid, tempfile, secrets, ssl\nrandom.seed(1)\nrandom.random()\nuuid.uuid4()\n"
+    (site / "seeding.py").write_text("import random, uuid, tempfile, secrets, ssl\nrandom.seed(1)\nrandom.random()\nrandom.gauss(0, 1)\nuuid.uuid4()\n"
                                      "uuid.uuid1()\nssl.RAND_bytes(9)\nnext(tempfile._get_candidate_names())\n")
     policy = dict(ANY, python_bin=str(environment / "bin" / "python3"), isolate_site=False, preload_imports=["seeding"])
     with Executor(policy, None, {"zygotes": 1}) as executor:

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,6 +66,12 @@ ssize_t px_pread(int fd, void *bytes, size_t size, off_t offset)
 ssize_t px_write(int fd, const void *bytes, size_t length)
 {
     return RETRY(write(fd, bytes, length));
+}
+
+ssize_t px_write_now(int fd, const void *bytes, size_t length)
+{
+    const struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
+    return RETRY(pwritev2(fd, &part, 1, -1, RWF_NOWAIT));
 }
 
 ssize_t px_recv(int socket, void *bytes, size_t size, int flags)

@@ -30,6 +30,9 @@ PX_MUST_USE int px_epoll_wait(int epoll, struct epoll_event *events, int max, in
 PX_MUST_USE ssize_t px_read(int fd, void *bytes, size_t size);
 PX_MUST_USE ssize_t px_pread(int fd, void *bytes, size_t size, off_t offset);
 PX_MUST_USE ssize_t px_write(int fd, const void *bytes, size_t length);
+/* Writes what fits now. Fails with EAGAIN where it would have to wait, and with EOPNOTSUPP if the kernel can't say so: for
+ * pipes before Linux 6.4, and for some files. */
+PX_MUST_USE ssize_t px_write_now(int fd, const void *bytes, size_t length);
 PX_MUST_USE ssize_t px_recv(int socket, void *bytes, size_t size, int flags);
 PX_MUST_USE ssize_t px_send(int socket, const void *bytes, size_t length, int flags);
 PX_MUST_USE ssize_t px_recvmsg(int socket, struct msghdr *message, int flags);

@@ -53,12 +53,22 @@ static bool wait_writable(const struct px_line_transport *lines)
     }
 }
 
-static bool write_line(const struct px_line_transport *lines, const char *bytes, size_t length)
+/* Writes a part without waiting, and waits only if that is necessary. */
+static ssize_t write_part(struct px_line_transport *lines, const char *bytes, size_t length)
+{
+    if (!lines->output_waits) {
+        ssize_t n = px_write_now(lines->output, bytes, length);
+        if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP))
+            return n;
+        lines->output_waits = errno == EOPNOTSUPP;
+    }
+    return wait_writable(lines) ? px_write(lines->output, bytes, length < PIPE_BUF ? length : PIPE_BUF) : -1;
+}
+
+static bool write_line(struct px_line_transport *lines, const char *bytes, size_t length)
 {
     while (length) {
-        if (!wait_writable(lines))
-            return false;
-        ssize_t n = px_write(lines->output, bytes, length < PIPE_BUF ? length : PIPE_BUF);
+        ssize_t n = write_part(lines, bytes, length);
         if (n < 0 && errno != EAGAIN)
             return false;
         bytes += n > 0 ? n : 0;
@@ -112,83 +122,111 @@ static void await_room(struct px_line_transport *lines)
 
 /* Makes room to read. Without memory, the part of the line that has arrived is passed on and the rest is dropped.
  * The buffer never becomes larger than the longest line for which there was memory. */
-static char *make_room(struct px_buffer *input, bool *dropping, px_line_fn take, void *closure)
+static char *make_room(struct px_line_reader *reader)
 {
+    struct px_buffer *input = &reader->buffer;
+    px_buffer_consume(input, reader->start);
+    reader->searched -= reader->start;
+    reader->start = 0;
     char *room = px_buffer_reserve(input, READ_BYTES);
     if (room)
         return room;
-    input->failed = false; /* the buffer has a whole line */
-    if (!*dropping && input->length)
-        take(closure, input->data, input->length, PX_LINE_NO_MEMORY);
-    *dropping = *dropping || input->length;
-    input->length = 0;
+    input->failed = false; /* the buffer has the beginning of a line */
+    if (!reader->dropping && input->length)
+        reader->take(reader->closure, input->data, input->length, PX_LINE_NO_MEMORY);
+    reader->dropping = reader->dropping || input->length;
+    input->length = reader->searched = 0;
     return px_buffer_reserve(input, READ_BYTES);
 }
 
-/* Takes whole lines out of the buffer. A line that is too long is dropped while it arrives, and reported once. */
-static void take_lines(struct px_line_transport *lines, struct px_buffer *input, bool *dropping, px_line_fn take,
-                       void *closure)
+/* Reads to `room`, a part of the buffer. 1: some bytes; 0: none yet (the descriptor does not block); -1: the end. */
+static int read_to(struct px_line_reader *reader, char *room)
 {
-    size_t done = 0;
-    while (!lines->stopping) {
-        char *start = input->data + done;
-        char *end = input->length > done ? memchr(start, '\n', input->length - done) : NULL;
-        if (!end)
-            break;
-        size_t length = (size_t)(end - start);
-        if (*dropping)
-            *dropping = false;
-        else if (length && !(length == 1 && *start == '\r')) {
-            await_room(lines);
-            take(closure, start, length, PX_LINE_WHOLE);
-        }
-        done += length + 1;
-    }
-    if (done)
-        px_buffer_consume(input, done);
-    if (input->length <= PX_LINE_MAX_BYTES)
-        return;
-    if (!*dropping)
-        take(closure, input->data, input->length, PX_LINE_TOO_LONG);
-    *dropping = true;
-    px_buffer_done(input);
+    struct px_buffer *buffer = &reader->buffer;
+    ssize_t n = px_read(reader->input, room, READ_BYTES);
+    if (n <= 0)
+        return n < 0 && errno == EAGAIN ? 0 : -1;
+    buffer->length += (size_t)n;
+    buffer->data[buffer->length] = '\0';
+    return 1;
 }
 
-/* Reads some bytes to `room`, a part of the buffer. Returns false at the end of input, and when reading must
- * stop. */
-static bool read_some(const struct px_line_transport *lines, int input, struct px_buffer *buffer, char *room)
+/* A line that is too long is dropped while it arrives, and reported once. */
+static void check_length(struct px_line_reader *reader)
+{
+    struct px_buffer *input = &reader->buffer;
+    if (input->length <= PX_LINE_MAX_BYTES || px_line_reader_has_line(reader))
+        return;
+    if (!reader->dropping)
+        reader->take(reader->closure, input->data, input->length, PX_LINE_TOO_LONG);
+    reader->dropping = true;
+    px_buffer_done(input);
+    reader->searched = 0; /* as `start`, after make_room() */
+}
+
+bool px_line_reader_fill(struct px_line_reader *reader)
+{
+    char *room;
+    while (!(room = make_room(reader)))
+        px_sleep_ns(NO_MEMORY_NS);
+    if (read_to(reader, room) < 0)
+        return false;
+    check_length(reader);
+    return true;
+}
+
+static char *find_end(struct px_line_reader *reader)
+{
+    const struct px_buffer *input = &reader->buffer;
+    char *from = input->data + reader->searched;
+    char *end = input->length > reader->searched ? memchr(from, '\n', input->length - reader->searched) : NULL;
+    reader->searched = end ? (size_t)(end - input->data) : input->length;
+    return end;
+}
+
+bool px_line_reader_has_line(struct px_line_reader *reader)
+{
+    return find_end(reader) != NULL;
+}
+
+bool px_line_reader_take(struct px_line_reader *reader)
+{
+    struct px_buffer *input = &reader->buffer;
+    const char *end = find_end(reader);
+    if (!end)
+        return false;
+    const char *line = input->data + reader->start;
+    size_t length = (size_t)(end - line);
+    bool empty = !length || (length == 1 && *line == '\r');
+    if (!reader->dropping && !empty) {
+        await_room(reader->lines);
+        reader->take(reader->closure, line, length, PX_LINE_WHOLE);
+    }
+    reader->dropping = false;
+    reader->start = reader->searched = (size_t)(end - input->data) + 1;
+    return true;
+}
+
+void px_line_reader_done(struct px_line_reader *reader)
+{
+    px_buffer_done(&reader->buffer);
+}
+
+/* Waits for input. False: reading must stop. */
+static bool await_input(const struct px_line_transport *lines, int input)
 {
     struct pollfd fds[] = {{input, POLLIN, 0}, {lines->stop, POLLIN, 0}};
-    for (;;) {
-        int ready = px_poll(fds, PX_COUNT(fds), -1);
-        if (ready < 0) {
-            px_sleep_ns(NO_MEMORY_NS);
-            continue;
-        }
-        if (ready > 0 && fds[1].revents)
-            return false;
-        ssize_t n = ready > 0 ? px_read(input, room, READ_BYTES) : -1;
-        if (n > 0) {
-            buffer->length += (size_t)n;
-            buffer->data[buffer->length] = '\0';
-            return true;
-        }
-        if (n == 0 || errno != EAGAIN)
-            return false;
-    }
+    int ready;
+    while ((ready = px_poll(fds, PX_COUNT(fds), -1)) < 0)
+        px_sleep_ns(NO_MEMORY_NS);
+    return !fds[1].revents;
 }
 
 void px_line_transport_read(struct px_line_transport *lines, int input, px_line_fn take, void *closure)
 {
-    struct px_buffer px_auto_buffer buffer = {0};
-    bool dropping = false;
-    while (!lines->stopping && !lines->output_gone) {
-        char *room = make_room(&buffer, &dropping, take, closure);
-        if (!room)
-            px_sleep_ns(NO_MEMORY_NS);
-        else if (read_some(lines, input, &buffer, room))
-            take_lines(lines, &buffer, &dropping, take, closure);
-        else
-            break;
-    }
+    struct px_line_reader reader = {.lines = lines, .input = input, .take = take, .closure = closure};
+    while (!lines->stopping && !lines->output_gone && await_input(lines, input) && px_line_reader_fill(&reader))
+        while (!lines->stopping && px_line_reader_take(&reader))
+            ;
+    px_line_reader_done(&reader);
 }

@@ -17,10 +17,11 @@
 struct px_line_transport {
     int output, stop;            /* stop: becomes readable when everything must end; or -1 */
     pthread_mutex_t output_lock; /* whole lines */
+    bool output_waits;           /* the kernel can't say whether a write would wait: px_write_now() does not work */
     _Atomic bool output_gone;
-    int output_errno;     /* why the output failed; ETIMEDOUT: the client does not read */
-    bool stopping;        /* set it to stop reading */
-    pthread_mutex_t lock; /* protects what follows */
+    int output_errno;      /* why the output failed; ETIMEDOUT: the client does not read */
+    _Atomic bool stopping; /* set it to stop reading */
+    pthread_mutex_t lock;  /* protects what follows */
     pthread_cond_t room;
     size_t unsent_bytes; /* bytes of lines that wait until the client reads */
 };
@@ -48,5 +49,25 @@ typedef void (*px_line_fn)(void *closure, const char *line, size_t length, enum 
 /* Reads until the end of input, until `stopping` or `stop`, or until the output is gone. It reads the next line
  * only when few bytes are still unsent. */
 void px_line_transport_read(struct px_line_transport *lines, int input, px_line_fn take, void *closure);
+
+/* The same in single steps, for more than one thread (line_server.h). */
+struct px_line_reader {
+    struct px_line_transport *lines;
+    int input;
+    px_line_fn take;
+    void *closure;
+    struct px_buffer buffer;
+    size_t start;    /* where the next line begins in the buffer */
+    size_t searched; /* there is no end of a line before this place */
+    bool dropping;   /* the rest of a line that is too long, or for which there was no memory */
+};
+
+/* Reads once, which may block. False: nothing will follow. */
+bool px_line_reader_fill(struct px_line_reader *reader);
+/* Passes the first whole line of the buffer to `take`. False: there is none. */
+bool px_line_reader_take(struct px_line_reader *reader);
+/* True if the buffer has a whole line. */
+bool px_line_reader_has_line(struct px_line_reader *reader);
+void px_line_reader_done(struct px_line_reader *reader);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "jsonrpc/tasks.h"
 
+#include "base/cleanup.h"
 #include "base/error.h"
+#include "jsonrpc/line_server.h"
 
 #define WORKS_MAX 1024 /* more than the default queue can hold */
 #define STACK_BYTES (512u << 10)
@@ -20,10 +22,11 @@ void px_tasks_done(struct px_tasks *tasks)
     pthread_cond_destroy(&tasks->changed);
 }
 
-static void *serve(void *argument)
+/* Runs the task. Returns a thread that must be joined, if `leaves`: this thread ends then. */
+static struct px_ended_threads run_task(struct px_task *task, bool leaves)
 {
-    struct px_task *task = argument;
     struct px_tasks *tasks = task->tasks;
+    struct px_ended_threads before = {0};
     void (*release)(struct px_task *) = task->free;
     task->run(task);
     pthread_mutex_lock(&tasks->lock);
@@ -36,16 +39,27 @@ static void *serve(void *argument)
     /* When the count is 0, nobody waits for tasks any more: the memory of this one must be free by then. */
     pthread_mutex_lock(&tasks->lock);
     tasks->count--;
-    struct px_ended_threads before = px_threads_leave(&tasks->ended);
+    if (leaves)
+        before = px_threads_leave(&tasks->ended);
     pthread_cond_broadcast(&tasks->changed);
     pthread_mutex_unlock(&tasks->lock);
-    px_threads_join(before);
+    return before;
+}
+
+static void *serve(void *task)
+{
+    px_threads_join(run_task(task, true));
     return NULL;
 }
 
 void px_task_arrived(void *data)
 {
     struct px_task *task = data;
+    if (task->reads) {
+        task->reads = false;
+        px_line_server_let_go(task->tasks->server);
+        return;
+    }
     pthread_mutex_lock(&task->tasks->lock);
     task->arrived = true;
     pthread_cond_broadcast(&task->tasks->changed);
@@ -62,33 +76,71 @@ static bool on_its_way(const struct px_tasks *tasks, const struct px_task *wante
     return false;
 }
 
-int px_tasks_start(struct px_tasks *tasks, struct px_task *task, pyexec_error *error)
+/* With the lock held. */
+static int list_task(struct px_tasks *tasks, struct px_task *task, pyexec_error *error)
+{
+    if (tasks->closed)
+        return px_error_set(error, PYEXEC_SHUTTING_DOWN, "pyexec is shutting down");
+    if (tasks->count >= WORKS_MAX)
+        return px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", WORKS_MAX);
+    task->tasks = tasks;
+    task->next = tasks->first;
+    tasks->first = task;
+    tasks->count++;
+    return 0;
+}
+
+/* With the lock held. Returns 0 or an errno. */
+static int start_thread(struct px_tasks *tasks, struct px_task *task)
 {
     pthread_attr_t attributes;
     pthread_t thread;
-    pthread_mutex_lock(&tasks->lock);
-    int failed = 0;
-    bool full = tasks->count >= WORKS_MAX;
-    if (!full) {
-        task->tasks = tasks;
-        task->next = tasks->first;
-        tasks->first = task;
-        tasks->count++;
-        pthread_attr_init(&attributes);
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
-        failed = pthread_create(&thread, &attributes, serve, task);
-        pthread_attr_destroy(&attributes);
-        if (failed) {
-            tasks->first = task->next;
-            tasks->count--;
-        }
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int failed = pthread_create(&thread, &attributes, serve, task);
+    pthread_attr_destroy(&attributes);
+    if (failed) {
+        tasks->first = task->next;
+        tasks->count--;
     }
-    while (!failed && !full && on_its_way(tasks, task))
+    return failed;
+}
+
+int px_tasks_start(struct px_tasks *tasks, struct px_task *task, pyexec_error *error)
+{
+    pthread_mutex_lock(&tasks->lock);
+    int status = list_task(tasks, task, error), failed = status == 0 ? start_thread(tasks, task) : 0;
+    while (status == 0 && !failed && on_its_way(tasks, task))
         pthread_cond_wait(&tasks->changed, &tasks->lock);
     pthread_mutex_unlock(&tasks->lock);
-    if (full)
-        return px_error_set(error, PYEXEC_OVERLOADED, "%d requests are in progress", WORKS_MAX);
-    return failed ? px_error_exhausted(error, failed, "can't start a thread for the request") : 0;
+    return failed ? px_error_exhausted(error, failed, "can't start a thread for the request") : status;
+}
+
+int px_tasks_start_here(struct px_tasks *tasks, struct px_task *task, pyexec_error *error)
+{
+    if (!tasks->server)
+        return px_tasks_start(tasks, task, error);
+    int failed = px_line_server_reserve(tasks->server);
+    if (failed)
+        return px_error_exhausted(error, failed, "can't start a thread for the request");
+    pthread_mutex_lock(&tasks->lock);
+    int status = list_task(tasks, task, error);
+    if (status == 0)
+        tasks->here = task;
+    pthread_mutex_unlock(&tasks->lock);
+    return status;
+}
+
+bool px_tasks_run_here(struct px_tasks *tasks)
+{
+    struct px_task *task = TAKE_PTR(tasks->here);
+    if (!task)
+        return false;
+    task->reads = true;
+    if (!task->in_order)
+        px_task_arrived(task);
+    run_task(task, false);
+    return true;
 }
 
 bool px_tasks_idle(struct px_tasks *tasks)
@@ -102,6 +154,7 @@ bool px_tasks_idle(struct px_tasks *tasks)
 void px_tasks_stop(struct px_tasks *tasks)
 {
     pthread_mutex_lock(&tasks->lock);
+    tasks->closed = true;
     for (struct px_task *task = tasks->first; task; task = task->next)
         task->cancel(task);
     while (tasks->count)

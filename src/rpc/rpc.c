@@ -443,12 +443,13 @@ int px_rpc_serve(int input, int output, int stop, bool drain, px_rpc_opened_fn o
     pthread_cond_init(&rpc.held, NULL);
     /* If the thread can't be started, the output of a run is sent when the run ends. */
     bool streams = pthread_create(&streaming, NULL, px_rpc_stream, &rpc) == 0;
-    px_line_transport_read(&rpc.lines, input, handle_line, &rpc);
+    px_line_server_run(&rpc.server, &rpc.lines, &rpc.tasks, input, handle_line, &rpc);
     if (drain) {
         px_rpc_end_answers(&rpc);
         drain_requests(&rpc);
     }
     px_tasks_stop(&rpc.tasks);
+    px_line_server_end(&rpc.server);
     if (streams)
         end_stream(&rpc, streaming);
     pyexec_executor_free(rpc.executor);

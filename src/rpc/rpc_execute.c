@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The executions of an RPC client: each has a thread, and their number is limited. */
+/* The executions of an RPC client: each runs on the thread that read it, and their number is limited. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +134,7 @@ static void execute(struct px_rpc *rpc, const char *id, const json_t *params, bo
                                    .id = id ? strdup(id) : NULL};
     if (!job || (id && !job->id))
         px_error_oom(&error);
-    else if (prepare(job, params, session, &error) == 0 && px_tasks_start(&rpc->tasks, &job->task, &error) == 0)
+    else if (prepare(job, params, session, &error) == 0 && px_tasks_start_here(&rpc->tasks, &job->task, &error) == 0)
         return;
     px_rpc_fail(rpc, id, &error);
     if (job)
@@ -164,7 +164,7 @@ static void free_create(struct px_task *task)
     free_job(task);
 }
 
-/* Creating a session may have to wait in the queue. So it has its own thread, and later requests are handled meanwhile. */
+/* Creating a session may have to wait in the queue. So it is a task too, and later requests are handled meanwhile. */
 static void serve_create(struct px_task *task)
 {
     struct create_job *create = (struct create_job *)task;
@@ -210,7 +210,7 @@ void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *par
         create->job.rpc = rpc;
         create->job.task = (struct px_task){.run = serve_create, .cancel = cancel_job, .free = free_create};
         if (prepare_create(create, id, params, &error) == 0 &&
-            px_tasks_start(&rpc->tasks, &create->job.task, &error) == 0)
+            px_tasks_start_here(&rpc->tasks, &create->job.task, &error) == 0)
             return;
     }
     px_rpc_fail(rpc, id, &error);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "jsonrpc/json_diagnose.h"
+#include "jsonrpc/line_server.h"
 #include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "pyexec.h"
@@ -20,6 +21,7 @@ struct px_rpc_call;
 
 struct px_rpc {
     struct px_line_transport lines;
+    struct px_line_server server; /* the threads */
     pyexec_executor *executor;
     px_rpc_opened_fn opened;
     void *closure;
@@ -59,7 +61,7 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
 /* Answers with an error of the protocol. Without an id the answer has the id null. */
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
 
-/* Methods that can take long. Each request runs on its own thread (rpc_execute.c). */
+/* Methods that can take long: another thread reads the next request meanwhile (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);

@@ -69,7 +69,7 @@ def test_a_call_through_rpc_costs_few_system_calls(counted, own, nothing_left):
     with JsonLines(Program, "rpc") as client:
         client.ask("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"})
         host, script = counted.per_call(lambda: client.ask("execute", session_id="s", code="6 * 7"))
-    # When this test was written there were 39: 18 of them pass the line to a thread and the answer back. The number of waits for a
-    # lock differs from round to round.
-    assert 20 < host <= 44, host
+    # When this test was written there were 25: the 21 of a call through the C API, and 4 more that wait for the line, read it, let
+    # another thread read the next one, and write the answer. Each thread that takes over a request costs three at least.
+    assert 12 < host <= 27.5, host
     assert 4 <= script <= 8.5, script

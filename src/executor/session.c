@@ -78,7 +78,7 @@ void px_session_free(struct px_sessions *sessions, struct px_session *session)
 {
     /* A thread that is in a system call finishes this call, perhaps in a folder that is being removed. */
     if (session->process && session->own_folder)
-        px_child_kill(&session->child);
+        px_child_kill(&session->child, false);
     if (session->process)
         px_child_done(&session->child);
     px_session_remove_folder(sessions, session);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,7 +110,8 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
     if (child->workspace < 0)
         return 0;
     /* A thread of the session may have changed the folder's mode since the last call. */
-    px_folder_grant(child->workspace);
+    if (request->working_dir || request->file_count)
+        px_folder_grant(child->workspace);
     if (request->working_dir &&
         px_workspace_make_folder(child->workspace, request->working_dir, "working_dir", error) < 0)
         return -1;
@@ -226,15 +228,6 @@ void px_child_done(struct px_child *child)
     child->pidfd = child->status = child->workspace = -1;
 }
 
-void px_child_kill(const struct px_child *child)
-{
-    struct pollfd polled = {child->pidfd, POLLIN, 0};
-    if (child->pidfd < 0)
-        return;
-    px_child_signal(child, SIGKILL);
-    (void)!px_poll(&polled, 1, 5000);
-}
-
 void px_child_signal(const struct px_child *child, int signal)
 {
     syscall(SYS_pidfd_send_signal, child->pidfd, signal, NULL, 0);
@@ -309,6 +302,36 @@ static bool read_status(const struct px_child *child, char *text, size_t size)
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/status", child->host_pid);
     return px_read_small_file(AT_FDCWD, path, text, size) >= 0 && px_child_alive(child);
+}
+
+/* True if a child that was killed can execute nothing more, although the kernel may still take down what it had.
+ *
+ * A process with a pending SIGKILL starts no thread (copy_process() in kernel/fork.c). A thread that ends loses its
+ * memory before its descriptors (do_exit() in kernel/exit.c), and after that point it makes no system call and
+ * touches no mapped page; the kernel leaves the Vm… lines out. Those that ended before are no longer counted. So this
+ * is the last thread, and it is past that point. The number comes after the Vm… lines: a text that is cut off
+ * before them has none. */
+static bool has_stopped(const char *status)
+{
+    return !strstr(status, "\nVmSize:") && px_number_after(status, "Threads:", 0) == 1;
+}
+
+void px_child_kill(const struct px_child *child, bool only_threads)
+{
+    enum { LOOKS_MAX = 100 };
+    char status[4096];
+    struct pollfd polled = {child->pidfd, POLLIN, 0};
+    if (child->pidfd < 0)
+        return;
+    px_child_signal(child, SIGKILL);
+    /* The pidfd becomes readable only after the process's namespaces are gone, for which the kernel waits until all
+     * CPUs have passed a certain point (namespace_unlock() in fs/namespace.c). */
+    for (int i = 0; only_threads && i < LOOKS_MAX && read_status(child, status, sizeof status); i++) {
+        if (has_stopped(status))
+            return;
+        sched_yield();
+    }
+    (void)!px_poll(&polled, 1, 5000);
 }
 
 bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct px_child_facts *ret)

@@ -62,8 +62,9 @@ void px_child_open_facts(struct px_child *child);
 /* Kills it if it still runs. What is open is closed when it has ended, by the launcher's thread. */
 void px_child_done(struct px_child *child);
 
-/* Kills it and waits until it is gone: afterwards it writes nothing more. */
-void px_child_kill(const struct px_child *child);
+/* Kills it and waits until it executes nothing more: afterwards it writes nothing. `only_threads`: the sandbox let it
+ * start threads but no other process. Then this need not wait until the kernel has taken down its namespaces. */
+void px_child_kill(const struct px_child *child, bool only_threads);
 
 void px_child_signal(const struct px_child *child, int signal);
 

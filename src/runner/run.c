@@ -370,7 +370,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
     if (px_child_put_files(&run->child, context->request, error) < 0)
         return -1;
     int result = 0;
-    if (run->child.workspace >= 0)
+    /* Nothing is in the new workspace of a single run but these files. */
+    if (run->child.workspace >= 0 && (run->session || context->request->workspace || context->request->file_count))
         result = px_snapshot_take(run->child.workspace, &before, error);
     if (result == 0 && run->pooled)
         note_cpu_before(run);

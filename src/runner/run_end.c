@@ -45,7 +45,7 @@ int px_run_collect_files(struct run *run, const struct px_snapshot *before, pyex
     /* Files must not change while they are read, so the child of a single run is killed first. The process of a
      * session stays, and its threads may still write. */
     if (!run->session)
-        px_child_kill(&run->child);
+        px_child_kill(&run->child, !(px_zygotes_missing(run->context->zygotes) & PX_LAYER_BIT(PX_LAYER_SECCOMP)));
     int result = px_snapshot_take(run->child.workspace, &after, error);
     if (result == 0) {
         result = px_snapshot_changes(run->child.workspace, before, &after, &run->context->request->return_files,

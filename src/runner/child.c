@@ -346,6 +346,23 @@ bool px_child_facts(const struct px_child *child, int64_t cpu_before_ns, struct 
     return ret->peak_bytes != 0;
 }
 
+bool px_child_read_locked(const struct px_child *child, struct px_locked *ret)
+{
+    int64_t times[2];
+    char packet[PX_FIELD_HEADER + sizeof times];
+    struct px_wire_field field;
+    size_t offset = 0;
+    /* A packet that is longer is cut off, so it is malformed here: the run reads it. */
+    ssize_t n = px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT | MSG_PEEK);
+    if (n != sizeof packet || px_wire_next(packet, sizeof packet, &offset, &field) != 1 ||
+        field.kind != PX_RESULT_LOCKED || field.length != sizeof times ||
+        px_recv(child->channel, packet, sizeof packet, MSG_DONTWAIT) != sizeof packet)
+        return false;
+    memcpy(times, field.bytes, sizeof times);
+    *ret = (struct px_locked){.cpu_ns = times[0], .real_ns = times[1]};
+    return true;
+}
+
 int px_child_await_locked(const struct px_child *child, pyexec_error *error)
 {
     /* Not on the stack: the thread would keep all these pages for as long as the session's script waits. */

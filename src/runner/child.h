@@ -93,6 +93,13 @@ void px_child_discard_output(const struct px_child *child);
 /* Returns true if it still runs. */
 bool px_child_alive(const struct px_child *child);
 
+/* Reads LOCKED, if the child has sent it. Returns false, and leaves what came unread, if not. */
+struct px_locked {
+    int64_t cpu_ns;  /* CPU time that it had used */
+    int64_t real_ns; /* when it was locked */
+};
+bool px_child_read_locked(const struct px_child *child, struct px_locked *ret);
+
 /* Waits until the process of a session has locked its sandbox, before its first call. */
 int px_child_await_locked(const struct px_child *child, pyexec_error *error);
 

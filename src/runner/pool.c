@@ -18,6 +18,8 @@
 struct waiting {
     struct px_child child;
     int64_t since_ns;
+    int64_t cloned_real_ns; /* by the clock that the child reads too */
+    bool locked;            /* its LOCKED was read */
 };
 
 struct pool_shape {
@@ -37,6 +39,7 @@ struct px_pool {
     pthread_cond_t changed;
     bool closing;
     int64_t not_before_ns;
+    bool crowded; /* the last child waited for a CPU while it set itself up */
     struct pool_shape shapes[SHAPES_MAX];
     pthread_t filler;
 };
@@ -87,25 +90,52 @@ static void wait_until(struct px_pool *pool, int64_t when)
     px_cond_wait_until(&pool->changed, &pool->lock, when);
 }
 
-/* Clones one child, without the lock. The child continues its set-up while it waits. */
+/* Reads the LOCKED of children that have sent it. The CPU time that a child used shows how long the rest of its set-up
+ * took: if it had to wait for half as long as it ran, others need the CPUs. */
+static void read_locked(struct px_pool *pool, struct pool_shape *shape)
+{
+    for (size_t i = 0; i < shape->count; i++) {
+        struct waiting *one = &shape->children[i];
+        struct px_locked locked;
+        if (one->locked || !px_child_read_locked(&one->child, &locked))
+            continue;
+        one->locked = true;
+        pool->crowded = locked.real_ns - one->cloned_real_ns > locked.cpu_ns + locked.cpu_ns / 2;
+    }
+}
+
+/* Clones one child, without the lock. Warming costs about half as much CPU time as a run, and makes the run faster by
+ * less. So a child is warmed only while CPUs have nothing else to do. */
 static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
+    enum { PATIENCE_MS = 20 };
     struct px_clone_request key = shape->key;
     struct px_child child;
     pyexec_error ignored; /* ignore the error here; the next run that clones directly reports it */
+    key.warm = !pool->crowded;
+    uint64_t asked = shape->asked;
     pthread_mutex_unlock(&pool->lock);
-    key.warm = 1;
     int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1, &ignored);
+    int64_t since = px_now_ns(), cloned_real = px_clock_ns(CLOCK_REALTIME);
     if (!failed)
         px_child_open_facts(&child);
+    pthread_mutex_lock(&pool->lock);
+    bool hurry = shape->asked != asked;
+    pthread_mutex_unlock(&pool->lock);
+    /* While nobody asks, one child sets itself up after the other, so that they do not wait for each other. */
+    struct pollfd polled = {failed ? -1 : child.channel, POLLIN, 0};
+    if (!failed && !hurry)
+        (void)!px_poll(&polled, 1, PATIENCE_MS);
     pthread_mutex_lock(&pool->lock);
     key.warm = 0;
     bool wanted = !failed && !pool->closing && shape->count < pool->size && memcmp(&shape->key, &key, sizeof key) == 0;
     if (failed)
         pool->not_before_ns = px_now_ns() + POOL_RETRY_NS;
     if (wanted) {
-        shape->children[shape->count++] = (struct waiting){child, px_now_ns()};
+        shape->children[shape->count++] =
+            (struct waiting){.child = child, .since_ns = since, .cloned_real_ns = cloned_real};
         px_count(&px_zygotes_counters(pool->zygotes)->pool_refills, 1);
+        read_locked(pool, shape);
     } else {
         px_child_done(&child);
     }
@@ -145,7 +175,7 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
     pool->launcher = launcher;
     pool->zygotes = zygotes;
     pool->size = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
-    pool->idle_ns = idle_ms * 1000000;
+    pool->idle_ns = idle_ms * PX_NS_PER_MS;
     px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
     for (size_t i = 0; i < SHAPES_MAX; i++)
@@ -193,28 +223,17 @@ static struct pool_shape *find_shape(struct px_pool *pool, const struct px_clone
     return oldest;
 }
 
-enum readiness { ENDED, SETTING_UP, LOCKED };
-
-/* Before its run a child sends only LOCKED, and the host reads it with the run's answer. */
-static enum readiness readiness_of(const struct px_child *child)
-{
-    struct pollfd polled[] = {{child->pidfd, POLLIN, 0}, {child->channel, POLLIN, 0}};
-    /* If this can't be found out, the child counts as alive: its run will notice its end. */
-    if (px_poll(polled, PX_COUNT(polled), 0) < 0)
-        return LOCKED;
-    return polled[0].revents ? ENDED : polled[1].revents ? LOCKED : SETTING_UP;
-}
-
 /* Returns the place of the child for the next run, or -1. The newest child that is locked is the one whose memory is
- * still in the CPU's caches; take() drops those that have ended. A child that has waited for `age_ns` goes first, so that none waits for ever while newer
+ * still in the CPU's caches. A child that has waited for `age_ns` goes first, so that none waits for ever while newer
  * ones serve. If none is locked yet, the oldest will be the first. */
-static ptrdiff_t choose(const struct pool_shape *shape, int64_t now, int64_t age_ns)
+static ptrdiff_t choose(struct px_pool *pool, struct pool_shape *shape)
 {
     if (!shape->count)
         return -1;
-    if (now - shape->children[0].since_ns < age_ns)
+    read_locked(pool, shape);
+    if (px_now_ns() - shape->children[0].since_ns < pool->idle_ns)
         for (size_t i = shape->count; i-- > 0;)
-            if (readiness_of(&shape->children[i].child) != SETTING_UP)
+            if (shape->children[i].locked)
                 return (ptrdiff_t)i;
     return 0;
 }
@@ -226,9 +245,10 @@ static void remove_child(struct pool_shape *shape, size_t place)
 }
 
 /* Takes out the child of this place. Returns false, and ends it, if it has died while it waited. */
-static bool take(struct pool_shape *shape, size_t place, struct px_child *ret)
+static bool take(struct pool_shape *shape, size_t place, struct px_child *ret, bool *ret_locked)
 {
     struct px_child child = shape->children[place].child;
+    *ret_locked = shape->children[place].locked;
     remove_child(shape, place);
     if (!px_child_alive(&child)) {
         px_child_done(&child);
@@ -238,16 +258,15 @@ static bool take(struct pool_shape *shape, size_t place, struct px_child *ret)
     return true;
 }
 
-bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, struct px_child *ret)
+bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, struct px_child *ret, bool *ret_locked)
 {
     bool found = false;
-    int64_t now = px_now_ns();
     pthread_mutex_lock(&pool->lock);
     struct pool_shape *shape = find_shape(pool, key);
     shape->asked++;
-    shape->last_ns = now;
-    for (ptrdiff_t place; !found && (place = choose(shape, now, pool->idle_ns)) >= 0;)
-        found = take(shape, (size_t)place, ret);
+    shape->last_ns = px_now_ns();
+    for (ptrdiff_t place; !found && (place = choose(pool, shape)) >= 0;)
+        found = take(shape, (size_t)place, ret, ret_locked);
     pthread_mutex_unlock(&pool->lock);
     struct px_counters *counters = px_zygotes_counters(pool->zygotes);
     px_count(found ? &counters->pool_hits : &counters->pool_misses, 1);

@@ -15,8 +15,9 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
                 struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 
-/* Takes a waiting child, which the caller then owns: the newest that is locked. Returns false if there is none. */
-bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret);
+/* Takes a waiting child, which the caller then owns: the newest that is locked. Returns false if there is none.
+ * *ret_locked: its LOCKED was read; otherwise it is the first packet on its channel. */
+bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret, bool *ret_locked);
 
 /* Lets the pool refill. Called after the run, so that refilling takes no CPU time from it. */
 void px_pool_refill(struct px_pool *pool);

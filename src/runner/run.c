@@ -351,7 +351,7 @@ static int get_child(struct run *run, const struct px_child_options *options, py
     if (shape.workspace == PX_WORKSPACE_GIVEN) {
         if (px_child_open_workspace(context->launcher, options, &folder, &mount, error) < 0)
             return -1;
-    } else if (context->pool && px_pool_take(context->pool, &shape, &run->child)) {
+    } else if (context->pool && px_pool_take(context->pool, &shape, &run->child, &run->result->claims.locked)) {
         run->pooled = true;
         return 0;
     }

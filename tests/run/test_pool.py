@@ -2,6 +2,8 @@
 """Which of the waiting children serves a run, that none waits for ever, and that runs leave nothing open."""
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -90,6 +92,30 @@ def test_a_child_that_has_waited_long_goes_before_newer_ones():
             assert executor.call(None, "1 + 1")["status"] == "ok"
             return not found & set(waiting(executor))
         until(run_once, "children from the beginning still wait")
+
+
+def page_faults(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        return int(file.read().rsplit(")", 1)[1].split()[7])
+
+
+def test_children_are_warmed_only_while_cpus_are_idle():
+    """Warming touches pages ahead of the run, so a child that was warmed has had more page faults while it waits."""
+    with Executor(host={"pool_size": 2, "zygotes": 1}) as executor:
+        seen = {page_faults(pid) for pid in filled(executor, 2)}
+
+        def newest():
+            seen.add(page_faults(filled(executor, 2)[-1]))
+            return seen
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8 * os.cpu_count())]
+        try:
+            until(lambda: min(newest()) < 0.8 * max(seen), "all children are warmed although the CPUs are busy")
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+        warmed = max(seen)
+        until(lambda: page_faults(filled(executor, 2)[-1]) > 0.9 * warmed, "no child is warmed although the CPUs are idle")
 
 
 @pytest.mark.parametrize("pool_size", [0, 4])

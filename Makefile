@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -57,13 +57,23 @@ test-typescript: all
 npm-package: all
 	tools/npm-package.sh $(BUILD)/artifacts $(BUILD)
 
-# Compares pyexec with a Jupyter kernel (installed by pip into a temporary environment) and with bubblewrap.
+# The problems of HumanEval, which are not part of this repository; without them the comparison leaves them out.
+HUMANEVAL ?= $(wildcard ../shared/data/HumanEval.jsonl.gz)
+PEERS = bench/peers.py $(BUILD)/pyexec --folder $(BUILD)/peers $(if $(HUMANEVAL),--humaneval $(HUMANEVAL))
+# Interpreters that the page compares.
+PYTHONS ?=
+
+# Compares pyexec with other programs that run Python code, which are installed into $(BUILD)/peers.
 bench-peers: all
-	bench/peers.py $(BUILD)/pyexec
+	$(PEERS)
 
 # The same comparison, drawn for the README; needs an idle machine.
 bench-plot: all
-	bench/peers.py $(BUILD)/pyexec --plot docs/bench.svg
+	$(PEERS) --plot docs/bench.svg
+
+# Measures everything that docs/performance.md shows, and writes it there; needs an idle machine for half an hour.
+bench-page: all
+	$(PEERS) --half-load 300 $(if $(PYTHONS),--pythons $(PYTHONS)) --plot docs/bench.svg --markdown docs/performance.md --json $(BUILD)/peers.json
 
 # How much time HTTP adds to the C API, and how many requests it serves; needs an idle machine.
 bench-serve: all

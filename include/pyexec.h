@@ -302,6 +302,11 @@ PYEXEC_API int pyexec_queue_limit(pyexec_queue *queue, const char *principal, in
 PYEXEC_API int pyexec_queue_add(pyexec_queue *queue, const char *principal, const char *session_id, void *job,
                                 pyexec_error *error);
 
+/* The same for a job that can begin at once: when a turn is free and no other job is before it, *ret_turn is its turn, and the
+ * caller's thread does the job. Otherwise *ret_turn is NULL, and nothing was added. */
+PYEXEC_API int pyexec_queue_begin(pyexec_queue *queue, const char *principal, const char *session_id, void *job,
+                                  pyexec_turn **ret_turn, pyexec_error *error);
+
 /* Waits until a job is next and has a turn, and returns it with its turn; call it only while jobs are in the queue. The
  * job ends when its turn is freed. When the executor is being closed, jobs are returned too, and their executions fail
  * with PYEXEC_SHUTTING_DOWN. */

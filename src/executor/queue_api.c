@@ -49,19 +49,41 @@ int pyexec_queue_limit(pyexec_queue *queue, const char *principal, int64_t max_c
     return px_turns_limit(queue->turns, principal, max_concurrent, rate, error);
 }
 
-int pyexec_queue_add(pyexec_queue *queue, const char *principal, const char *session_id, void *job, pyexec_error *error)
+static pyexec_turn *new_turn(const char *session_id, void *job, pyexec_error *error)
 {
     size_t length = session_id ? strlen(session_id) + 1 : 0;
     pyexec_turn *turn = calloc(1, sizeof *turn + length);
-    if (!turn)
-        return px_error_oom(error);
+    if (!turn) {
+        px_error_oom(error);
+        return NULL;
+    }
     turn->userdata = job;
     if (session_id)
         turn->job.waiter.entry.session = memcpy(turn->session, session_id, length);
-    if (px_turns_add(queue->turns, &turn->job, principal, error) == 0)
+    return turn;
+}
+
+int pyexec_queue_add(pyexec_queue *queue, const char *principal, const char *session_id, void *job, pyexec_error *error)
+{
+    pyexec_turn *turn = new_turn(session_id, job, error);
+    if (turn && px_turns_add(queue->turns, &turn->job, principal, error) == 0)
         return 0;
     free(turn);
     return -1;
+}
+
+int pyexec_queue_begin(pyexec_queue *queue, const char *principal, const char *session_id, void *job,
+                       pyexec_turn **ret_turn, pyexec_error *error)
+{
+    bool begun = false;
+    pyexec_turn *turn = new_turn(session_id, job, error);
+    int status = turn ? px_turns_begin(queue->turns, &turn->job, principal, &begun, error) : -1;
+    *ret_turn = NULL;
+    if (status == 0 && begun)
+        *ret_turn = turn;
+    else
+        free(turn);
+    return status;
 }
 
 pyexec_turn *pyexec_queue_next(pyexec_queue *queue, void **ret_job)

@@ -319,6 +319,45 @@ int px_turns_add(struct px_turns *turns, struct px_turn_job *job, const char *pr
     return result;
 }
 
+/* With the lock held: the job, which is next in the queue, begins. */
+static void begin_job(struct px_turns *turns, struct px_turn_job *job)
+{
+    px_queue_begin(&turns->queue, &job->waiter.entry);
+    job->turn.turns = turns;
+    if (!turns->closed)
+        set_state(turns, &job->turn, PX_TURN_BUSY);
+}
+
+/* With the lock held. Only the queue knows whether the job would be next, so it is added for a moment. */
+static bool may_begin(struct px_turns *turns, struct px_queue_entry *entry)
+{
+    if (turns->closed)
+        return false;
+    px_queue_add(&turns->queue, entry);
+    bool is_next = px_queue_next(&turns->queue) == entry && count_free(turns);
+    px_queue_leave(&turns->queue, entry);
+    return is_next;
+}
+
+int px_turns_begin(struct px_turns *turns, struct px_turn_job *job, const char *principal, bool *ret_begun,
+                   pyexec_error *error)
+{
+    struct px_queue_entry *entry = &job->waiter.entry;
+    pthread_mutex_lock(&turns->lock);
+    job->waiter.changed = &turns->jobs;
+    job->added_ns = px_now_ns();
+    entry->principal = px_queue_principal(&turns->queue, principal);
+    int result = entry->principal ? 0 : px_error_oom(error);
+    *ret_begun = result == 0 && may_begin(turns, entry);
+    if (*ret_begun && (result = admit(turns, entry->principal, error)) == 0) {
+        px_queue_add(&turns->queue, entry);
+        begin_job(turns, job);
+    }
+    wake_next(turns);
+    pthread_mutex_unlock(&turns->lock);
+    return result;
+}
+
 struct px_turn_job *px_turns_next(struct px_turns *turns)
 {
     struct px_queue_entry *next;
@@ -331,10 +370,7 @@ struct px_turn_job *px_turns_next(struct px_turns *turns)
         sleep_for_turn(turns, &turns->jobs, is_job);
     }
     struct px_turn_job *job = (struct px_turn_job *)next;
-    px_queue_begin(&turns->queue, next);
-    job->turn.turns = turns;
-    if (!turns->closed)
-        set_state(turns, &job->turn, PX_TURN_BUSY);
+    begin_job(turns, job);
     wake_next(turns);
     pthread_mutex_unlock(&turns->lock);
     return job;

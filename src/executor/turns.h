@@ -87,6 +87,9 @@ void px_turn_watch(void *turn, const struct px_child *child, int64_t cpu_ns);
 /* Adds a job to the queue of a principal. The caller has set the session of the job. Returns -1 with overloaded and
  * retry_after_ms when the queue is full or the principal is over its rate; for the rate, sys_errno is EAGAIN. */
 int px_turns_add(struct px_turns *turns, struct px_turn_job *job, const char *principal, pyexec_error *error);
+/* The same for a job that can begin at once, and then it has its turn: *ret_begun. Otherwise nothing was added. */
+int px_turns_begin(struct px_turns *turns, struct px_turn_job *job, const char *principal, bool *ret_begun,
+                   pyexec_error *error);
 /* Sets how many jobs of one principal may run at once, if the principal has no limit of its own; 0: no limit. */
 void px_turns_limit_principals(struct px_turns *turns, int64_t most);
 /* Waits until a job has its turn, and returns this job. After px_turns_close() it returns the waiting jobs without a

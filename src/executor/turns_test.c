@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -300,6 +301,47 @@ static void test_jobs_wait_in_the_same_queue_and_have_a_turn_each(void **state)
     px_turns_done(&turns);
 }
 
+static bool begins(struct px_turns *turns, struct px_turn_job *job, const char *principal)
+{
+    pyexec_error error = {0};
+    bool begun;
+    assert_int_equal(px_turns_begin(turns, job, principal, &begun, &error), 0);
+    assert_true(begun == px_turn_is_held(&job->turn));
+    return begun;
+}
+
+static void test_a_job_begins_at_once_only_with_a_free_turn_and_nobody_before_it(void **state)
+{
+    struct px_turns turns;
+    struct px_turn_job jobs[2] = {0}, refused[4] = {0}, waits = {0};
+    pyexec_error error = {0};
+    bool begun;
+    (void)state;
+    start(&turns, 2, 0, 4);
+    assert_int_equal(px_turns_limit(&turns, "slow", 0, 1, &error), 0);
+    jobs[0].waiter.entry.session = refused[0].waiter.entry.session = "s";
+    assert_true(begins(&turns, &jobs[0], "ann"));
+    assert_false(begins(&turns, &refused[0], "ann")); /* a call of this session is in progress */
+    assert_true(begins(&turns, &jobs[1], "slow"));
+    assert_false(begins(&turns, &refused[1], "bob")); /* no turn is free */
+    assert_int_equal(px_turns_add(&turns, &waits, "ann", &error), 0);
+    px_turn_job_end(&turns, &jobs[0]);
+    assert_false(begins(&turns, &refused[2], "ann")); /* another job waits before it */
+    assert_ptr_equal(px_turns_next(&turns), &waits);
+    px_turn_job_end(&turns, &waits);
+    assert_int_equal(px_turns_begin(&turns, &refused[3], "slow", &begun, &error), -1); /* only one a second */
+    assert_int_equal(error.code, PYEXEC_OVERLOADED);
+    assert_int_equal(error.sys_errno, EAGAIN);
+    struct px_turn_counts counts;
+    px_turns_count(&turns, &counts);
+    assert_int_equal(counts.queued, 0); /* what could not begin was not added */
+    assert_int_equal(counts.busy, 1);
+    px_turn_job_end(&turns, &jobs[1]);
+    px_turns_close(&turns);
+    assert_false(begins(&turns, &refused[1], "bob"));
+    px_turns_done(&turns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_turns_go_by_arrival_and_to_whom_waits_when_one_falls_asleep),
         cmocka_unit_test(test_closing_ends_every_wait),
         cmocka_unit_test(test_jobs_wait_in_the_same_queue_and_have_a_turn_each),
+        cmocka_unit_test(test_a_job_begins_at_once_only_with_a_free_turn_and_nobody_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

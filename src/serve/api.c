@@ -11,6 +11,7 @@
 #include "base/json_text.h"
 #include "base/spelling.h"
 #include "serve/detached.h"
+#include "serve/drive.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
@@ -109,6 +110,8 @@ static void run_now(struct px_http_request *request)
     }
     px_run_request(request, run, &result, &error);
     px_execution_end(execution);
+    if (!request->stream)
+        px_drive_answers_last(request);
     answer_run(request, result, &error);
     pyexec_result_free(result);
     pyexec_request_free(run);

@@ -14,6 +14,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/retry.h"
+#include "serve/drive.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/mcp_http.h"
@@ -146,13 +147,22 @@ void px_http_request_end_turn(const struct px_http_request *request)
         pyexec_turn_give_back(request->job.turn);
 }
 
-void px_http_request_wake(struct px_http_request *request)
+bool px_http_request_resume(struct px_http_request *request)
 {
     pthread_mutex_lock(&request->lock);
-    if (request->suspended)
+    bool suspended = request->suspended;
+    if (suspended)
         MHD_resume_connection(request->connection);
     request->suspended = false;
     pthread_mutex_unlock(&request->lock);
+    return suspended;
+}
+
+void px_http_request_wake(struct px_http_request *request)
+{
+    const struct px_listener *listener = request->listener; /* the request may be freed when its connection goes on */
+    if (!px_drive_resumes(request) && px_http_request_resume(request))
+        px_drive_wake(listener);
 }
 
 const char *px_http_request_header(const struct px_http_request *request, const char *name)
@@ -411,8 +421,7 @@ static int submit(struct px_http_request *request, struct px_schedule *schedule,
     request->serving++;
     pthread_mutex_unlock(&request->lock);
     request->job = (struct px_job){.principal = request->principal, .run = run, .session = session};
-    if (check_draining(request, schedule, session, error) == 0 &&
-        px_schedule_submit(schedule, &request->job, error) == 0)
+    if (check_draining(request, schedule, session, error) == 0 && px_drive_submit(schedule, &request->job, error) == 0)
         return 0;
     finish(request);
     return -1;
@@ -530,7 +539,7 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
     /* One second later than the watcher, which tells the client the reason before it closes the connection. */
     unsigned idle = (unsigned)((server->options->config->idle_timeout_ms + 999) / 1000) + 1;
     listener->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, listener,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, listener,
         MHD_OPTION_EXTERNAL_LOGGER, log_problem, server, MHD_OPTION_LISTEN_SOCKET, listener->fd,
         MHD_OPTION_URI_LOG_CALLBACK, new_request, listener, MHD_OPTION_NOTIFY_COMPLETED, completed, listener,
         MHD_OPTION_NOTIFY_CONNECTION, px_watch_connection, server->watcher, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded,
@@ -538,5 +547,5 @@ int px_http_start(struct px_listener *listener, pyexec_error *error)
         MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (!listener->daemon)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't serve on %s", listener->name);
-    return 0;
+    return px_drive_start(listener, error);
 }

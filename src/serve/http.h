@@ -2,10 +2,11 @@
 /* HTTP as the routes see it, over GNU libmicrohttpd. There is one struct per request. It is filled before the `serve`
  * function of its route is called, which gets the whole body and runs on a thread that may wait.
  *
- *   headers    the listener's thread checks limits, Host and Origin, and finds the principal and the route
+ *   headers    a thread of the listener checks limits, Host and Origin, and finds the principal and the route
  *   body       is kept in memory (JSON), or streamed into a descriptor (PUT of a file)
- *   serve      runs on a worker: of the schedule of runs, or of a small schedule for all other work
- *   answer     px_respond_…() sets it, and the listener's thread sends it
+ *   serve      runs on this thread if a turn is free, while another thread of the listener goes on (drive.h); else on a
+ *              worker: of the schedule of runs, or of a small schedule for all other work
+ *   answer     px_respond_…() sets it, and a thread of the listener sends it
  *
  * While a request is served, libmicrohttpd ignores its connection. watch.c then notices a client that goes away, and the
  * client's run is cancelled. */
@@ -45,6 +46,8 @@ enum px_body {
 struct px_listener {
     struct px_server *server;
     struct MHD_Daemon *daemon;
+    struct px_drive *drive; /* calls the daemon (drive.h) */
+    _Atomic int64_t due_ns; /* when the daemon must be called next, because a connection has been silent; 0: never */
     int fd;
     bool tcp;       /* false: a UNIX socket. Its clients without a token are the principal `local` */
     bool loopback;  /* TCP, but only this machine can connect */
@@ -87,7 +90,7 @@ struct px_http_request {
     uint64_t answer_bytes;
     _Atomic long kept_bytes; /* bytes of the answer in memory that the client has not read */
 
-    /* Shared by the listener's thread and the thread that serves the request. */
+    /* Shared by the threads of the listener and the thread that serves the request. */
     pthread_mutex_t lock;
     int references;
     int serving;                                       /* jobs in a schedule for this request */
@@ -118,7 +121,7 @@ struct px_route {
     bool open;         /* needs no principal */
     unsigned dialects; /* the dialects that have this route; 0: a route of pyexec itself */
     bool runs;         /* runs code, so it goes through the schedule of runs */
-    bool inline_;      /* answered on the listener's thread: `serve` must not wait */
+    bool inline_;      /* answered at once by the thread that read it: `serve` must not wait */
     bool page;         /* for browsers: neither in the API nor in its OpenAPI document */
     bool late;         /* accepted while the server drains: a running script may need this request to end */
     bool no_session;   /* the path has the id of something else than a session: see `named` */
@@ -164,6 +167,8 @@ void px_respond(struct px_http_request *request, int status, struct MHD_Response
 void px_http_request_end_turn(const struct px_http_request *request);
 /* Resumes the connection. Call it when the answer is there or a stream has begun. */
 void px_http_request_wake(struct px_http_request *request);
+/* The same for a thread that then calls libmicrohttpd itself. True if the connection was suspended. */
+bool px_http_request_resume(struct px_http_request *request);
 
 /* Changes the state of the request by this event. Call it with the lock held. */
 void px_http_request_change(struct px_http_request *request, enum px_http_event event);

@@ -17,6 +17,7 @@ struct px_schedule {
     struct px_schedule_limits limits;
     pyexec_queue *queue;
     size_t workers, free_workers;
+    size_t elsewhere;              /* jobs that run on threads of the caller */
     struct px_ended_threads ended; /* workers */
     bool takes_job;                /* a worker waits for the next job */
     struct px_schedule_counts counts;
@@ -134,7 +135,7 @@ void px_schedule_end(struct px_schedule *schedule)
     pthread_mutex_lock(&schedule->lock);
     schedule->closed = schedule->ending = true;
     pthread_cond_broadcast(&schedule->work);
-    while (schedule->workers)
+    while (schedule->workers || schedule->elsewhere)
         pthread_cond_wait(&schedule->idle, &schedule->lock);
     struct px_ended_threads ended = schedule->ended;
     schedule->ended.any = false;
@@ -184,14 +185,17 @@ static int limit(struct px_schedule *schedule, const struct px_principal *princi
                : 0;
 }
 
-/* With the lock held, so that no worker has the job before it is counted. */
-static int submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
+static int prepare(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
 {
     if (schedule->closed)
         return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
-    if (limit(schedule, job->principal, error) < 0)
-        return -1;
     job->submitted_ns = px_now_ns();
+    return limit(schedule, job->principal, error);
+}
+
+/* With the lock held, so that no worker has the job before it is counted. */
+static int submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
+{
     if (find_worker(schedule, error) < 0 ||
         pyexec_queue_add(schedule->queue, job->principal->name, job->session, job, error) < 0)
         return refuse(schedule, error);
@@ -202,12 +206,53 @@ static int submit(struct px_schedule *schedule, struct px_job *job, pyexec_error
 int px_schedule_submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
 {
     pthread_mutex_lock(&schedule->lock);
-    int status = submit(schedule, job, error);
+    int status = prepare(schedule, job, error) < 0 ? -1 : submit(schedule, job, error);
     pthread_mutex_unlock(&schedule->lock);
     /* Not before: the worker would wake only to wait for the lock. */
     if (status == 0)
         pthread_cond_signal(&schedule->work);
     return status;
+}
+
+/* With the lock held. *ret is the turn, or NULL: the job must wait. */
+static int begin(struct px_schedule *schedule, struct px_job *job, pyexec_turn **ret, pyexec_error *error)
+{
+    if (prepare(schedule, job, error) < 0)
+        return -1;
+    if (!schedule->counts.waiting &&
+        pyexec_queue_begin(schedule->queue, job->principal->name, job->session, job, ret, error) < 0)
+        return refuse(schedule, error);
+    if (!*ret)
+        return submit(schedule, job, error);
+    job->turn = schedule->limits.executor ? *ret : NULL;
+    schedule->counts.running++;
+    schedule->elsewhere++;
+    return 0;
+}
+
+int px_schedule_begin(struct px_schedule *schedule, struct px_job *job, struct px_begun_job *ret, pyexec_error *error)
+{
+    pyexec_turn *turn = NULL;
+    pthread_mutex_lock(&schedule->lock);
+    int status = begin(schedule, job, &turn, error);
+    pthread_mutex_unlock(&schedule->lock);
+    if (turn)
+        *ret = (struct px_begun_job){schedule, job, turn};
+    else if (status == 0)
+        pthread_cond_signal(&schedule->work);
+    return status;
+}
+
+void px_schedule_run(const struct px_begun_job *begun)
+{
+    struct px_schedule *schedule = begun->schedule;
+    begun->job->run(begun->job);
+    pyexec_turn_free(begun->turn);
+    pthread_mutex_lock(&schedule->lock);
+    schedule->counts.running--;
+    schedule->elsewhere--;
+    pthread_cond_broadcast(&schedule->idle);
+    pthread_mutex_unlock(&schedule->lock);
 }
 
 int px_schedule_limit(struct px_schedule *schedule, const struct px_principal *principal, pyexec_error *error)

@@ -258,6 +258,50 @@ static void test_a_job_may_submit_another(void **state)
     px_schedule_free(schedule);
 }
 
+static struct px_begun_job begin(struct px_schedule *schedule, struct task *task)
+{
+    struct px_begun_job begun = {0};
+    pyexec_error error = {0};
+    if (px_schedule_begin(schedule, &task->job, &begun, &error) < 0)
+        fail_msg("%s", error.message);
+    return begun;
+}
+
+static void *end_schedule(void *schedule)
+{
+    px_schedule_end(schedule);
+    return NULL;
+}
+
+/* What can't begin at once goes to a worker, in its order. The end of the schedule waits for both. */
+static void test_a_job_begins_on_the_thread_that_submits_it_if_nothing_waits(void **state)
+{
+    struct px_schedule *schedule = make(2, 100, 0);
+    struct task here, same_session, other;
+    struct px_schedule_counts counts;
+    pthread_t ending;
+    (void)state;
+    init(&here, '1', &ann, "ann/s", NULL);
+    init(&same_session, '2', &ann, "ann/s", NULL);
+    init(&other, '3', &bob, NULL, NULL);
+    struct px_begun_job begun = begin(schedule, &here);
+    assert_ptr_equal(begun.job, &here.job);
+    assert_null(begin(schedule, &same_session).schedule);
+    assert_null(begin(schedule, &other).schedule); /* another job waits */
+    await(&other.ended);
+    px_schedule_count(schedule, &counts);
+    assert_int_equal(counts.running, 1);
+    assert_int_equal(counts.waiting, 1);
+    assert_int_equal(pthread_create(&ending, NULL, end_schedule, schedule), 0);
+    assert_string_equal(began.text, "3");
+    px_schedule_run(&begun);
+    pthread_join(ending, NULL);
+    assert_string_equal(began.text, "312");
+    px_schedule_count(schedule, &counts);
+    assert_true(counts.running == 0 && counts.waiting == 0);
+    px_schedule_free(schedule);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_full_queue_refuses_and_one_principal_fills_half_of_it, clear),
         cmocka_unit_test_setup(test_the_end_waits_for_what_was_taken_and_refuses_what_is_new, clear),
         cmocka_unit_test_setup(test_a_job_may_submit_another, clear),
+        cmocka_unit_test_setup(test_a_job_begins_on_the_thread_that_submits_it_if_nothing_waits, clear),
     };
     return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);
 }

@@ -16,12 +16,14 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/crew.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/retry.h"
 #include "mcp/mcp.h"
 #include "serve/calls.h"
 #include "serve/detached.h"
+#include "serve/drive.h"
 #include "serve/listen.h"
 #include "serve/mcp_servers.h"
 #include "serve/openapi.h"
@@ -30,6 +32,7 @@
 #define CHORES_QUEUED 1024u
 #define LATE 2u /* threads for requests that are accepted while the server drains */
 #define ANSWERS_MS 1000
+#define LISTENER_STACK (2u << 20) /* as that of the schedule's workers, because requests run on both */
 #define SESSIONS_LOOK_MS 250
 
 /* Blocks the signals before the first thread starts, so that every thread inherits the mask, and returns a signalfd. */
@@ -149,6 +152,14 @@ static void log_telemetry(void *log, const char *event, const char *detail)
     px_log_event(log, event, detail);
 }
 
+/* px_watch_tick_fn */
+static void tick(void *closure, int64_t now)
+{
+    struct px_server *server = closure;
+    for (size_t i = 0; i < server->listener_count; i++)
+        px_drive_tick(&server->listeners[i], now);
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
@@ -174,7 +185,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
         return -1;
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
         (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
-        px_watcher_new(px_http_patience(server, 0), &server->watcher, error) < 0 || open_schedules(server, error) < 0)
+        px_watcher_new(px_http_patience(server, 0), tick, server, &server->watcher, error) < 0 ||
+        open_schedules(server, error) < 0 || px_crew_new(LISTENER_STACK, &server->crew, error) < 0)
         return -1;
     for (size_t i = 0; i < server->listener_count; i++)
         if (px_http_start(&server->listeners[i], error) < 0)
@@ -195,12 +207,14 @@ static void close_server(struct px_server *server)
     px_schedule_end(server->chores);
     px_schedule_end(server->late);
     await_answers(server);
+    if (server->crew)
+        px_crew_end(server->crew);
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].daemon) {
             MHD_stop_daemon(server->listeners[i].daemon);
             server->listeners[i].fd = -1;
         }
-    /* The schedules are freed after the daemons are stopped: the daemons' threads submit requests until then. */
+    /* The schedules are freed after the daemons are stopped: requests are submitted until then. */
     px_schedule_free(server->runs);
     px_schedule_free(server->chores);
     px_schedule_free(server->late);
@@ -213,6 +227,10 @@ static void close_server(struct px_server *server)
     px_state_close(server->state);
     pyexec_executor_free(server->executor);
     px_telemetry_stop(server->telemetry);
+    /* Until here other threads may wake a listener. */
+    px_crew_free(server->crew);
+    for (size_t i = 0; i < server->listener_count; i++)
+        px_drive_free(server->listeners[i].drive);
     px_listen_done(server);
     px_principals_done(&server->principals);
     px_log_close(&server->log);

@@ -26,6 +26,7 @@ struct px_server {
     struct px_detached_table *detached;
     struct px_calls *calls; /* tool calls of scripts that wait for an answer */
     struct px_watcher *watcher;
+    struct px_crew *crew;   /* the threads of all listeners */
     struct px_state *state; /* NULL: nothing is kept for a restart */
     struct px_mcp *mcp;
     struct px_mcp_servers *mcp_servers; /* NULL: none */

@@ -2,7 +2,6 @@
 #include "serve/watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -24,15 +23,17 @@
 
 struct connection {
     struct connection *next, *previous;
-    int fd;              /* libmicrohttpd's descriptor; open as long as this struct is in the list */
-    int64_t deadline_ns; /* 0: none */
-    bool sends_body;     /* the body is arriving and there is no answer yet */
+    struct px_watch *watch; /* of the request that is served now, or NULL */
+    bool hung_up;           /* the client has closed its end */
+    int fd;                 /* libmicrohttpd's descriptor; open as long as this struct is in the list */
+    int64_t deadline_ns;    /* 0: none */
+    bool sends_body;        /* the body is arriving and there is no answer yet */
 };
 
 struct px_watch {
     struct px_watch *next, *previous;
     struct px_http_request *request;
-    int fd; /* a duplicate, which stays open after the connection's own is closed */
+    struct connection *connection; /* NULL: it is closed, or serves its next request */
 };
 
 struct px_watcher {
@@ -40,6 +41,8 @@ struct px_watcher {
     pthread_t thread;
     int epoll, wake;
     int64_t patience_ns;
+    px_watch_tick_fn on_tick;
+    void *closure;
     bool stopping, ticking;
     struct connection *connections;
     size_t count;
@@ -51,14 +54,15 @@ static void take_events(struct px_watcher *watcher)
 {
     struct epoll_event event;
     while (px_epoll_wait(watcher->epoll, &event, 1, 0) == 1) {
-        struct px_watch *watch = event.data.ptr;
-        if (!watch) {
+        struct connection *connection = event.data.ptr;
+        if (!connection) {
             if (!px_wake_take(watcher->wake))
                 break;
             continue;
         }
-        epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
-        px_http_request_gone(watch->request);
+        connection->hung_up = true;
+        if (connection->watch)
+            px_http_request_gone(connection->watch->request);
     }
 }
 
@@ -88,6 +92,7 @@ static void tick(struct px_watcher *watcher, int64_t now)
         }
     for (struct px_watch *at = watcher->watches; at; at = at->next)
         px_sse_tick(at->request, now);
+    watcher->on_tick(watcher->closure, now);
 }
 
 static void *watch(void *argument)
@@ -122,12 +127,15 @@ static void release(struct px_watcher *watcher)
     free(watcher);
 }
 
-int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error)
+int px_watcher_new(int64_t patience_ns, px_watch_tick_fn on_tick, void *closure, struct px_watcher **ret,
+                   pyexec_error *error)
 {
     struct px_watcher *watcher = calloc(1, sizeof *watcher);
     if (!watcher)
         return px_error_oom(error);
     watcher->patience_ns = patience_ns;
+    watcher->on_tick = on_tick;
+    watcher->closure = closure;
     pthread_mutex_init(&watcher->lock, NULL);
     watcher->epoll = epoll_create1(EPOLL_CLOEXEC);
     watcher->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -164,6 +172,34 @@ static int descriptor_of(struct MHD_Connection *connection)
     return info ? info->connect_fd : -1;
 }
 
+/* With the lock held. EPOLLONESHOT: a client hangs up once. */
+static void add_connection(struct px_watcher *watcher, struct connection *entry)
+{
+    entry->deadline_ns = px_now_ns() + watcher->patience_ns;
+    entry->next = watcher->connections;
+    if (entry->next)
+        entry->next->previous = entry;
+    watcher->connections = entry;
+    watcher->count++;
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = entry};
+    epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, entry->fd, &event); /* on failure its requests run to their ends */
+    if (!watcher->ticking)
+        px_wake(watcher->wake);
+}
+
+/* With the lock held. libmicrohttpd closes the descriptor afterwards. */
+static void remove_connection(struct px_watcher *watcher, struct connection *entry)
+{
+    epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, entry->fd, NULL);
+    *(entry->previous ? &entry->previous->next : &watcher->connections) = entry->next;
+    if (entry->next)
+        entry->next->previous = entry->previous;
+    if (entry->watch)
+        entry->watch->connection = NULL;
+    watcher->count--;
+    free(entry);
+}
+
 void px_watch_connection(void *closure, struct MHD_Connection *connection, void **context,
                          enum MHD_ConnectionNotificationCode code)
 {
@@ -172,31 +208,25 @@ void px_watch_connection(void *closure, struct MHD_Connection *connection, void 
     pthread_mutex_lock(&watcher->lock);
     if (code == MHD_CONNECTION_NOTIFY_STARTED && (entry = calloc(1, sizeof *entry))) {
         entry->fd = descriptor_of(connection);
-        entry->deadline_ns = px_now_ns() + watcher->patience_ns;
-        entry->next = watcher->connections;
-        if (entry->next)
-            entry->next->previous = entry;
-        watcher->connections = entry;
-        watcher->count++;
         *context = entry;
-        if (!watcher->ticking)
-            px_wake(watcher->wake);
+        add_connection(watcher, entry);
     } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && entry) {
-        *(entry->previous ? &entry->previous->next : &watcher->connections) = entry->next;
-        if (entry->next)
-            entry->next->previous = entry->previous;
-        watcher->count--;
-        free(entry);
+        remove_connection(watcher, entry);
         *context = NULL;
     }
     pthread_mutex_unlock(&watcher->lock);
 }
 
+static struct connection *entry_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 static void set_deadline(struct px_watcher *watcher, struct MHD_Connection *connection, int64_t deadline_ns,
                          bool sends_body)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct connection *entry = info ? info->socket_context : NULL;
+    struct connection *entry = entry_of(connection);
     pthread_mutex_lock(&watcher->lock);
     if (entry) {
         entry->deadline_ns = deadline_ns;
@@ -225,15 +255,24 @@ size_t px_watch_count(struct px_watcher *watcher)
 
 /* ---- Requests ---- */
 
+/* The request before it on this connection has its answer, so it needs its connection no longer. */
+static void watch_on(struct connection *connection, struct px_watch *watch)
+{
+    if (connection->watch)
+        connection->watch->connection = NULL;
+    connection->watch = watch;
+    watch->connection = connection;
+    if (connection->hung_up)
+        px_http_request_gone(watch->request);
+}
+
 void px_watch_request(struct px_watcher *watcher, struct px_http_request *request)
 {
+    struct connection *connection = entry_of(request->connection);
     struct px_watch *entry = calloc(1, sizeof *entry);
-    int fd = entry ? fcntl(descriptor_of(request->connection), F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd < 0) { /* the request is served, but its answer will not be read */
-        free(entry);
+    if (!entry) /* the request is served, but its answer will not be read */
         return;
-    }
-    *entry = (struct px_watch){.request = request, .fd = fd};
+    entry->request = request;
     px_http_request_hold(request);
     pthread_mutex_lock(&watcher->lock);
     entry->next = watcher->watches;
@@ -241,8 +280,8 @@ void px_watch_request(struct px_watcher *watcher, struct px_http_request *reques
         entry->next->previous = entry;
     watcher->watches = entry;
     request->watch = entry;
-    struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = entry};
-    epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, fd, &event);
+    if (connection)
+        watch_on(connection, entry);
     pthread_mutex_unlock(&watcher->lock);
 }
 
@@ -252,7 +291,8 @@ void px_unwatch_request(struct px_watcher *watcher, struct px_http_request *requ
     struct px_watch *entry = request->watch;
     request->watch = NULL;
     if (entry) {
-        epoll_ctl(watcher->epoll, EPOLL_CTL_DEL, entry->fd, NULL);
+        if (entry->connection)
+            entry->connection->watch = NULL;
         *(entry->previous ? &entry->previous->next : &watcher->watches) = entry->next;
         if (entry->next)
             entry->next->previous = entry->previous;
@@ -260,7 +300,6 @@ void px_unwatch_request(struct px_watcher *watcher, struct px_http_request *requ
     pthread_mutex_unlock(&watcher->lock);
     if (!entry)
         return;
-    close(entry->fd);
     free(entry);
     px_http_request_release(request);
 }

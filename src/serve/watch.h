@@ -13,8 +13,11 @@
 struct px_watcher;
 struct px_http_request;
 
-/* `patience_ns`: how long a new connection may take for its first headers. */
-int px_watcher_new(int64_t patience_ns, struct px_watcher **ret, pyexec_error *error);
+/* `patience_ns`: how long a new connection may take for its first headers. `on_tick` is called four times a second while
+ * there are connections. */
+typedef void (*px_watch_tick_fn)(void *closure, int64_t now);
+int px_watcher_new(int64_t patience_ns, px_watch_tick_fn on_tick, void *closure, struct px_watcher **ret,
+                   pyexec_error *error);
 void px_watcher_free(struct px_watcher *watcher);
 
 /* For MHD_OPTION_NOTIFY_CONNECTION. Its closure is the watcher. */

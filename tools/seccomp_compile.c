@@ -39,6 +39,8 @@ uint32_t px_row_return(const struct px_row *row, bool online)
         return online ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | row->action.value;
     case PX_ACTION_ERRNO:
         return SECCOMP_RET_ERRNO | row->action.value;
+    case PX_ACTION_NOTIFY:
+        return SECCOMP_RET_USER_NOTIF;
     case PX_ACTION_TRAP:
         break;
     }

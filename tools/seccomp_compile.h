@@ -26,6 +26,7 @@ enum px_action_kind {
     PX_ACTION_ONLINE,
     PX_ACTION_ERRNO,
     PX_ACTION_TRAP,
+    PX_ACTION_NOTIFY,
 };
 struct px_action {
     enum px_action_kind kind;

@@ -13,8 +13,10 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/falloc.h>
+#include <linux/futex.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -31,11 +33,14 @@
 #include <sys/uio.h>
 #include <termios.h>
 
+#include "base/branches.h"
+#include "sandbox/limits.h"
 #include "seccomp_compile.h"
 
 /* Some C libraries' headers do not have these. They are the same on x86-64 and aarch64. */
 #define PX_TCGETS2 0x802C542Au
 #define PX_FICLONE 0x40049409u
+#define PX_FUTEX_LOCK_PI2 13u
 #define PX_RENAME_NOREPLACE 1u
 #define PX_RENAME_EXCHANGE 2u
 #define PX_FALLOC_KEEP_SIZE FALLOC_FL_KEEP_SIZE
@@ -99,6 +104,10 @@
     { \
         PX_ACTION_ERRNO, e, "errno " #e \
     }
+#define NOTIFY \
+    { \
+        PX_ACTION_NOTIFY, 0, "notify" \
+    }
 #define TRAP \
     { \
         PX_ACTION_TRAP, 0, "trap" \
@@ -113,6 +122,20 @@ static struct px_row rows[] = {
 #undef PX_SETUP
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
+
+/* The rows that replace those of the same calls in a session that can be forked. */
+static struct px_row changed[] = {
+#define PX_CALL(name, act, tests_, words, why) \
+    {.call = #name, .action = act, .condition = words, .reason = why, tests_},
+#include "sandbox/syscalls_forkable.def"
+#undef PX_CALL
+};
+#define CHANGED_COUNT (sizeof changed / sizeof changed[0])
+
+/* All rows for such a session. Its filter is the zygote's part, and this child's part: the set-up calls and those that
+ * differ. */
+static struct px_row forkable[ROW_COUNT + CHANGED_COUNT];
+static size_t forkable_count;
 
 static const struct setup {
     const char *call, *use;
@@ -205,20 +228,63 @@ static int complain(const char *call, const char *what)
 
 /* Sets the numbers of the rows. Checks that some architecture has each call, that all rows of a call are consecutive, and that only
  * the last of them has no test. */
-static int number_rows(void)
+static int number_rows(struct px_row *list, size_t count)
 {
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        struct px_row *row = &rows[i];
+    for (size_t i = 0; i < count; i++) {
+        struct px_row *row = &list[i];
         row->number = find_number(row->call);
         if (row->number == NO_SUCH_CALL)
             return complain(row->call, "no such system call");
-        bool last = i + 1 == ROW_COUNT || strcmp(rows[i + 1].call, row->call) != 0;
+        bool last = i + 1 == count || strcmp(list[i + 1].call, row->call) != 0;
         if (last != (row->test_count == 0))
             return complain(row->call, "the last row of a call, and only this row, must have no tests");
         for (size_t j = 0; last && j < i; j++)
-            if (strcmp(rows[j].call, row->call) == 0 && strcmp(rows[j + 1].call, row->call) != 0)
+            if (strcmp(list[j].call, row->call) == 0 && strcmp(list[j + 1].call, row->call) != 0)
                 return complain(row->call, "its rows are not consecutive");
     }
+    return 0;
+}
+
+static bool is_changed(const char *call)
+{
+    for (size_t i = 0; i < CHANGED_COUNT; i++)
+        if (strcmp(changed[i].call, call) == 0)
+            return true;
+    return false;
+}
+
+static void join_rows(void)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (!is_changed(rows[i].call))
+            forkable[forkable_count++] = rows[i];
+    for (size_t i = 0; i < CHANGED_COUNT; i++) {
+        forkable[forkable_count] = changed[i];
+        forkable[forkable_count++].setup = true;
+    }
+}
+
+/* Checks that the changed rows allow nothing more, except in the calls that a new branch makes. Questions count as allowed. */
+static int check_stricter(void *data, uint32_t number, const uint64_t arguments[6])
+{
+    const struct px_rules *both = data;
+    uint32_t was = px_rules_decide(&both[0], true, number, arguments);
+    uint32_t is = px_rules_decide(&both[1], true, number, arguments) & SECCOMP_RET_ACTION_FULL;
+    if ((is != SECCOMP_RET_ALLOW && is != SECCOMP_RET_USER_NOTIF) || was == SECCOMP_RET_ALLOW)
+        return 0;
+    const char *name = both[0].known.names[number];
+    if (strcmp(name, "clone") == 0 || strcmp(name, "capset") == 0 || strcmp(name, "prctl") == 0)
+        return 0;
+    return complain(name, "syscalls_forkable.def allows what syscalls.def refuses");
+}
+
+static int check_changed(const struct px_rules *rules, const struct px_rules *with_branches)
+{
+    struct px_rules both[] = {*rules, *with_branches};
+    for (size_t i = 0; i < CHANGED_COUNT; i++)
+        if (changed[i].number >= 0 &&
+            px_rules_edges(with_branches, (uint32_t)changed[i].number, 0, check_stricter, both) < 0)
+            return -1;
     return 0;
 }
 
@@ -301,25 +367,32 @@ static const struct filter {
     const char *name, *constant;
     bool online;
     enum px_part part;
+    bool forkable;
 } filters[] = {
-    {"offline", "PX_FILTER_OFFLINE", false, PX_PART_WHOLE},
-    {"online", "PX_FILTER_ONLINE", true, PX_PART_WHOLE},
-    {"zygote_offline", "PX_FILTER_ZYGOTE_OFFLINE", false, PX_PART_ZYGOTE},
-    {"zygote_online", "PX_FILTER_ZYGOTE_ONLINE", true, PX_PART_ZYGOTE},
-    {"child", "PX_FILTER_CHILD", false, PX_PART_CHILD},
+    {"offline", "PX_FILTER_OFFLINE", false, PX_PART_WHOLE, false},
+    {"online", "PX_FILTER_ONLINE", true, PX_PART_WHOLE, false},
+    {"zygote_offline", "PX_FILTER_ZYGOTE_OFFLINE", false, PX_PART_ZYGOTE, false},
+    {"zygote_online", "PX_FILTER_ZYGOTE_ONLINE", true, PX_PART_ZYGOTE, false},
+    {"child", "PX_FILTER_CHILD", false, PX_PART_CHILD, false},
+    {"child_forkable", "PX_FILTER_CHILD_FORKABLE", false, PX_PART_CHILD, true},
 };
 #define FILTER_COUNT (sizeof filters / sizeof filters[0])
 
-static int make_programs(const struct px_rules *rules, struct px_program programs[FILTER_COUNT])
+static int make_programs(const struct px_rules *rules, const struct px_rules *with_branches,
+                         struct px_program programs[FILTER_COUNT])
 {
-    for (size_t i = 0; i < FILTER_COUNT; i++)
-        if (px_rules_compile(rules, filters[i].online, filters[i].part, &programs[i]) < 0 ||
-            px_program_verify(rules, filters[i].online, filters[i].part, &programs[i]) < 0)
+    for (size_t i = 0; i < FILTER_COUNT; i++) {
+        const struct px_rules *own = filters[i].forkable ? with_branches : rules;
+        if (px_rules_compile(own, filters[i].online, filters[i].part, &programs[i]) < 0 ||
+            px_program_verify(own, filters[i].online, filters[i].part, &programs[i]) < 0)
             return -1;
+    }
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        if (filters[i].part == PX_PART_ZYGOTE &&
-            px_parts_verify(rules, filters[i].online, &programs[i], &programs[FILTER_COUNT - 1]) < 0)
-            return -1;
+        for (size_t j = 0; j < FILTER_COUNT; j++)
+            if (filters[i].part == PX_PART_ZYGOTE && filters[j].part == PX_PART_CHILD &&
+                px_parts_verify(filters[j].forkable ? with_branches : rules, filters[i].online, &programs[i],
+                                &programs[j]) < 0)
+                return -1;
     return 0;
 }
 
@@ -396,6 +469,15 @@ static void write_markdown(void)
          "| call | action | when | reason |\n|---|---|---|---|");
     for (size_t i = 0; i < ROW_COUNT; i++)
         printf("| `%s` | %s | %s | %s |\n", rows[i].call, rows[i].action.name, rows[i].condition, rows[i].reason);
+    puts("\n## Sessions that can be forked\n"
+         "\n"
+         "In a session with `forkable` these rows replace those of the same calls ([branches.md](branches.md)).\n"
+         "**notify** rows ask the family's process, which lets the call pass or answers `EPERM`.\n"
+         "\n"
+         "| call | action | when | reason |\n|---|---|---|---|");
+    for (size_t i = 0; i < CHANGED_COUNT; i++)
+        printf("| `%s` | %s | %s | %s |\n", changed[i].call, changed[i].action.name, changed[i].condition,
+               changed[i].reason);
     puts("\n## Set-up\n"
          "\n"
          "The zygote's filter allows these calls too. Each child then installs a second, small filter with the\n"
@@ -467,14 +549,16 @@ int main(int argc, char **argv)
     }
     struct px_known known = find_names();
     static struct px_program programs[FILTER_COUNT];
-    if (number_rows() < 0 || mark_setup() < 0)
+    if (number_rows(rows, ROW_COUNT) < 0 || number_rows(changed, CHANGED_COUNT) < 0 || mark_setup() < 0)
         return 1;
+    join_rows();
     struct px_rules rules = {rows, ROW_COUNT, known, TARGET_AUDIT};
+    struct px_rules with_branches = {forkable, forkable_count, known, TARGET_AUDIT};
     if (strcmp(argv[1], "--edges") == 0)
         return write_edges(&rules);
     if (verdicts)
         return write_verdicts(&rules, strcmp(argv[2], "online") == 0);
-    if (make_programs(&rules, programs) < 0)
+    if (check_changed(&rules, &with_branches) < 0 || make_programs(&rules, &with_branches, programs) < 0)
         return 1;
     if (write_source(argv[1], &known, programs) < 0)
         return 1;

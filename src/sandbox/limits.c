@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <linux/capability.h>
-#include <linux/securebits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -74,16 +73,11 @@ static int read_capabilities(struct __user_cap_data_struct sets[2])
     return (int)syscall(SYS_capget, &header, sets);
 }
 
-/* With these bits, user id 0 has no privileges by itself, changing ids gives none back, and neither the bits
- * nor the ambient set can be changed again (capabilities(7)). The bounding set is left as it is: it says what
- * an execve could give, which is nothing with these bits, no_new_privs and execve refused. Dropping it would
+/* The bounding set is left as it is: it says what an execve could give, which is nothing with these bits, no_new_privs and execve refused. Dropping it would
  * copy the credentials 41 times (50 µs of a run). */
 static int lock_securebits(void)
 {
-    return prctl(PR_SET_SECUREBITS,
-                 SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-                     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
-                 0, 0, 0);
+    return prctl(PR_SET_SECUREBITS, PX_SECUREBITS_LOCKED, 0, 0, 0);
 }
 
 /* When capset(2) removes a capability from the permitted set, the kernel removes it from the ambient set too. So the ambient set is

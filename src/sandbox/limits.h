@@ -3,7 +3,14 @@
 #ifndef PX_SANDBOX_LIMITS_H
 #define PX_SANDBOX_LIMITS_H
 
+#include <linux/securebits.h>
 #include <stdint.h>
+
+/* With these bits, user id 0 has no privileges by itself, changing ids gives none back, and neither the bits nor the
+ * ambient set can be changed again (capabilities(7)). */
+#define PX_SECUREBITS_LOCKED \
+    (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | \
+     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
 /* UINT64_MAX: leave the limit as it is. */
 struct px_limits {

@@ -20,6 +20,22 @@ int px_seccomp_enter(enum px_filter filter)
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &px_seccomp_programs[filter]);
 }
 
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1ul << 5) /* Linux 5.19 */
+#endif
+
+/* With the second flag, only a signal that kills interrupts a call whose question has been read. Older kernels do not
+ * know it. */
+int px_seccomp_enter_forkable(void)
+{
+    unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    const struct sock_fprog *program = &px_seccomp_programs[PX_FILTER_CHILD_FORKABLE];
+    long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, program);
+    if (fd < 0 && errno == EINVAL)
+        fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
+    return (int)fd;
+}
+
 #ifndef __NR_fchmodat2
 #define __NR_fchmodat2 452 /* the same on all architectures */
 #endif

@@ -16,12 +16,18 @@ enum px_filter {
     PX_FILTER_ZYGOTE_OFFLINE,
     PX_FILTER_ZYGOTE_ONLINE,
     PX_FILTER_CHILD,
+    PX_FILTER_CHILD_FORKABLE, /* instead of PX_FILTER_CHILD: px_seccomp_enter_forkable() */
     PX_FILTER_COUNT
 };
 
 /* Installs the filter on the calling thread; it can't be removed. PR_SET_NO_NEW_PRIVS must be set. Returns 0,
  * or -1 with errno. Async-signal-safe. */
 int px_seccomp_enter(enum px_filter filter);
+
+/* Installs PX_FILTER_CHILD_FORKABLE, which asks about some calls (syscalls_forkable.def). Returns the descriptor from
+ * which another process reads the questions, or -1 with errno: EBUSY when a filter above this one, for example of a
+ * container manager, asks questions already. */
+int px_seccomp_enter_forkable(void);
 
 /* Refuses, with EPERM, the calls that change a file and that Landlock does not check: changes of modes and times,
  * and truncation before Linux 6.2. For a process that sees the host's files. Call it before px_seccomp_enter(). It

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the filter, the process that answers its questions and the guest must agree on about branches: the copies of a
+ * session that the session's own process makes (docs/architecture.md, Branches). */
+#ifndef PX_BASE_BRANCHES_H
+#define PX_BASE_BRANCHES_H
+
+#include <sched.h>
+
+/* The flags of the clone that makes a branch: exactly these. The branch is the supervisor's child, and has a user and a
+ * mount namespace of its own. Nothing else differs from its source. */
+#define PX_BRANCH_FLAGS (CLONE_PARENT | CLONE_NEWUSER | CLONE_NEWNS | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
+
+/* With this call a new branch says that it exists, has no capability and no descriptor of its source: getpgid() of a
+ * number that no process has. The kernel holds the branch in it until the host has examined it. */
+#define PX_BRANCH_ARRIVES (-1)
+
+/* The descriptors that a branch gets while it is held: stdin, stdout, stderr and the channel. */
+#define PX_BRANCH_FDS 4
+
+#endif

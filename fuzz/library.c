@@ -102,6 +102,14 @@ int pyexec_session_interrupt(pyexec_executor *executor, const char *id, pyexec_e
     return no_session(id, error);
 }
 
+int pyexec_session_fork(pyexec_executor *executor, const char *id, const char *const *ids, size_t count, char **ret,
+                        pyexec_error *error)
+{
+    (void)executor, (void)ids, (void)ret;
+    require(count > 0);
+    return no_session(id, error);
+}
+
 int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
 {
     (void)executor;

@@ -57,6 +57,8 @@ typedef enum pyexec_code {
     PYEXEC_SHUTTING_DOWN,
     PYEXEC_INTERNAL,
     PYEXEC_CALL_NOT_FOUND,
+    PYEXEC_SESSION_BUSY,
+    PYEXEC_SESSION_NOT_FORKABLE,
 } pyexec_code;
 
 /* The message says what failed, with the wrong value. The hint says what to do next. Both texts always end with a NUL. */
@@ -482,6 +484,19 @@ PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char
 
 /* Interrupts the running call, as Ctrl-C does. Does nothing when no call is running. */
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
+
+/* Makes sessions that go on from the state of this one, which stays as it is. It needs the policy `forkable`, and no call may
+ * run or wait. Each new session has a copy of the interpreter's state, the same policy, the same tools, and its own
+ * limits, streams and times; it counts against max_count. docs/branches.md says what is the same and what is not.
+ *
+ * ids    the new ids; NULL: pyexec makes them up
+ * count  how many, 1 to 1000. If one can't be made, all are closed again
+ * *ret   JSON text, which the caller gives to free(): {"sessions": [ID, ...], "pause_ms": how long this session stood still}
+ *
+ * Errors: PYEXEC_SESSION_NOT_FORKABLE (the message says why), PYEXEC_SESSION_BUSY, PYEXEC_SESSION_LIMIT,
+ * PYEXEC_SESSION_NOT_FOUND, PYEXEC_INVALID_REQUEST (an id that is not valid or is taken). */
+PYEXEC_API int pyexec_session_fork(pyexec_executor *executor, const char *session_id, const char *const *ids,
+                                   size_t count, char **ret, pyexec_error *error);
 
 /* Ends a session and removes everything that belongs to it. A running call ends as `cancelled`; waiting calls get
  * PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */

@@ -32,6 +32,8 @@ static void test_codes(void **state)
         {PYEXEC_OVERLOADED, "overloaded", 503},
         {PYEXEC_SHUTTING_DOWN, "shutting_down", 503},
         {PYEXEC_INTERNAL, "internal", 500},
+        {PYEXEC_SESSION_BUSY, "session_busy", 409},
+        {PYEXEC_SESSION_NOT_FORKABLE, "session_not_forkable", 409},
         {(pyexec_code)99, "unknown", 500},
         {(pyexec_code)-1, "unknown", 500},
     };

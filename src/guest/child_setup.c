@@ -25,7 +25,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fds.h"
 #include "base/retry.h"
+#include "guest/become_branch.h"
 #include "guest/crash.h"
 #include "guest/guard/guard.h"
 #include "guest/guard/open_files.h"
@@ -43,6 +45,7 @@
 #include "sandbox/seccomp.h"
 
 #define CHANNEL_FD 3
+#define HANDOVER_FD 4 /* leads to the family's process; closed before LOCKED */
 #define IN_FLIGHT_RESERVE 512
 
 /* The user namespace gets no id map, because writing the maps means three writes to /proc, which would cost each
@@ -59,7 +62,7 @@ uint64_t px_child_namespaces(const struct px_zygote *zygote)
 /* Returns where glibc keeps the thread's id. A raw clone leaves the parent's id there, but pthread_kill, abort and
  * robust mutexes use it. PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE; on other kernels this
  * searches the thread's descriptor for the number. */
-static int *thread_id_address(void)
+int *px_branch_thread_id_address(void)
 {
     static int *address;
     if (address)
@@ -106,14 +109,17 @@ static int attach_workspace(const struct px_clone_request *request, const struct
  * flags and locks. */
 static int place_descriptors(const int *fds, pyexec_error *error)
 {
-    int high[4];
+    int high[4], handover = fds[6], last = CHANNEL_FD;
     for (size_t i = 0; i < 3; i++)
         if ((high[i + 1] = fcntl(fds[i], F_DUPFD_CLOEXEC, 16)) < 0)
             return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
+    if (handover >= 0 &&
+        ((handover = fcntl(handover, F_DUPFD_CLOEXEC, 16)) < 0 || dup2(handover, last = HANDOVER_FD) < 0))
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't duplicate a descriptor");
     high[0] = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
     if (high[0] < 0 || dup2(high[0], 0) < 0 || dup2(high[2], 1) < 0 || dup2(high[3], 2) < 0 ||
         dup3(high[1], CHANNEL_FD, O_CLOEXEC) < 0 || fcntl(0, F_SETFD, 0) < 0 ||
-        syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0) < 0)
+        syscall(SYS_close_range, last + 1, ~0U, 0) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't place the descriptors");
     return 0;
 }
@@ -158,6 +164,40 @@ static uint64_t open_files_limit(uint64_t wanted)
     return wanted < most ? wanted : most;
 }
 
+/* The kernel counts the branches of a process as its threads, and keeps the soft limit at the time of the clone for them. So
+ * the hard limit stays as it is, and the filter lets only the host change the limit. */
+static int limit_threads(uint64_t threads)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NPROC, &limit) < 0)
+        return -1;
+    limit.rlim_cur = threads < limit.rlim_max ? threads : limit.rlim_max;
+    return setrlimit(RLIMIT_NPROC, &limit);
+}
+
+static int enter_filter(bool forkable, pyexec_error *error)
+{
+    if (!forkable)
+        return px_seccomp_enter(PX_FILTER_CHILD) < 0
+                   ? px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter")
+                   : 0;
+    int listener = px_seccomp_enter_forkable();
+    if (listener < 0 && errno == EBUSY) {
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "forkable: a seccomp filter of the container or of the service manager already asks questions "
+                     "(seccomp user notification), and the kernel allows only one such filter");
+        return px_error_hint(error, "Set forkable to false, or start the container with another seccomp profile "
+                                    "(--security-opt seccomp=unconfined).");
+    }
+    if (listener < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
+    if (px_send_fds(HANDOVER_FD, "l", 1, &listener, 1) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't hand over the listener");
+    close(listener);
+    close(HANDOVER_FD);
+    return 0;
+}
+
 static int lock_down(const struct px_zygote *zygote, const struct px_clone_request *request, pyexec_error *error)
 {
     struct px_limits limits = {
@@ -168,6 +208,9 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     limits.open_files = open_files_limit(request->open_files);
     if (limits.threads != UINT64_MAX)
         limits.threads++;
+    uint64_t threads = limits.threads;
+    if (request->forkable)
+        limits.threads = UINT64_MAX;
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
     bool drop = !px_zygote_lacks(zygote, PX_LAYER_PRIVILEGES);
@@ -180,13 +223,15 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     if (enter_landlock(zygote, request, error) < 0)
         return -1;
     /* The limits come after Landlock, which needs descriptors itself. */
-    if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_enter(&limits) < 0)
+    if (!px_zygote_lacks(zygote, PX_LAYER_RLIMITS) &&
+        (px_limits_enter(&limits) < 0 || (request->forkable && limit_threads(threads) < 0)))
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
     bool host_files = px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE);
-    if (!px_zygote_lacks(zygote, PX_LAYER_SECCOMP) &&
-        ((host_files && px_seccomp_keep_files() < 0) || px_seccomp_enter(PX_FILTER_CHILD) < 0))
+    if (px_zygote_lacks(zygote, PX_LAYER_SECCOMP))
+        return 0;
+    if (host_files && px_seccomp_keep_files() < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
-    return 0;
+    return enter_filter(request->forkable, error);
 }
 
 static void set_open_files(const struct px_script *run, rlim_t below_hard)
@@ -234,6 +279,16 @@ static bool more_follows(bool session, uint16_t *ret_kind)
     return follows;
 }
 
+/* Does the same, but first makes the branches that the host asks for. In a branch this returns too. */
+static bool run_follows(bool session, struct px_wire_writer *writer, uint16_t *ret_kind)
+{
+    bool follows;
+    while ((follows = more_follows(session, ret_kind)) && *ret_kind == PX_RUN_FORK)
+        if (px_branch_make(writer) < 0)
+            return false;
+    return follows;
+}
+
 /* A signal that was meant to stop the last call may arrive after that call's end. It is pending by now, because
  * the host sent it before this call's message, so it can be dropped here. The host sends a signal for this call
  * only after READY. */
@@ -247,7 +302,7 @@ static int drop_stop(const struct px_script *run)
 
 /* Serves one run, or all calls of a session. After the last one this process waits: the host first reads facts
  * about it while its memory still exists, and then kills it. The wait also ends when the host ends. */
-static void serve_runs(const struct px_zygote *zygote)
+static void serve_runs(const struct px_zygote *zygote, bool forkable)
 {
     static struct px_wire_writer writer = {.socket = CHANNEL_FD};
     struct px_script run = {.out = &writer};
@@ -255,6 +310,9 @@ static void serve_runs(const struct px_zygote *zygote)
     bool more = px_wire_put(&writer, PX_RESULT_LOCKED, now, sizeof now) == 0 && px_wire_flush(&writer) == 0;
     int status = 1;
     bool lent = true; /* lock_down() has lent the reserve */
+    uint16_t kind;
+    if (more && forkable)
+        more = run_follows(true, &writer, &kind);
     while (more) {
         if (px_script_receive(CHANNEL_FD, &run) < 0 || drop_stop(&run) < 0)
             break;
@@ -265,8 +323,7 @@ static void serve_runs(const struct px_zygote *zygote)
             break;
         status = px_script_execute(&run);
         bool session = run.flags & PX_RUN_FLAG_SESSION;
-        uint16_t kind;
-        more = more_follows(session, &kind) && session;
+        more = run_follows(session, &writer, &kind) && session;
         lent = more && (kind == PX_RUN_INPUT || kind == PX_RUN_TOOLS_FILE || kind == PX_RUN_CODE_FILE ||
                         kind == PX_RUN_VARIABLES_FILE);
         if (lent)
@@ -297,7 +354,16 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
         px_script_warm();
     if (lock_down(zygote, request, &error) < 0)
         fail(CHANNEL_FD, &error);
-    serve_runs(zygote);
+    serve_runs(zygote, request->forkable);
+}
+
+/* The next clone is then in the PID namespace of the family's process. */
+static int enter_family(int namespace, pyexec_error *error)
+{
+    if (setns(namespace, CLONE_NEWPID) == 0)
+        return 0;
+    return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno,
+                          "can't enter the PID namespace of a session that can be forked");
 }
 
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds, int *ret_pidfd,
@@ -313,10 +379,13 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
         if (px_mountpoint_find(&point, request->workspace_path, error) < 0)
             return -1;
     }
-    int *thread_id = thread_id_address(), pidfd = -1;
+    if (request->forkable && enter_family(fds[5], error) < 0)
+        return -1;
+    int *thread_id = px_branch_thread_id_address(), pidfd = -1;
     struct clone_args args = {
-        .flags = px_child_namespaces(zygote) | CLONE_PARENT | CLONE_PIDFD |
-                 (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) | (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
+        .flags = (px_child_namespaces(zygote) & ~(request->forkable ? (uint64_t)CLONE_NEWPID : 0)) | CLONE_PARENT |
+                 CLONE_PIDFD | (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) |
+                 (fds[4] < 0 ? 0 : CLONE_INTO_CGROUP),
         .cgroup = fds[4] < 0 ? 0 : (uint64_t)fds[4],
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .child_tid = (uint64_t)(uintptr_t)thread_id,
@@ -328,6 +397,8 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
         become_child(zygote, request, &point, fds);
     }
     int saved = errno;
+    if (request->forkable && setns(zygote->pid_namespace, CLONE_NEWPID) < 0)
+        _exit(EXIT_FAILURE); /* the next child would get into this family */
     PyOS_AfterFork_Parent();
     px_mountpoint_done(&point);
     if (pid < 0)

@@ -75,6 +75,22 @@ def begin_call():
         open_loop()
 
 
+def renew_loop():
+    """Gives the loop new descriptors in a branch, where it can't use those of its source. Its tasks and timers stay."""
+    global kept_loop
+    loop = kept_loop
+    if loop is None or loop.is_closed():
+        return
+    try:
+        loop._close_self_pipe()
+        loop._selector.close()
+        loop._selector = load("selectors").DefaultSelector()
+        loop._make_self_pipe()
+    except Exception:
+        # It is a loop of another kind, which the script has set itself.
+        kept_loop = None
+
+
 def end_loop():
     """Ends the loop as asyncio.run() does at its end."""
     if kept_loop is None or kept_loop.is_closed():

@@ -19,6 +19,7 @@
 #include "guest/program.h"
 #include "guest/pyobject_access.h"
 #include "guest/report.h"
+#include "guest/reseed.h"
 #include "guest/session_history.h"
 #include "guest/signals.h"
 #include "guest/streams.h"
@@ -134,6 +135,13 @@ static struct px_source source_of(const struct px_script *run)
 /* ---- The script ---- */
 
 static bool awaited; /* the event loop of loop.py may hold tasks */
+
+void px_script_forked(void)
+{
+    px_reseed();
+    px_auto_object PyObject *none = awaited ? px_embedded_call_file("loop.py", "renew_loop", PyTuple_New(0)) : NULL;
+    PyErr_Clear();
+}
 
 static PyObject *await_value(PyObject *coroutine)
 {

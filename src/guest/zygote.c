@@ -308,6 +308,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     ready->python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
     snprintf(ready->python_text, sizeof ready->python_text, "%s", Py_GetVersion());
     ready->mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
+    zygote->pid_namespace = px_openat(zygote->proc, "self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
     px_close_fd(&zygote->proc);
     if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
         _exit(EXIT_SUCCESS);
@@ -352,10 +353,15 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     int answered[2] = {-1, -1};
     size_t answers = 0;
     int workspace = -1;
-    px_auto_fd int cgroup = -1;
+    px_auto_fd int cgroup = -1, family = -1, handover = -1;
     if (request->cgroup && count > 0) {
         count--;
         cgroup = TAKE_FD(fds[count]);
+    }
+    if (request->forkable && count > 1) {
+        count -= 2;
+        family = TAKE_FD(fds[count]);
+        handover = TAKE_FD(fds[count + 1]);
     }
     if (take_slot(zygote, request->slot) < 0)
         px_error_errno(&reply.error, PYEXEC_INTERNAL, errno, "can't take the run's user id");
@@ -363,7 +369,7 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
         workspace = make_workspace(zygote, request->workspace_bytes, &reply.error);
     else if (request->workspace == PX_WORKSPACE_GIVEN && count > 0)
         workspace = TAKE_FD(fds[count - 1]);
-    int child_fds[5] = {fds[0], fds[1], fds[2], workspace, cgroup};
+    int child_fds[7] = {fds[0], fds[1], fds[2], workspace, cgroup, family, handover};
     if (reply.error.code == PYEXEC_OK && request->op == PX_CLONE_RUN) {
         pid_t pid = 0;
         if (count < 3)
@@ -385,7 +391,7 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
 
 void px_zygote_main(void)
 {
-    static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD};
+    static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD, .pid_namespace = -1};
     static char preloads[PX_ZYGOTE_PRELOAD_MAX];
     pyexec_error error = {0};
     close(PX_ZYGOTE_EXTENSION_FD);

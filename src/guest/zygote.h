@@ -15,8 +15,9 @@ struct px_paths {
 struct px_zygote {
     struct px_zygote_start start;
     struct px_zygote_ready ready;
-    int host; /* socket to the host; closed in each child */
-    int proc; /* the host's /proc, as a separate mount; closed when the zygote is ready */
+    int host;          /* socket to the host; closed in each child */
+    int pid_namespace; /* its own, to which it returns when it was in that of a family; or -1 */
+    int proc;          /* the host's /proc, as a separate mount; closed when the zygote is ready */
     px_layers missing;
     unsigned run_uid; /* user id of the next child, in the zygote's user namespace */
     int landlock_abi;
@@ -42,8 +43,8 @@ int px_library_dirs_collect(struct px_zygote *zygote, struct px_root *root, pyex
  * (guest/library_dirs.c) */
 int px_library_dirs_show_program(const struct px_zygote *zygote, int folder);
 
-/* Clones one child; in the child this never returns. `fds` are the channel, stdout, stderr, the workspace's mount
- * and the cgroup, the last two -1 when there is none. The caller still owns them. Returns 0, or -1 with `error`
+/* Clones one child; in the child this never returns. `fds` are the channel, stdout, stderr, the workspace's mount,
+ * the cgroup, and the family's PID namespace and the handover socket; the last four -1 when there is none. The caller still owns them. Returns 0, or -1 with `error`
  * set. (guest/child_setup.c) */
 int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *request, const int *fds, int *ret_pidfd,
                    pid_t *ret_pid, pyexec_error *error);

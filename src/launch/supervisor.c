@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +23,12 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "launch/family_process.h"
+#include "launch/place.h"
 #include "launch/reaper.h"
 #include "launch/zygote_exec.h"
 #include "protocol/launch.h"
+#include "sandbox/namespaces.h"
 
 static void tell(const struct px_supervisor *supervisor, struct px_launch_event *event, int pidfd)
 {
@@ -47,7 +51,46 @@ static void tell_exit(void *data, const siginfo_t *info, const struct rusage *us
     tell(data, &event, -1);
 }
 
-static void start_zygote(struct px_supervisor *supervisor)
+static void start_zygote(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, const int *fds)
+{
+    struct px_launch_event event = {.token = request->token};
+    px_auto_fd int pidfd = -1;
+    event.pid = px_zygote_exec(supervisor, request, fds[0], fds[1], &event.missing, &pidfd, &event.error);
+    event.type = event.pid < 0 ? PX_EVENT_ZYGOTE_FAILED : PX_EVENT_ZYGOTE_STARTED;
+    tell(supervisor, &event, pidfd);
+}
+
+static void start_family(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, const int *fds)
+{
+    struct px_launch_event event = {.type = PX_EVENT_FAMILY_STARTED, .token = request->token};
+    px_auto_fd int pidfd = -1;
+    event.pid = px_clone3(CLONE_NEWPID, SIGCHLD, &pidfd);
+    if (event.pid == 0)
+        px_family_run(fds[0], fds[1]);
+    if (event.pid < 0)
+        px_error_exhausted(&event.error, errno, "can't start the process of a family");
+    tell(supervisor, &event, pidfd);
+}
+
+/* In a process of its own, because it changes its namespaces. That process also answers. */
+static void place(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, const int *fds)
+{
+    struct px_launch_event event = {.type = PX_EVENT_PLACED, .token = request->token};
+    pid_t pid = px_clone3(0, SIGCHLD, NULL);
+    if (pid > 0)
+        return;
+    if (pid == 0) {
+        event.pid = getpid();
+        px_place(request, fds[0], fds[1], &event.error);
+    } else {
+        px_error_exhausted(&event.error, errno, "can't start a process");
+    }
+    tell(supervisor, &event, -1);
+    if (pid == 0)
+        _exit(EXIT_SUCCESS);
+}
+
+static void take_request(struct px_supervisor *supervisor)
 {
     static struct px_launch_zygote request;
     int fds[2] = {-1, -1};
@@ -55,16 +98,14 @@ static void start_zygote(struct px_supervisor *supervisor)
     ssize_t n = px_receive_fds(supervisor->host, &request, sizeof request, fds, 2, &count);
     if (n <= 0)
         _exit(EXIT_SUCCESS);
-    if ((size_t)n != sizeof request || request.magic != PX_LAUNCH_MAGIC || count != 2) {
-        px_close_fds(fds, 2);
-        return;
-    }
-    struct px_launch_event event = {.token = request.token};
-    px_auto_fd int pidfd = -1;
-    event.pid = px_zygote_exec(supervisor, &request, fds[0], fds[1], &event.missing, &pidfd, &event.error);
-    event.type = event.pid < 0 ? PX_EVENT_ZYGOTE_FAILED : PX_EVENT_ZYGOTE_STARTED;
+    bool whole = (size_t)n == sizeof request && request.magic == PX_LAUNCH_MAGIC;
+    if (whole && request.op == PX_LAUNCH_ZYGOTE && count == 2)
+        start_zygote(supervisor, &request, fds);
+    else if (whole && request.op == PX_LAUNCH_FAMILY && count == 2)
+        start_family(supervisor, &request, fds);
+    else if (whole && request.op == PX_LAUNCH_PLACE && count > 0)
+        place(supervisor, &request, fds);
     px_close_fds(fds, 2);
-    tell(supervisor, &event, pidfd);
 }
 
 void px_supervisor_run(struct px_supervisor *supervisor)
@@ -93,6 +134,6 @@ void px_supervisor_run(struct px_supervisor *supervisor)
         }
         px_reaper_pass(&reaper);
         if (polled[0].revents)
-            start_zygote(supervisor);
+            take_request(supervisor);
     }
 }

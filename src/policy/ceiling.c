@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "policy/fields.h"
 
-enum rule { FREE, MOST, TRUE, SAME, FILES, IMPORTS };
+enum rule { FREE, MOST, TRUE, FALSE, SAME, FILES, IMPORTS };
 enum session { FIXED, LATER };
 
 static const struct {
@@ -95,6 +95,8 @@ static bool is_beyond(const struct judged *judged, enum px_policy_field field)
         return height(*(const int64_t *)value) > height(*(const int64_t *)most);
     case TRUE:
         return *(const bool *)most && !*(const bool *)value;
+    case FALSE:
+        return !*(const bool *)most && *(const bool *)value;
     case SAME:
         return !same_member(field, value, most);
     default:

@@ -125,6 +125,7 @@ static const struct row text_rows[] = {
     {"block_dunder_imports", "false", "false"},
     {"print_last_expression", "false", "false"},
     {"isolate_site", "false", "false"},
+    {"forkable", "true", "true"},
     {"python_bin", "/usr/bin/python3.11", "\"/usr/bin/python3.11\""},
     {"python_bin", "none", "\"none\""},
     {"python_bin", "", NULL},

@@ -73,7 +73,7 @@ static void test_defaults(void **state)
                               "\"inspect\",\"builtins\",\"pickle\"],\"block_dunder_imports\":true,"
                               "\"print_last_expression\":true,\"isolate_site\":true,\"preload_imports\":[],"
                               "\"workspace_bytes\":67108864,\"max_threads\":16,"
-                              "\"max_tool_calls\":1000,\"tool_timeout_ms\":null}");
+                              "\"max_tool_calls\":1000,\"tool_timeout_ms\":null,\"forkable\":false}");
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
     for (size_t i = 0; i < PX_FIELD_COUNT; i++)
         assert_int_equal(f->policy.origin[i], PX_ORIGIN_DEFAULT);
@@ -194,6 +194,7 @@ static void test_round_trip(void **state)
         [PX_FIELD_max_threads] = "1",
         [PX_FIELD_max_tool_calls] = "0",
         [PX_FIELD_tool_timeout_ms] = "30s",
+        [PX_FIELD_forkable] = "true",
     };
     px_auto_free char *before = dump(&f->policy);
     for (enum px_policy_field i = 0; i < PX_FIELD_COUNT; i++) {
@@ -207,6 +208,8 @@ static void test_round_trip(void **state)
         px_auto_free char *new = dump(&f->policy);
         assert_string_not_equal(old, new);
     }
+    f->policy.disable_open = true; /* a forkable session has no files */
+    f->policy.allow_readonly_open = false;
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 
     px_auto(px_policy_done) struct px_policy other, copy;

@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580003u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580004u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -74,20 +74,36 @@ struct px_launch_bound {
     pyexec_error error;
 };
 
-/* host → supervisor, with the zygote's socket and a file for its standard error. */
+enum px_launch_op {
+    PX_LAUNCH_ZYGOTE, /* with the zygote's socket and a file for its standard error */
+    PX_LAUNCH_FAMILY, /* with the control socket and the handover socket of a family (launch/family_process.h) */
+    PX_LAUNCH_PLACE,  /* with the pidfd of a process and, if `path` is not empty, a mount to attach there */
+};
+
+/* host → supervisor. */
 struct px_launch_zygote {
     uint32_t magic;
     uint32_t token; /* the events have the same token */
+    uint32_t op;    /* enum px_launch_op */
     uint32_t isolate_site;
     uint32_t network;  /* true: keep the host's network namespace */
     px_layers missing; /* layers that were refused to an earlier zygote and may be missing */
-    char python[PX_PATH_MAX];
+    /* PX_LAUNCH_PLACE */
+    int32_t host_pid;   /* the process in the host's PID namespace */
+    uint32_t map_ids;   /* write its id maps, so that it can make user namespaces */
+    uint32_t read_only; /* attach the mount read-only */
+    union {
+        char python[PX_PATH_MAX];
+        char path[PX_PATH_MAX];
+    };
 };
 
 enum px_launch_event_type {
     PX_EVENT_ZYGOTE_STARTED = 1, /* token, pid, missing; with its pidfd */
     PX_EVENT_ZYGOTE_FAILED,      /* token, missing, error */
     PX_EVENT_EXIT,               /* pid and the results of waitid(2) and getrusage(2) */
+    PX_EVENT_FAMILY_STARTED,     /* token, pid; with its pidfd */
+    PX_EVENT_PLACED,             /* token, pid of the process that did it, error */
 };
 
 /* supervisor → host. */
@@ -157,6 +173,32 @@ static inline void px_launch_end_signals(sigset_t *ret)
     sigaddset(ret, SIGHUP);
 }
 
+/* host → the family's process. */
+enum px_family_op {
+    PX_FAMILY_FORK = 1, /* let `pid` clone one branch; with the branch's stdin, stdout, stderr and channel */
+    PX_FAMILY_GO,       /* let the branch that has arrived run */
+    PX_FAMILY_STOP,     /* let no branch be cloned or arrive any more; answered by PX_FAMILY_STOPPED */
+};
+struct px_family_order {
+    uint32_t magic;
+    uint32_t op;
+    int32_t pid; /* in the family's PID namespace */
+};
+
+/* the family's process → host. */
+enum px_family_event_type {
+    PX_FAMILY_STARTED = 1, /* with a descriptor of the family's PID namespace */
+    PX_FAMILY_READY,       /* it answers the questions of the process `pid`, the first of the family */
+    PX_FAMILY_ARRIVED,     /* the branch `pid`; with its pidfd. It waits for PX_FAMILY_GO */
+    PX_FAMILY_STOPPED,     /* `cloned`: a clone was let pass since PX_FAMILY_FORK */
+};
+struct px_family_event {
+    uint32_t magic;
+    uint32_t type;
+    int32_t pid;
+    uint32_t cloned;
+};
+
 enum px_clone_workspace {
     PX_WORKSPACE_NONE,
     PX_WORKSPACE_NEW,   /* make a tmpfs of workspace_bytes; the reply brings its mount */
@@ -170,8 +212,9 @@ struct px_clone_request {
     uint32_t op;
     uint32_t workspace; /* enum px_clone_workspace */
     uint32_t workspace_write;
-    uint32_t cgroup; /* true: the last descriptor is the cgroup that the child starts in */
-    uint32_t warm;   /* run constant code first, so that the copy-on-write faults happen before a request comes */
+    uint32_t cgroup;   /* true: the last descriptor is the cgroup that the child starts in */
+    uint32_t forkable; /* true: the descriptors before that are the family's PID namespace and the handover socket */
+    uint32_t warm;     /* run constant code first, so that the copy-on-write faults happen before a request comes */
     uint64_t workspace_bytes;
 /* The resource limits of the child; UINT64_MAX: no limit. */
 #define PX_RLIMIT(resource, member, value) uint64_t member;

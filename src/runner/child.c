@@ -21,17 +21,14 @@
 #include "protocol/wire.h"
 #include "result/result.h"
 #include "runner/exits.h"
+#include "runner/family.h"
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
 #define NO_DESCRIPTORS "can't make the run's descriptors"
 
-/* The child's ends. The host closes them after the clone. */
-struct ends {
-    int channel, output, error_output;
-};
-
-static void close_ends(struct ends *ends)
+/* The host closes the child's ends after the clone. */
+void px_child_close_ends(struct px_child_ends *ends)
 {
     px_close_fd(&ends->channel);
     px_close_fd(&ends->output);
@@ -48,7 +45,7 @@ static int make_pipe(int *ret_read, int *ret_write)
     return 0;
 }
 
-static int make_descriptors(struct px_child *child, struct ends *ends, pyexec_error *error)
+static int make_descriptors(struct px_child *child, struct px_child_ends *ends, pyexec_error *error)
 {
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0) {
@@ -90,6 +87,7 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
 #define PX_RLIMIT(resource, member, value) shape->member = (uint64_t)(value);
 #include "base/rlimits.def"
+    shape->forkable = options->session && policy->forkable;
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
@@ -122,9 +120,8 @@ int px_child_put_files(const struct px_child *child, const pyexec_request *reque
     return 0;
 }
 
-static int try_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
-                           const struct px_clone_request *shape, int mount, int folder, bool *ret_lost,
-                           pyexec_error *error)
+int px_child_prepare(struct px_child *child, struct px_launcher *launcher, int workspace,
+                     struct px_child_ends *ret_ends, pyexec_error *error)
 {
     *child = (struct px_child){.launcher = launcher,
                                .channel = -1,
@@ -132,38 +129,20 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
                                .input = -1,
                                .pidfd = -1,
                                .status = -1,
-                               .workspace = folder,
+                               .workspace = workspace,
                                .ended = true};
-    *ret_lost = false;
-    px_auto(close_ends) struct ends ends = {-1, -1, -1};
-    struct px_clone_request request = *shape;
-    struct px_clone_reply reply;
-    uint64_t number;
-    if (make_descriptors(child, &ends, error) < 0)
-        return -1;
-    px_auto_fd int run_cgroup = px_launcher_make_run_cgroup(launcher, shape, &number, error);
-    if (run_cgroup < 0 && number)
-        return -1;
-    request.cgroup = run_cgroup >= 0;
-    int fds[5] = {ends.channel, ends.output, ends.error_output}, answered[2];
-    size_t count = 3;
-    if (mount >= 0)
-        fds[count++] = mount;
-    if (run_cgroup >= 0)
-        fds[count++] = run_cgroup;
-    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, ret_lost, error);
-    if (number)
-        px_launcher_release_run_cgroup(launcher, result == 0 ? reply.pid : 0, number);
-    if (result < 0)
-        return -1;
-    child->pidfd = answered[0];
-    if (child->workspace < 0)
-        child->workspace = answered[1];
-    child->pid = reply.pid;
+    *ret_ends = (struct px_child_ends){-1, -1, -1};
+    return make_descriptors(child, ret_ends, error);
+}
+
+int px_child_adopt(struct px_child *child, int pidfd, pid_t pid, pyexec_error *error)
+{
+    child->pidfd = pidfd;
+    child->pid = pid;
     child->ended = false;
     /* The kernel drops descriptors for which there is no room (recvmsg(2), MSG_CTRUNC). A child to which no
      * signal can be sent ends by itself when its channel is closed. */
-    if (child->pidfd < 0 || (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0))
+    if (child->pidfd < 0)
         return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     child->host_pid = host_pid(child->pidfd);
     if (child->host_pid < 0)
@@ -171,6 +150,73 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
     if (clock_getcpuclockid(child->host_pid, &child->cpu_clock) != 0)
         child->host_pid = 0;
     fcntl(child->channel, F_SETFL, O_NONBLOCK);
+    return 0;
+}
+
+/* A session can be forked only with the layers that make its branches strangers to each other. */
+static int check_layers(struct px_zygotes *zygotes, pyexec_error *error)
+{
+    static const enum px_layer needed[] = {PX_LAYER_USER_NAMESPACE, PX_LAYER_PID_NAMESPACE, PX_LAYER_MOUNT_NAMESPACE,
+                                           PX_LAYER_PRIVILEGES, PX_LAYER_SECCOMP};
+    for (size_t i = 0; i < PX_COUNT(needed); i++)
+        if (px_zygotes_missing(zygotes) & PX_LAYER_BIT(needed[i])) {
+            px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                         "forkable: a session can't be forked without the layer '%s'", px_layer_info(needed[i])->name);
+            return px_error_hint(error,
+                                 "Set forkable to false, or make the layer available: `pyexec doctor` says how.");
+        }
+    return 0;
+}
+
+/* What px_family_found() gives for the clone. */
+struct pair {
+    int fds[2];
+};
+
+static void close_pair(struct pair *pair)
+{
+    px_close_fds(pair->fds, 2);
+}
+
+static int try_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
+                           const struct px_clone_request *shape, int mount, int folder, bool *ret_lost,
+                           pyexec_error *error)
+{
+    px_auto(px_child_close_ends) struct px_child_ends ends;
+    px_auto(close_pair) struct pair family = {{-1, -1}};
+    struct px_clone_request request = *shape;
+    struct px_clone_reply reply;
+    uint64_t number;
+    *ret_lost = false;
+    if (px_child_prepare(child, launcher, folder, &ends, error) < 0 ||
+        (shape->forkable && check_layers(zygotes, error) < 0) ||
+        (shape->forkable && px_family_found(launcher, shape->threads, &child->member, family.fds, error) < 0))
+        return -1;
+    px_auto_fd int run_cgroup = px_launcher_make_run_cgroup(launcher, shape, &number, error);
+    if (run_cgroup < 0 && number)
+        return -1;
+    request.cgroup = run_cgroup >= 0;
+    int fds[7] = {ends.channel, ends.output, ends.error_output}, answered[2];
+    size_t count = 3;
+    if (mount >= 0)
+        fds[count++] = mount;
+    if (shape->forkable) {
+        fds[count++] = family.fds[0];
+        fds[count++] = family.fds[1];
+    }
+    if (run_cgroup >= 0)
+        fds[count++] = run_cgroup;
+    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, ret_lost, error);
+    if (number)
+        px_launcher_release_run_cgroup(launcher, result == 0 ? reply.pid : 0, number);
+    if (result < 0)
+        return -1;
+    if (child->workspace < 0)
+        child->workspace = answered[1];
+    if (px_child_adopt(child, answered[0], reply.pid, error) < 0)
+        return -1;
+    if (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0)
+        return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     return 0;
 }
 
@@ -184,6 +230,7 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher, struct 
     /* A child that the zygote made before it died is idle, and ends when its channel is closed. */
     px_close_fd(&child->channel);
     px_close_fds(child->streams, 2);
+    px_family_leave(&child->member);
     return try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
 }
 
@@ -226,6 +273,7 @@ void px_child_done(struct px_child *child)
         px_launcher_bury(child->launcher, child->pid, fds, PX_COUNT(fds));
     child->channel = child->streams[0] = child->streams[1] = child->input = -1;
     child->pidfd = child->status = child->workspace = -1;
+    px_family_leave(&child->member);
 }
 
 void px_child_signal(const struct px_child *child, int signal)

@@ -14,19 +14,22 @@
 
 #define PX_SETUP_TIMEOUT_MS 10000 /* until a process has locked its sandbox */
 
+struct px_family_member;
+
 struct px_child {
     struct px_launcher *launcher;
     int channel;    /* SOCK_SEQPACKET, non-blocking */
     int streams[2]; /* the ends of stdout and stderr to read from, non-blocking; -1 after the end */
     int input;      /* the socket for stdin, if it is fed from a descriptor; else -1 */
     int pidfd;
-    int status;          /* its /proc/PID/status, or -1 if it was not opened ahead */
-    int workspace;       /* the workspace, or -1 */
-    pid_t pid;           /* its number in the supervisor's PID namespace */
-    pid_t host_pid;      /* its number in this process's PID namespace, or 0 when it can't be seen */
-    clockid_t cpu_clock; /* the CPU clock of host_pid */
-    bool ended;          /* somebody has waited for its exit, or forgotten it */
-    bool stopped;        /* for a session: a signal was sent that the next call must not see */
+    int status;                      /* its /proc/PID/status, or -1 if it was not opened ahead */
+    int workspace;                   /* the workspace, or -1 */
+    pid_t pid;                       /* its number in the supervisor's PID namespace */
+    pid_t host_pid;                  /* its number in this process's PID namespace, or 0 when it can't be seen */
+    clockid_t cpu_clock;             /* the CPU clock of host_pid */
+    struct px_family_member *member; /* of its family, if it can be forked; or NULL */
+    bool ended;                      /* somebody has waited for its exit, or forgotten it */
+    bool stopped;                    /* for a session: a signal was sent that the next call must not see */
 };
 
 /* The settings of a child for one run. */
@@ -54,6 +57,19 @@ int px_child_open_workspace(struct px_launcher *launcher, const struct px_child_
  * in both cases. */
 int px_child_start(struct px_child *child, struct px_launcher *launcher, struct px_zygotes *zygotes,
                    const struct px_clone_request *shape, int mount, int folder, pyexec_error *error);
+
+/* The host's and the child's ends of a new child's descriptors. */
+struct px_child_ends {
+    int channel, output, error_output;
+};
+void px_child_close_ends(struct px_child_ends *ends);
+
+/* Makes a child that has no process yet, with its descriptors. Call px_child_done() in both cases. */
+int px_child_prepare(struct px_child *child, struct px_launcher *launcher, int workspace,
+                     struct px_child_ends *ret_ends, pyexec_error *error);
+
+/* Takes ownership of the process's pidfd, and finds out what the host must know. */
+int px_child_adopt(struct px_child *child, int pidfd, pid_t pid, pyexec_error *error);
 
 /* Opens what px_child_facts() reads, while the child sets itself up. Without it the facts are found by the PID. For
  * single runs: thousands of sessions would need as many descriptors more. */

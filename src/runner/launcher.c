@@ -41,7 +41,7 @@ struct px_launcher {
     char cgroup_text[512];
     pthread_mutex_t outer_lock; /* one request on the outer socket at a time */
     uint64_t bind_token;
-    pthread_mutex_t start_lock; /* one start of a zygote at a time */
+    pthread_mutex_t start_lock; /* one request to the supervisor at a time */
     pthread_mutex_t lock;       /* protects what follows */
     pthread_cond_t changed;
     struct px_exits exits;
@@ -393,20 +393,23 @@ static int64_t deadline_after(int timeout_ms)
 }
 
 /* Sends the request and waits until the exit reader has got its answer. */
-static int ask_for_zygote(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds,
-                          struct px_launch_event *ret, int *ret_pidfd, pyexec_error *error)
+int px_launcher_ask(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds, size_t count,
+                    struct px_launch_event *ret, int *ret_pidfd, pyexec_error *error)
 {
     int64_t deadline = deadline_after(START_TIMEOUT_MS);
+    pthread_mutex_lock(&launcher->start_lock);
     pthread_mutex_lock(&launcher->lock);
+    request->magic = PX_LAUNCH_MAGIC;
     request->token = ++launcher->token;
     int waited = 0;
-    bool sent = px_send_fds(launcher->supervisor, request, sizeof *request, fds, 2) == 0;
+    bool sent = px_send_fds(launcher->supervisor, request, sizeof *request, fds, count) == 0;
     while (sent && !launcher->dead && launcher->started.token != request->token && waited == 0)
         waited = px_cond_wait_until(&launcher->changed, &launcher->lock, deadline);
     *ret = launcher->started;
     if (ret->token == request->token)
         *ret_pidfd = TAKE_FD(launcher->started_pidfd);
     pthread_mutex_unlock(&launcher->lock);
+    pthread_mutex_unlock(&launcher->start_lock);
     if (ret->token != request->token)
         return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor does not answer");
     return 0;
@@ -416,7 +419,7 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
                              px_layers without, struct px_launched_zygote *ret, pyexec_error *error)
 {
     struct px_launch_zygote request = {
-        .magic = PX_LAUNCH_MAGIC, .isolate_site = isolate_site, .network = network, .missing = without};
+        .op = PX_LAUNCH_ZYGOTE, .isolate_site = isolate_site, .network = network, .missing = without};
     snprintf(request.python, sizeof request.python, "%s", python);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -429,10 +432,7 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
         return px_error_exhausted(error, errno, "can't make a memory file");
     struct px_launch_event event;
     int fds[2] = {theirs, log};
-    pthread_mutex_lock(&launcher->start_lock);
-    int result = ask_for_zygote(launcher, &request, fds, &event, &pidfd, error);
-    pthread_mutex_unlock(&launcher->start_lock);
-    if (result < 0)
+    if (px_launcher_ask(launcher, &request, fds, 2, &event, &pidfd, error) < 0)
         return -1;
     if (event.type != PX_EVENT_ZYGOTE_STARTED) {
         *error = event.error;

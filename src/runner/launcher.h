@@ -55,6 +55,11 @@ struct px_launched_zygote {
 int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
                              px_layers without, struct px_launched_zygote *ret, pyexec_error *error);
 
+/* Sends a request to the supervisor with descriptors, which the caller still owns, and waits for its answer. *ret_pidfd is
+ * set only when the answer brings one. Returns 0 also when the answer is an error. */
+int px_launcher_ask(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds, size_t count,
+                    struct px_launch_event *ret, int *ret_pidfd, pyexec_error *error);
+
 /* Makes a mount of an open folder of the host, which is not attached anywhere. Returns its descriptor, or -1. */
 int px_launcher_bind(struct px_launcher *launcher, const char *path, int folder, bool read_only, pyexec_error *error);
 

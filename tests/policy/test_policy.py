@@ -19,7 +19,7 @@ DEFAULTS = {
     "use_import_whitelist": True, "allowed_imports": DEFAULT_IMPORTS, "banned_imports": DEFAULT_BANNED,
     "block_dunder_imports": True, "print_last_expression": True, "isolate_site": True,
     "preload_imports": [], "workspace_bytes": 64 * MIB, "max_threads": 16,
-    "max_tool_calls": 1000, "tool_timeout_ms": None,
+    "max_tool_calls": 1000, "tool_timeout_ms": None, "forkable": False,
 }
 
 # Field: accepted texts with their values, then texts that are refused.
@@ -50,7 +50,7 @@ FIELDS = {
     "preload_imports": ({"": [], "json": ["json"], "json,os.path": ["json", "os.path"]}, ["a b", "../x", "a..b"]),
     **{name: ({"true": True, "false": False}, ["yes!", "maybe", "2", "none", ""])
        for name in ("disable_networking", "disable_open", "use_import_whitelist", "block_dunder_imports",
-                    "print_last_expression", "isolate_site")},
+                    "print_last_expression", "isolate_site", "forkable")},
     "allow_readonly_open": ({"false": False}, ["yes!", "maybe", "2", "none", ""]),
 }
 GOOD = [(name, text, value) for name, (good, _) in FIELDS.items() for text, value in good.items()]

@@ -80,6 +80,8 @@ export interface Policy {
   max_tool_calls?: number;
   /** How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit. */
   tool_timeout_ms?: number | null;
+  /** true: the session can be forked (docs/branches.md). It has no meaning for a single run. */
+  forkable?: boolean;
   // end of keys
 }
 

@@ -62,6 +62,7 @@ class Policy(TypedDict, total=False):
     max_threads: int
     max_tool_calls: int
     tool_timeout_ms: Optional[int]
+    forkable: bool
     # end of keys
 
 

@@ -54,6 +54,7 @@ public class PyExecutionPolicy {
     private volatile int maxThreads = 16;
     private volatile int maxToolCalls = 1000;
     private volatile Duration toolTimeout;
+    private volatile boolean forkable = false;
     // end of fields
 
     /** The defaults. */
@@ -307,6 +308,16 @@ public class PyExecutionPolicy {
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = toolTimeout;
     }
+
+    /** @return true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    public boolean isForkable() {
+        return forkable;
+    }
+
+    /** @param forkable true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    public void setForkable(boolean forkable) {
+        this.forkable = forkable;
+    }
     // end of accessors
 
     /**
@@ -339,6 +350,7 @@ public class PyExecutionPolicy {
         copy.maxThreads = maxThreads;
         copy.maxToolCalls = maxToolCalls;
         copy.toolTimeout = toolTimeout;
+        copy.forkable = forkable;
         // end of copy
         copy.allowedImports.clear();
         copy.allowedImports.addAll(copy(allowedImports));
@@ -379,6 +391,7 @@ public class PyExecutionPolicy {
         map.put("max_threads", maxThreads);
         map.put("max_tool_calls", maxToolCalls);
         map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
+        map.put("forkable", forkable);
         // end of map
         return map;
     }

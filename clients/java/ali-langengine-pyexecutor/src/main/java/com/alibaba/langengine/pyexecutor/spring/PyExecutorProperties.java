@@ -101,6 +101,9 @@ public class PyExecutorProperties {
     /** How long one tool call may wait for its answer. After this time the script gets an error. None: no limit. */
     @PropertyText(value = "tool-timeout", nullable = true)
     private Duration toolTimeout;
+
+    /** true: the session can be forked (docs/branches.md). It has no meaning for a single run. */
+    private boolean forkable = false;
     // end of fields
 
     /** Whether sessions may be made at all. */
@@ -206,6 +209,7 @@ public class PyExecutorProperties {
         policy.setMaxThreads(maxThreads);
         policy.setMaxToolCalls(maxToolCalls);
         policy.setToolTimeout(toolTimeout);
+        policy.setForkable(forkable);
         // end of policy
         return policy;
     }
@@ -482,6 +486,16 @@ public class PyExecutorProperties {
     /** @param toolTimeout How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit */
     public void setToolTimeout(Duration toolTimeout) {
         this.toolTimeout = PropertyTextConverter.value(toolTimeout);
+    }
+
+    /** @return true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    public boolean isForkable() {
+        return forkable;
+    }
+
+    /** @param forkable true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    public void setForkable(boolean forkable) {
+        this.forkable = forkable;
     }
     // end of accessors
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order of the steps in a branch:
+ *
+ *   1. lock the securebits and drop the capabilities that its new user namespace gives it
+ *   2. replace every descriptor that it shares with its source by one that leads nowhere
+ *   3. report to the family's process, which gives it its own stdin, stdout, stderr and channel (launch/family_process.c). The
+ *      kernel holds it there until the host has checked the first two steps from outside
+ *   4. only then run Python: repair the interpreter, seed the generators anew, say LOCKED
+ *
+ * The code of the script has had this process's memory before, so the host trusts no step that it can't see. */
+#include "guest/become_branch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/branches.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/retry.h"
+#include "guest/python.h"
+#include "guest/script.h"
+#include "sandbox/limits.h"
+
+#define CHANNEL (PX_BRANCH_FDS - 1)
+
+static pid_t clone_branch(void)
+{
+    static int unknown;
+    int *thread_id = px_branch_thread_id_address();
+    unsigned long at = (unsigned long)(uintptr_t)(thread_id ? thread_id : &unknown);
+#ifdef __x86_64__
+    return (pid_t)syscall(SYS_clone, (unsigned long)PX_BRANCH_FLAGS, 0UL, 0UL, at, 0UL);
+#else
+    return (pid_t)syscall(SYS_clone, (unsigned long)PX_BRANCH_FLAGS, 0UL, 0UL, 0UL, at);
+#endif
+}
+
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct sets[2] = {{0}};
+    if (prctl(PR_SET_SECUREBITS, PX_SECUREBITS_LOCKED, 0, 0, 0) < 0)
+        return -1;
+    return (int)syscall(SYS_capset, &header, sets);
+}
+
+/* The numbers of closed descriptors would be given to the next files that are opened, and an object of the script that
+ * still has an old number would then use a wrong file. So each number stays taken, by a descriptor with which nothing
+ * can be done (open(2), O_PATH), until its object closes it. */
+static int replace_below(int nothing, int end)
+{
+    enum { AT_ONCE = 256 };
+    struct pollfd polled[AT_ONCE];
+    for (int first = PX_BRANCH_FDS; first < end; first += AT_ONCE) {
+        nfds_t count = end - first < AT_ONCE ? (nfds_t)(end - first) : AT_ONCE;
+        for (nfds_t i = 0; i < count; i++)
+            polled[i] = (struct pollfd){.fd = first + (int)i};
+        if (px_poll(polled, count, 0) < 0)
+            return -1;
+        for (nfds_t i = 0; i < count; i++)
+            if (!(polled[i].revents & POLLNVAL) && dup3(nothing, polled[i].fd, O_CLOEXEC) < 0)
+                return -1;
+    }
+    return 0;
+}
+
+static int replace_descriptors(void)
+{
+    struct rlimit limit, most;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -1;
+    most = (struct rlimit){limit.rlim_max, limit.rlim_max};
+    close(CHANNEL);
+    int nothing = px_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (nothing < 0 || nothing > CHANNEL || setrlimit(RLIMIT_NOFILE, &most) < 0 ||
+        replace_below(nothing, limit.rlim_max > 1 << 20 ? 1 << 20 : (int)limit.rlim_max) < 0)
+        return -1;
+    return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int report(void)
+{
+    long reported;
+    do
+        reported = syscall(SYS_getpgid, PX_BRANCH_ARRIVES);
+    while (reported < 0 && errno == EINTR);
+    return (int)reported;
+}
+
+static int become_branch(struct px_wire_writer *writer)
+{
+    if (drop_capabilities() < 0 || replace_descriptors() < 0 || report() < 0)
+        return -1;
+    PyOS_AfterFork_Child();
+    px_script_forked();
+    uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID), (uint64_t)px_clock_ns(CLOCK_REALTIME)};
+    return px_wire_put(writer, PX_RESULT_LOCKED, now, sizeof now) < 0 ? -1 : px_wire_flush(writer);
+}
+
+int px_branch_make(struct px_wire_writer *writer)
+{
+    char message[PX_FIELD_HEADER + 1];
+    if (px_recv(writer->socket, message, sizeof message, MSG_DONTWAIT) != PX_FIELD_HEADER)
+        return -1;
+    PyOS_BeforeFork();
+    pid_t pid = clone_branch();
+    int32_t failed = pid < 0 ? errno : 0;
+    if (pid == 0)
+        return become_branch(writer);
+    PyOS_AfterFork_Parent();
+    if (px_wire_put(writer, PX_RESULT_FORK_ERRNO, &failed, sizeof failed) < 0 ||
+        px_wire_put(writer, PX_RESULT_READY, NULL, 0) < 0)
+        return -1;
+    return px_wire_flush(writer);
+}

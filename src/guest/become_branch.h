@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A branch: the copy of a session that its process makes between two calls, when the host asks for it. */
+#ifndef PX_GUEST_BECOME_BRANCH_H
+#define PX_GUEST_BECOME_BRANCH_H
+
+#include <stdbool.h>
+
+#include "protocol/wire.h"
+
+/* Where glibc keeps the thread's id; NULL when that is not known. */
+int *px_branch_thread_id_address(void);
+
+/* Called when the next message on the channel is PX_RUN_FORK: reads it, and clones this process. Returns 0 in the source,
+ * which has told the host how it went, and in the branch, which has its own descriptors and has said that it is locked;
+ * or -1 when the process must end. */
+int px_branch_make(struct px_wire_writer *writer);
+
+#endif

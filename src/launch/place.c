@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "launch/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/retry.h"
+#include "sandbox/mount.h"
+#include "sandbox/namespaces.h"
+
+/* The id that the process has inside. A process without a map sees the same number (user_namespaces(7), the overflow
+ * id), so the map changes nothing that a script can see. */
+#define INSIDE 65534u
+
+static bool still_lives(int pidfd)
+{
+    struct pollfd polled = {pidfd, POLLIN, 0};
+    return px_poll(&polled, 1, 0) == 0;
+}
+
+/* True if the process's user namespace was made in this process's own; otherwise *ret_above is the namespace in which it
+ * was made. Who writes a map must be in that one. */
+static bool is_made_here(int process, int *ret_above)
+{
+    struct stat own, above;
+    px_auto_fd int inner = px_openat(process, "ns/user", O_RDONLY | O_CLOEXEC, 0);
+    *ret_above = inner < 0 ? -1 : ioctl(inner, NS_GET_PARENT);
+    return *ret_above >= 0 && fstat(*ret_above, &above) == 0 && stat("/proc/self/ns/user", &own) == 0 &&
+           own.st_ino == above.st_ino && own.st_dev == above.st_dev;
+}
+
+/* Process files of a process that is not dumpable belong to id 0 (proc(5)). With securebits or as id 0, this process keeps
+ * its capabilities. */
+static int map_ids(int process)
+{
+    char uid_map[48], gid_map[48], text[2048];
+    px_auto_fd int above = -1;
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0 ||
+        px_read_small_file(process, "status", text, sizeof text) < 0)
+        return -1;
+    unsigned uid = (unsigned)px_number_after(text, "Uid:", INSIDE),
+             gid = (unsigned)px_number_after(text, "Gid:", INSIDE);
+    if (!is_made_here(process, &above)) {
+        /* It is a branch. The only id of its source's namespace is INSIDE. */
+        if (above < 0 || syscall(SYS_setns, above, CLONE_NEWUSER) < 0)
+            return -1;
+        uid = gid = INSIDE;
+    }
+    snprintf(uid_map, sizeof uid_map, "%u %u 1\n", INSIDE, uid);
+    snprintf(gid_map, sizeof gid_map, "%u %u 1\n", INSIDE, gid);
+    return px_write_id_maps(process, ".", uid_map, gid_map, true);
+}
+
+/* The new mount covers what was at the path: the workspace of the source, which can't be taken away, because mounts
+ * that a mount namespace has from another one are locked (mount_namespaces(7)). */
+static int attach(const struct px_launch_zygote *request, int pidfd, int mount)
+{
+    if (syscall(SYS_setns, pidfd, CLONE_NEWUSER | CLONE_NEWNS) < 0 || px_attach(mount, AT_FDCWD, request->path) < 0)
+        return -1;
+    if (!request->read_only)
+        return 0;
+    px_auto_fd int copy = px_open_tree(AT_FDCWD, request->path, OPEN_TREE_CLONE);
+    return copy < 0 || px_mount_restrict(copy, MOUNT_ATTR_RDONLY, false) < 0 ||
+                   px_attach(copy, AT_FDCWD, request->path) < 0
+               ? -1
+               : 0;
+}
+
+int px_place(const struct px_launch_zygote *request, int pidfd, int mount, pyexec_error *error)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d", request->host_pid);
+    px_auto_fd int process = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    /* The folder is this process's, because the process still lives after the folder was opened. */
+    if (process < 0 || !still_lives(pidfd))
+        return px_error_set(error, PYEXEC_INTERNAL, "the session's process has ended");
+    if (request->map_ids && map_ids(process) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't map the ids of the session's process");
+    if (mount >= 0 && attach(request, pidfd, mount) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't attach the workspace of the branch");
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes a process of a family from outside, because its filter lets it do neither itself: writes the id maps of its user
+ * namespace, without which it can't make another, and attaches its workspace in its mount namespace. */
+#ifndef PX_LAUNCH_PLACE_H
+#define PX_LAUNCH_PLACE_H
+
+#include "base/error.h"
+#include "protocol/launch.h"
+
+/* Called in a process of its own with the supervisor's rights, which it gives up here. `pidfd` is the process,
+ * `mount` a detached mount or -1. Returns 0, or -1 with `error`. */
+int px_place(const struct px_launch_zygote *request, int pidfd, int mount, pyexec_error *error);
+
+#endif

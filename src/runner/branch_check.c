@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host reads in /proc about a source before it is forked, and about a branch before it runs. The kernel inherits
+ * the filters, the Landlock domain and no_new_privs to every clone, and nothing can remove them. What must be seen is what
+ * the new process could have kept: the capabilities in its own user namespace, descriptors, and memory that it shares. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/branches.h"
+#include "base/cleanup.h"
+#include "base/fds.h"
+#include "base/retry.h"
+#include "runner/branch.h"
+#include "runner/family.h"
+
+static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    return px_read_small_file(AT_FDCWD, path, text, size);
+}
+
+static bool read_link(pid_t pid, const char *name, char *text, size_t size)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    ssize_t n = readlink(path, text, size - 1);
+    text[n < 0 ? 0 : n] = '\0';
+    return n > 0;
+}
+
+bool px_branch_pids(pid_t host_pid, pid_t *ret_outer, pid_t *ret_inner)
+{
+    char text[4096];
+    if (read_proc(host_pid, "status", text, sizeof text) < 0)
+        return false;
+    const char *at = strstr(text, "\nNSpid:");
+    *ret_outer = *ret_inner = 0;
+    for (at = at ? at + 7 : NULL; at && *at == '\t';) {
+        char *end;
+        *ret_outer = *ret_inner;
+        *ret_inner = (pid_t)strtol(at + 1, &end, 10);
+        at = end;
+    }
+    return *ret_outer > 0;
+}
+
+int px_branch_check_source(const struct px_child *source, pyexec_error *error)
+{
+    char text[4096];
+    if (source->member->depth >= PX_FAMILY_DEPTH_MAX) {
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                     "the session is a fork of a fork %d times over, which is the most", PX_FAMILY_DEPTH_MAX);
+        return px_error_hint(error, "Fork an earlier session of this chain.");
+    }
+    if (read_proc(source->host_pid, "status", text, sizeof text) < 0 || !px_child_alive(source))
+        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process has ended");
+    uint64_t threads = px_number_after(text, "Threads:", 0);
+    if (threads == 1)
+        return 0;
+    px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session has %llu threads, and a fork would lose all but one",
+                 (unsigned long long)threads);
+    return px_error_hint(error,
+                         "Let its threads end before the call ends: join them, shut down executors and thread pools.");
+}
+
+static int refuse(const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the branch was ended, because it %s", what);
+    return px_error_hint(error, "Code in the session has changed how it is forked. Use a new session.");
+}
+
+/* These lines must be the same in both processes. */
+static bool same_line(const char *left, const char *right, const char *name)
+{
+    const char *a = strstr(left, name), *b = strstr(right, name);
+    if (!a || !b)
+        return !a && !b; /* an older kernel has no such line */
+    size_t length = strcspn(a + 1, "\n");
+    return length == strcspn(b + 1, "\n") && memcmp(a + 1, b + 1, length) == 0;
+}
+
+static int check_status(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
+{
+    static const char *const empty[] = {"\nCapInh:\t0000000000000000\n",
+                                        "\nCapPrm:\t0000000000000000\n",
+                                        "\nCapEff:\t0000000000000000\n",
+                                        "\nCapAmb:\t0000000000000000\n",
+                                        "\nNoNewPrivs:\t1\n",
+                                        "\nThreads:\t1\n",
+                                        "\nSeccomp:\t2\n"};
+    char was[4096], is[4096];
+    if (read_proc(source->host_pid, "status", was, sizeof was) < 0 ||
+        read_proc(branch->host_pid, "status", is, sizeof is) < 0)
+        return refuse("ended before it was complete", error);
+    for (size_t i = 0; i < PX_COUNT(empty); i++)
+        if (!strstr(is, empty[i]))
+            return refuse(i < 4 ? "kept capabilities" : "does not have all layers of its source", error);
+    if (!same_line(was, is, "\nSeccomp_filters:") || !same_line(was, is, "\nUid:") || !same_line(was, is, "\nGid:"))
+        return refuse("does not have all layers of its source", error);
+    if (!strstr(was, "\nThreads:\t1\n"))
+        return refuse("comes from a process with several threads", error);
+    return 0;
+}
+
+static int check_namespaces(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
+{
+    static const struct {
+        const char *name;
+        bool own;
+    } namespaces[] = {{"ns/user", true}, {"ns/mnt", true},  {"ns/pid", false}, {"ns/pid_for_children", false},
+                      {"ns/net", false}, {"ns/ipc", false}, {"ns/uts", false}, {"ns/cgroup", false},
+                      {"ns/time", false}};
+    char was[64], is[64];
+    for (size_t i = 0; i < PX_COUNT(namespaces); i++) {
+        bool had = read_link(source->host_pid, namespaces[i].name, was, sizeof was);
+        bool has = read_link(branch->host_pid, namespaces[i].name, is, sizeof is);
+        if (had != has || (has && (strcmp(was, is) != 0) != namespaces[i].own))
+            return refuse("does not have all layers of its source", error);
+    }
+    return 0;
+}
+
+/* The first four descriptors are those that the family's process has just put there. Each other one must be one with which
+ * nothing can be done: O_PATH, of the root. */
+static bool is_allowed(pid_t pid, const char *number)
+{
+    char path[64], text[256];
+    int fd = atoi(number);
+    if (fd < PX_BRANCH_FDS)
+        return true;
+    snprintf(path, sizeof path, "fd/%d", fd);
+    if (!read_link(pid, path, text, sizeof text) || strcmp(text, "/") != 0)
+        return false;
+    snprintf(path, sizeof path, "fdinfo/%d", fd);
+    if (read_proc(pid, path, text, sizeof text) < 0)
+        return false;
+    const char *flags = strstr(text, "flags:\t");
+    return flags && strtoul(flags + 7, NULL, 8) & O_PATH;
+}
+
+static int check_descriptors(const struct px_child *branch, pyexec_error *error)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/fd", branch->host_pid);
+    DIR *folder = opendir(path);
+    if (!folder)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't see the descriptors of the branch");
+    const struct dirent *entry;
+    bool allowed = true;
+    while (allowed && (entry = readdir(folder)))
+        allowed = entry->d_name[0] == '.' || is_allowed(branch->host_pid, entry->d_name);
+    closedir(folder);
+    return allowed ? 0 : refuse("kept descriptors of its source", error);
+}
+
+/* A shared mapping of a file would be memory of both. Those of the read-only tree, which libraries make, can't be written
+ * to. */
+static int check_memory(const struct px_child *branch, pyexec_error *error)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/maps", branch->host_pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't see the memory of the branch");
+    px_auto_free char *line = NULL;
+    size_t size = 0;
+    char found[256] = "";
+    while (!found[0] && getline(&line, &size, file) > 0) {
+        const char *mode = strchr(line, ' ');
+        const char *name = strchr(line, '/');
+        if (mode && strlen(mode) > 5 && mode[4] == 's' && mode[2] == 'w')
+            snprintf(found, sizeof found, "%.*s", name ? (int)strcspn(name, "\n") : 9, name ? name : "anonymous");
+    }
+    bool whole = feof(file) || found[0];
+    fclose(file);
+    if (!whole)
+        return refuse("ended before it was complete", error);
+    if (!found[0])
+        return 0;
+    px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                 "the session has memory that a branch would share with it: a writable mapping of '%s'", found);
+    return px_error_hint(error, "Close it before the call ends, or map the file privately (mmap.ACCESS_COPY).");
+}
+
+int px_branch_check(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
+{
+    if (check_status(source, branch, error) < 0 || check_namespaces(source, branch, error) < 0 ||
+        check_descriptors(branch, error) < 0 || check_memory(branch, error) < 0)
+        return -1;
+    return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
+}
+
+/* True if the process is in the family and no member. */
+static bool is_stranger(struct px_family *family, pid_t pid, const char *namespace)
+{
+    char own[64];
+    if (!read_link(pid, "ns/pid", own, sizeof own) || strcmp(own, namespace) != 0)
+        return false;
+    bool member = false;
+    pthread_mutex_lock(&family->lock);
+    for (struct px_family_member *one = family->members; one && !member; one = one->next)
+        member = one->host_pid == pid;
+    pthread_mutex_unlock(&family->lock);
+    return !member;
+}
+
+void px_branch_end_strangers(const struct px_child *source)
+{
+    struct px_family *family = source->member->family;
+    char namespace[64], text[512], path[48];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", family->pidfd);
+    pid_t first =
+        px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : (pid_t)px_number_after(text, "Pid:", 0);
+    DIR *folder = first > 0 && read_link(first, "ns/pid", namespace, sizeof namespace) ? opendir("/proc") : NULL;
+    const struct dirent *entry;
+    while (folder && (entry = readdir(folder))) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        if (pid <= 1 || pid == first)
+            continue;
+        px_auto_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+        struct pollfd polled = {pidfd, POLLIN, 0};
+        /* The descriptor is opened first, so what is then read is about its process as long as that lives. */
+        if (pidfd >= 0 && is_stranger(family, pid, namespace) && px_poll(&polled, 1, 0) == 0)
+            syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    }
+    if (folder)
+        closedir(folder);
+}

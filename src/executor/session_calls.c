@@ -105,7 +105,15 @@ static enum px_session_end end_of(const pyexec_result *result)
     }
 }
 
-static void leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end)
+void px_session_enter_alone(struct px_sessions *sessions, struct px_session *session)
+{
+    session->next_ticket++;
+    session->references++;
+    px_session_state_change(&session->state, PX_SESSION_ENTER);
+    px_session_monitor_busy(sessions, session);
+}
+
+void px_session_leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end)
 {
     pthread_mutex_lock(&sessions->lock);
     px_session_state_change(&session->state, PX_SESSION_LEAVE);
@@ -273,7 +281,7 @@ int px_session_execute(pyexec_executor *executor, const char *session_id, pyexec
         end = session->restarted;
     if (result == 0 && !alive && px_session_state_is_over(session->state) && (*ret)->status == PYEXEC_STATUS_KILLED)
         px_run_status_cancelled(*ret);
-    leave(sessions, session, alive, end);
+    px_session_leave(sessions, session, alive, end);
     if (result == 0)
         px_runtime_count(executor, *ret);
     return result;
@@ -316,7 +324,7 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     if (!session)
         return -1;
     int result = start_ahead(sessions, session, request, error);
-    leave(sessions, session, result == 0, session->restarted);
+    px_session_leave(sessions, session, result == 0, session->restarted);
     return result;
 }
 

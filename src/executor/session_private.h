@@ -140,6 +140,11 @@ void px_session_touch(struct px_sessions *sessions, struct px_session *session);
  * ends the call early. */
 void px_session_end(struct px_sessions *sessions, struct px_session *session, enum px_session_end why, bool cancel);
 
+/* The caller holds the lock. Takes the turn of a call in an idle session for which no call waits. */
+void px_session_enter_alone(struct px_sessions *sessions, struct px_session *session);
+/* Gives the turn to the next call. `alive`: the process can have more calls; otherwise the session ends with `end`. */
+void px_session_leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end);
+
 /* Checks whether this can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
  * invalid_request. */
 int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);

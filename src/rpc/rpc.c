@@ -253,6 +253,7 @@ static const struct {
     {"interrupt", interrupt, false, "session_id request"},
     {"cancel", cancel, false, "request"},
     {"create_session", px_rpc_create_session, false, "session_id policy tools"},
+    {"fork_session", px_rpc_fork_session, false, "session_id ids count"},
     {"close_session", close_session, false, "session_id"},
     {"close_all", close_all, false, ""},
     {"list_sessions", list_sessions, false, ""},

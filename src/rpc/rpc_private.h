@@ -65,6 +65,7 @@ void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *tex
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);
+void px_rpc_fork_session(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_fork.c */
 
 /* ---- What an execution sends during its run (rpc_stream.c) ---- */
 

@@ -205,7 +205,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
                      "pyexec_refused_total{reason=\"rate\"} %llu\n",
                      (unsigned long long)counts.refused_queue, (unsigned long long)counts.refused_rate);
     head(out, "pyexec_errors_total", "counter", "Requests that failed on the host's side, by code.");
-    for (int code = PYEXEC_INVALID_POLICY; code <= PYEXEC_CALL_NOT_FOUND; code++)
+    for (int code = PYEXEC_INVALID_POLICY; code <= PYEXEC_SESSION_NOT_FORKABLE; code++)
         px_buffer_printf(out, "pyexec_errors_total{code=\"%s\"} %llu\n", pyexec_code_name((pyexec_code)code),
                          (unsigned long long)metrics->errors[code]);
     head(out, "pyexec_execution_duration_seconds", "histogram", "Duration of runs, from the turn to the result.");

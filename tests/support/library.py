@@ -68,6 +68,10 @@ class Executor:
     def interrupt(self, session):
         self._do("interrupt", session_id=session)
 
+    def fork(self, session, *ids):
+        """Returns the ids of the new sessions."""
+        return self._do("fork_session", session_id=session, **{"ids": ids} if ids else {})["sessions"]
+
     def close(self, session):
         self._do("close_session", session_id=session)
 

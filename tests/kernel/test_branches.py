@@ -1,0 +1,394 @@
+"""Forks of a session (docs/branches.md): what a branch has, and that it is as far from its source and its siblings as another
+session. The attacks are native code (ctypes) with the guard off."""
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import COPY
+from library import Executor, Failure
+from serving import wait_for
+
+OPEN = {"forkable": True, "use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
+NATIVE = """
+import ctypes, errno, os, signal, struct, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def sc(number, *arguments):
+    result = libc.syscall(ctypes.c_long(number), *[a if isinstance(a, (bytes, ctypes.Array)) else ctypes.c_long(a) for a in arguments])
+    return -ctypes.get_errno() if result == -1 else result
+"""
+BRANCH_FLAGS = 0x00008000 | 0x10000000 | 0x00020000 | 0x01000000 | 0x00200000
+X86 = os.uname().machine == "x86_64"
+KILL, TGKILL, TKILL, CLONE, CAPSET, CAPGET = (62, 234, 200, 56, 126, 125) if X86 else (129, 131, 130, 220, 91, 90)
+GETPGID = 121 if X86 else 155
+
+
+def started(program, policy=OPEN, **keywords):
+    """An executor of this program, as its user."""
+    if program.uid != os.getuid():
+        keywords.update(user=program.uid, group=program.uid, extra_groups=[])
+    return Executor(policy, program=program.path, cwd="/", env={**os.environ}, **keywords)
+
+
+@pytest.fixture
+def family(any_pyexec, nothing_left):
+    """A session with native code at hand, and two branches."""
+    with started(any_pyexec) as executor:
+        executor.call("source", NATIVE)
+        executor.fork("source", "one", "two")
+        yield executor
+
+
+def value(executor, session, code, **request):
+    result = executor.call(session, code, **request)
+    assert result["status"] == "ok", result
+    return eval(result["last_value_repr"], {})
+
+
+def test_a_branch_has_the_state_of_its_source_and_goes_its_own_way(pyexec, nothing_left):
+    with started(pyexec) as executor:
+        executor.call("s", "import random\nitems = [1, 2]\nclass C: x = 1\nc = C()\ndef f(): return len(items)\nrandom.seed(1)")
+        first = executor.fork("s", "a", "b")
+        assert first == ["a", "b"]
+        assert value(executor, "a", "items.append(3); c.x = 5; (f(), c.x)") == (3, 5)
+        assert value(executor, "b", "(f(), c.x)") == (2, 1)
+        assert value(executor, "s", "(f(), c.x)") == (2, 1)
+        assert executor.fork("a", "a.a") == ["a.a"]
+        assert value(executor, "a.a", "items") == [1, 2, 3]
+        assert executor.call("a.a", "1 / 0")["error"]["traceback"].startswith("Traceback")
+        assert executor.call("a", "items")["session"] == {"id": "a", "created": False, "restarted": None, "execution_count": 3}
+        made = executor.fork("s")
+        assert len(made) == 1 and made[0].startswith("s.") and value(executor, made[0], "items") == [1, 2]
+
+
+def test_generators_are_seeded_anew(pyexec, nothing_left):
+    with started(pyexec) as executor:
+        executor.call("s", "import random, uuid, ssl\nrandom.seed(7)")
+        executor.fork("s", "a", "b")
+        drawn = [value(executor, name, "random.random(), str(uuid.uuid4()), ssl.RAND_bytes(8)") for name in ("s", "a", "b")]
+        assert all(len(set(column)) == 3 for column in zip(*drawn))
+
+
+def test_the_end_of_one_changes_nothing_for_the_others(pyexec, nothing_left):
+    with started(pyexec) as executor:
+        executor.call("s", "x = 1\nimport os, signal")
+        executor.fork("s", "a", "b", "c", "d")
+        executor.fork("a", "a.a")
+        assert executor.call("a", "os.kill(os.getpid(), signal.SIGKILL)")["status"] == "killed"
+        assert executor.call("b", "while True: pass", timeout_ms=300)["status"] == "timeout"
+        executor.close("s")
+        executor.close("c")
+        assert value(executor, "d", "x") == value(executor, "b", "x") == value(executor, "a.a", "x") == 1
+        assert executor.fork("d", "d.d") == ["d.d"] and value(executor, "d.d", "x") == 1
+        assert {item["id"] for item in executor.sessions()} == {"a.a", "b", "d", "d.d"}
+
+
+def test_limits_are_the_branchs_own(pyexec, nothing_left):
+    with started(pyexec, {**OPEN, "max_threads": 3, "cpu_time_seconds": 1, "max_open_files": 5}) as executor:
+        executor.call("s", NATIVE + "\nstop = threading.Event()\n"
+                      "def fill():\n    made = []\n    try:\n        while True:\n            t = threading.Thread(target=stop.wait)\n"
+                      "            t.start()\n            made.append(t)\n    except RuntimeError: pass\n    return len(made)\n")
+        for i in range(20):     # more than all of them together could be with one limit
+            executor.fork("s", "b%d" % i)
+        executor.fork("b0", "deep")
+        assert [value(executor, name, "fill()") for name in ("b1", "deep", "b19")] == [3, 3, 3]
+        assert value(executor, "b0", "fill()") in range(3, 7)       # docs/security.md: it has one branch, whose limit it shares
+        assert value(executor, "b5", "import resource\nresource.getrlimit(resource.RLIMIT_NPROC)[0]") == 4
+        assert executor.call("b2", "while True: pass")["status"] == "cpu_limit"
+        assert value(executor, "b3", "files = []\ntry:\n    while len(files) < 99: files.append(os.dup(1))\nexcept OSError: pass\nlen(files)") == 5
+        for name in ("b0", "b1", "deep", "b19"):
+            executor.call(name, "stop.set()")
+        assert value(executor, "b0", "1") == 1
+
+
+def test_sessions_are_counted_and_the_oldest_idle_one_makes_room(own, nothing_left):
+    with Executor(OPEN, session={"max_count": 3}) as executor:
+        executor.call("other", "1")
+        executor.call("s", "1")
+        executor.fork("s", "a")
+        executor.fork("s", "b")
+        assert {item["id"] for item in executor.sessions()} == {"s", "a", "b"}
+        with pytest.raises(Failure) as failure:
+            executor.fork("s", "c", "d", "e", "f")
+        assert failure.value.code == "session_limit"
+
+
+@pytest.mark.parametrize("code, words", [
+    ("import threading\nt = threading.Thread(target=threading.Event().wait, daemon=True)\nt.start()", ["2 threads", "join"]),
+])
+def test_what_can_not_be_forked_says_why(own, nothing_left, code, words):
+    with Executor(OPEN) as executor:
+        executor.call("s", code)
+        with pytest.raises(Failure) as failure:
+            executor.fork("s", "a")
+        assert failure.value.code == "session_not_forkable"
+        assert all(word in failure.value.message + failure.value.hint for word in words)
+        assert value(executor, "s", "1 + 1") == 2
+        assert [item["id"] for item in executor.sessions()] == ["s"]
+
+
+def test_refused_requests_say_why(own, nothing_left):
+    with Executor({**OPEN, "forkable": False}) as executor:
+        executor.call("plain", "1")
+        with pytest.raises(Failure, match="session_not_forkable.*forkable: true"):
+            executor.fork("plain", "a")
+        with pytest.raises(Failure, match="session_not_found"):
+            executor.fork("nobody", "a")
+        with pytest.raises(Failure, match="disable_open"):
+            executor.call("files", "1", policy={"forkable": True, "disable_open": False})
+        executor.call("s", "import time", policy={"forkable": True})
+        with pytest.raises(Failure, match="invalid_request.*already a session 'plain'"):
+            executor.fork("s", "ok", "plain")
+        with pytest.raises(Failure, match="invalid_request.*can't be a session's id"):
+            executor.fork("s", "a/b")
+        assert {item["id"] for item in executor.sessions()} == {"plain", "s"}
+
+
+def test_a_session_with_a_call_is_busy(own, nothing_left):
+    import threading
+    with Executor(OPEN) as executor:
+        executor.call("s", "import time")
+        call = threading.Thread(target=executor.call, args=("s", "time.sleep(2)"), kwargs={"timeout_ms": 5000})
+        call.start()
+        wait_for(lambda: any(item["busy"] for item in executor.sessions()), "the call has not begun")
+        with pytest.raises(Failure, match="session_busy"):
+            executor.fork("s", "a")
+        call.join()
+        assert executor.fork("s", "a") == ["a"]
+
+
+def test_a_chain_of_forks_ends_with_a_message(own, nothing_left):
+    with Executor(OPEN, session={"max_count": 0}) as executor:
+        executor.call("0", "depth = 0")
+        for depth in range(1, 29):
+            executor.fork(str(depth - 1), str(depth))
+            assert value(executor, str(depth), "depth += 1; depth") == depth
+        with pytest.raises(Failure, match="session_not_forkable.*28"):
+            executor.fork("28", "29")
+        assert value(executor, "28", "depth") == 28
+
+
+def test_two_hundred_forks_leave_nothing(own, nothing_left):
+    with Executor(OPEN, session={"max_count": 0}) as executor:
+        executor.call("s", "x = list(range(1000))")
+        before = len(os.listdir("/proc/%d/fd" % executor.pid))
+        for i in range(200):
+            executor.fork("s", "b")
+            assert value(executor, "b", "len(x)") == 1000
+            executor.close("b")
+        wait_for(lambda: len(os.listdir("/proc/%d/fd" % executor.pid)) <= before + 2, "descriptors are left")
+
+
+# ---- Attacks ----
+
+def everyone(executor):
+    """The process ids of all of them, as they see themselves; the process of the family is 1."""
+    return {name: value(executor, name, "os.getpid()") for name in ("source", "one", "two")}
+
+
+def test_nobody_can_be_signalled_or_found(family):
+    ids = everyone(family)
+    assert len(set(ids.values())) == 3 and 1 not in ids.values()
+    absent = max(ids.values()) + 1000
+    for name, own in ids.items():
+        others = [1, *[other for other in ids.values() if other != own]]
+        answers = value(family, name, "[[sc(n, p, *more) for p in %r] for n, more in "
+                        "[(%d, (9,)), (%d, (9,)), (%d, (0,)), (%d, ())]]" % (others + [absent], KILL, TKILL, KILL, GETPGID))
+        assert answers == [[-1] * 4] * 4                                              # EPERM, whether it exists or not
+        assert value(family, name, "[sc(%d, p, 9) for p in %r]" % (KILL, [0, -1, -own, *[-p for p in others], -absent, 1 << 31, (1 << 32) - 1])) == [-1] * 9
+        assert value(family, name, "[sc(%d, p, p, 9) for p in %r]" % (TGKILL, others + [absent])) == [-1] * 4
+        assert value(family, name, "[sc(%d, %d, p, 9) for p in %r]" % (TGKILL, own, others)) == [-3] * 3   # no thread of its own
+    assert everyone(family) == ids
+
+
+def test_signals_to_oneself_work(family):
+    code = ("got = []\nsignal.signal(signal.SIGUSR1, lambda *a: got.append(a[0]))\n"
+            "os.kill(os.getpid(), signal.SIGUSR1)\nsignal.raise_signal(signal.SIGUSR1)\n"
+            "signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)\n"
+            "t = threading.Thread(target=lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1))\nt.start(); t.join()\nlen(got)")
+    assert [value(family, name, code) for name in ("source", "one")] == [4, 4]
+    assert value(family, "one", "os.getpgid(os.getpid()) == os.getpgrp(), len(os.sched_getaffinity(os.getpid())) > 0") == (True, True)
+    assert family.call("two", "os.abort()")["status"] == "crashed"
+    assert value(family, "one", "1") == 1
+
+
+# Every call that the filter allows and that takes the id of a process or a thread, with an argument list for it. The last
+# value of each pair of answers is for an id that nobody has: both must be equal.
+NAMING = """
+def cpu_clock(pid): return (~pid) << 3 | 2
+buffer = ctypes.create_string_buffer(4096)
+lock = ctypes.c_uint32()
+def owned(pid, operation):
+    lock.value = pid
+    timeout = struct.pack('qq', int(time.time()), 200_000_000)
+    return sc(FUTEX, ctypes.addressof(lock), operation, 0, ctypes.c_char_p(timeout).value and ctypes.addressof(ctypes.create_string_buffer(timeout, 16)), 0, 0)
+def capget(pid):
+    header = struct.pack('Ii', 0x20080522, pid)
+    return sc(CAPGET, ctypes.create_string_buffer(header, 8), buffer)
+calls = {
+    'kill': lambda p: sc(KILL, p, 0), 'tkill': lambda p: sc(TKILL, p, 0), 'tgkill': lambda p: sc(TGKILL, p, p, 0),
+    'getpgid': os_error(lambda p: os.getpgid(p)), 'getsid': os_error(lambda p: os.getsid(p)),
+    'getpriority': os_error(lambda p: os.getpriority(os.PRIO_PROCESS, p)),
+    'getpriority group': os_error(lambda p: os.getpriority(os.PRIO_PGRP, p)),
+    'affinity': os_error(lambda p: os.sched_getaffinity(p)), 'scheduler': os_error(lambda p: os.sched_getscheduler(p)),
+    'param': os_error(lambda p: os.sched_getparam(p)), 'interval': os_error(lambda p: os.sched_rr_get_interval(p)),
+    'attr': lambda p: sc(ATTR, p, buffer, 64, 0),
+    'clock': os_error(lambda p: time.clock_gettime(cpu_clock(p))), 'resolution': os_error(lambda p: time.clock_getres(cpu_clock(p))),
+    'thread clock': os_error(lambda p: time.clock_gettime(cpu_clock(p) | 4)),
+    'nanosleep': lambda p: sc(NANOSLEEP, cpu_clock(p), 0, ctypes.create_string_buffer(16), 0),
+    'prlimit': lambda p: sc(PRLIMIT, p, 7, 0, buffer), 'capget': capget,
+    'wait': os_error(lambda p: os.waitpid(p, os.WNOHANG)), 'waitid': os_error(lambda p: os.waitid(os.P_PID, p, os.WNOHANG | os.WEXITED)),
+    'futex': lambda p: owned(p, 6), 'futex try': lambda p: owned(p, 8), 'futex 2': lambda p: owned(p, 13),
+    'priority set': os_error(lambda p: os.setpriority(os.PRIO_PROCESS, p, 19)), 'ioprio': lambda p: sc(IOPRIO, 1, p),
+    'robust list': lambda p: sc(ROBUST, p, buffer, buffer), 'pidfd': lambda p: sc(434, p, 0),
+    'setpgid': os_error(lambda p: os.setpgid(0, p)),
+}
+"""
+NUMBERS = dict(zip(("KILL", "TKILL", "TGKILL", "ATTR", "NANOSLEEP", "PRLIMIT", "CAPGET", "FUTEX", "IOPRIO", "ROBUST"),
+                   (62, 200, 234, 315, 230, 302, 125, 202, 252, 274) if X86 else (129, 130, 131, 275, 115, 261, 90, 98, 31, 100)))
+HELPER = ("def os_error(call):\n    def tried(p):\n        try: return repr(call(p))\n        except OSError as e: return -e.errno\n    return tried\n"
+          + "".join("%s = %d\n" % item for item in NUMBERS.items()))
+
+
+def test_no_call_tells_whether_another_exists(family):
+    ids = everyone(family)
+    for name, own in ids.items():
+        family.call(name, HELPER + NAMING)
+        others = [1, *[other for other in ids.values() if other != own]]
+        answers = value(family, name, "{key: [call(p) for p in %r] for key, call in calls.items()}" % (others + [max(ids.values()) + 77_000],))
+        assert {key: found for key, found in answers.items() if len(set(found)) != 1} == {}
+    assert everyone(family) == ids
+
+
+def test_no_process_is_made_without_the_host(family):
+    flags = [BRANCH_FLAGS, BRANCH_FLAGS | 17, BRANCH_FLAGS & ~0x10000000, BRANCH_FLAGS & ~0x00008000, 0x10000000 | 17, 17, 0x00008000,
+             BRANCH_FLAGS | 0x20000000, BRANCH_FLAGS | 1 << 32]
+    code = "[sc(%d, f, 0, 0, ctypes.addressof(cell), ctypes.addressof(cell), 0) for f in %r]" % (CLONE, flags)
+    for name in ("source", "one"):
+        assert value(family, name, "cell = ctypes.c_long()\n" + code) == [-1] * len(flags)
+        assert value(family, name, "sc(435, ctypes.create_string_buffer(88), 88)") == -38
+    everyone(family)
+
+
+def test_a_flood_of_questions_keeps_only_its_own_time(family):
+    """Three threads ask as fast as they can. The family's process must still serve the others."""
+    family.call("one", "def flood():\n    end = time.monotonic() + 1.5\n    while time.monotonic() < end: sc(%d, %d, 0, 0, 0, 0, 0); sc(%d, 1, 9)\n"
+                       "threads = [threading.Thread(target=flood) for _ in range(3)]\nfor t in threads: t.start()" % (CLONE, BRANCH_FLAGS, KILL))
+    assert family.fork("two", "three") == ["three"]
+    assert value(family, "three", "os.kill(os.getpid(), 0); 1") == 1
+    assert value(family, "one", "for t in threads: t.join()\n1", policy={"timeout_ms": 20_000, "cpu_time_seconds": 20}) == 1
+
+
+def test_no_capability_is_left_and_none_can_be_had(family):
+    """All sets are empty, and capset() can fill none of them."""
+    code = ("header = ctypes.create_string_buffer(struct.pack('Ii', 0x20080522, 0), 8)\n"
+            "full = ctypes.create_string_buffer(b'\\xff' * 24, 24)\n"
+            "one = ctypes.create_string_buffer(struct.pack('IIIIII', 1 << 21, 1 << 21, 0, 0, 0, 0), 24)\n"
+            "[sc(%d, header, data) for data in (full, one)]" % CAPSET)
+    for name in ("source", "one", "two"):
+        assert value(family, name, code) == [-1, -1]
+    process = subprocess.run(["ps", "-eo", "pid="], capture_output=True, text=True, check=True).stdout.split()
+    found = 0
+    for pid in process:
+        try:
+            with open("/proc/%s/status" % pid) as file:
+                status = file.read()
+        except OSError:
+            continue
+        if family.pid != int(pid) and re.search(r"^NSpid:(\t\d+){3,}$", status, re.M) and "\nSeccomp:\t2" in status:
+            found += 1
+            assert re.search(r"CapInh:\t0+\nCapPrm:\t0+\nCapEff:\t0+\n", status) and "NoNewPrivs:\t1" in status
+    assert found >= 3 or os.path.exists("/proc/self/ns/pid")
+
+
+@pytest.mark.parametrize("attack", [
+    "sc(SETNS, 3, 0)", "sc(UNSHARE, 0x10000000)", "sc(MOUNT, b'none', b'/', 0, 0x44000, 0)", "sc(UMOUNT, b'/', 2)", "sc(CHROOT, b'/')",
+    "sc(PTRACE, 16, 1, 0, 0)", "sc(VM_READ, 1, buffer, 1, buffer, 1, 0)", "sc(BPF, 0, 0, 0)",
+])
+def test_calls_of_administrators_end_a_branch(family, attack):
+    numbers = dict(zip(("SETNS", "UNSHARE", "MOUNT", "UMOUNT", "CHROOT", "PTRACE", "VM_READ", "BPF"),
+                       (308, 272, 165, 166, 161, 101, 310, 321) if X86 else (268, 97, 40, 39, 51, 117, 270, 280)))
+    code = "buffer = ctypes.create_string_buffer(64)\n" + "".join("%s = %d\n" % item for item in numbers.items()) + attack
+    assert family.call("one", code)["status"] == "crashed"
+    assert value(family, "two", "1") == value(family, "source", "1") == 1
+
+
+def test_descriptors_of_the_source_lead_nowhere(any_pyexec, nothing_left):
+    with started(any_pyexec) as executor:
+        executor.call("s", NATIVE + "import socket\nleft, right = socket.socketpair()\nr, w = os.pipe()\n")
+        executor.fork("s", "a", "b")
+        code = ("answers = []\nfor call in (lambda: left.send(b'x'), lambda: os.write(w, b'x'), lambda: os.read(r, 1), \n"
+                "             lambda: os.fstat(w).st_mode >> 12):\n    try: answers.append(call())\n    except OSError as e: answers.append(-e.errno)\nanswers")
+        assert value(executor, "a", code)[:3] == [-9, -9, -9]
+        assert value(executor, "b", code)[:3] == [-9, -9, -9]
+        assert value(executor, "s", "right.setblocking(False)\ntry: right.recv(9)\nexcept BlockingIOError: x = 'nothing'\nx") == "nothing"
+        # A new descriptor never gets the number of one that an object of the script still has.
+        assert value(executor, "a", "new = os.dup(1)\nnew in (left.fileno(), right.fileno(), r, w)") is False
+        assert value(executor, "a", "left.close(); os.close(w); new = os.pipe(); os.write(new[1], b'y'); os.read(new[0], 1)") == b"y"
+
+
+def test_output_and_input_are_the_branchs_own(pyexec, nothing_left):
+    with started(pyexec) as executor:
+        executor.call("s", "import sys\nsaved = sys.stdout", stdin="first")
+        executor.fork("s", "a")
+        assert executor.call("a", "print('from a', file=saved)\nsys.stdin.read()", stdin="for a")["stdout"] == "from a\n"
+        result = executor.call("s", "print('from s', file=saved)\nsys.stdin.read()")
+        assert (result["stdout"], result["last_value_repr"]) == ("from s\n", "''")
+        assert executor.call("a", "sys.stdin.read()")["last_value_repr"] == "''"
+
+
+# A source whose native code changes how it is forked: it keeps what the host must not let a branch keep. It replaces the guest's calls
+# by hooks of os.register_at_fork, which run before and after the clone, and by clones of its own while the host waits for one.
+def test_a_source_that_clones_itself_twice_makes_one_branch(any_pyexec, nothing_left):
+    """`before` runs when the host has allowed one clone. The script takes it itself, and keeps everything."""
+    with started(any_pyexec) as executor:
+        executor.call("s", NATIVE + "cell = ctypes.c_long()\nmade = []\ndef steal():\n"
+                      "    made.append(sc(%d, %d, 0, 0, ctypes.addressof(cell), ctypes.addressof(cell), 0))\n"
+                      "    if made[-1] == 0:\n        while True: time.sleep(1)\n"
+                      "os.register_at_fork(before=steal)" % (CLONE, BRANCH_FLAGS))
+        with pytest.raises(Failure, match="session_not_forkable"):
+            executor.fork("s", "a")
+        assert [item["id"] for item in executor.sessions()] in (["s"], [])
+
+
+@pytest.mark.parametrize("keep, words", [
+    ("", "capabilities"),
+    ("drop()\n", "descriptors"),
+])
+def test_a_branch_that_keeps_something_is_ended(any_pyexec, nothing_left, keep, words):
+    """The script clones itself with the host's permission, reports the branch, and keeps its capabilities or descriptors."""
+    with started(any_pyexec) as executor:
+        executor.call("s", NATIVE + "cell = ctypes.c_long()\nr, w = os.pipe()\n"
+                      "def drop():\n    sc(%d, ctypes.create_string_buffer(struct.pack('Ii', 0x20080522, 0), 8), ctypes.create_string_buffer(24))\n"
+                      "def steal():\n    if sc(%d, %d, 0, 0, ctypes.addressof(cell), ctypes.addressof(cell), 0) == 0:\n        %s\n"
+                      "        sc(%d, -1)\n        while True: time.sleep(1)\n    time.sleep(1)\n"
+                      "os.register_at_fork(before=steal)" % (CAPSET, CLONE, BRANCH_FLAGS, keep.strip() or "pass", GETPGID))
+        with pytest.raises(Failure, match="session_not_forkable.*" + words):
+            executor.fork("s", "a")
+        assert [item["id"] for item in executor.sessions()] in (["s"], [])
+
+
+def test_another_process_can_not_pretend_to_be_the_branch(any_pyexec, nothing_left):
+    """A sibling reports itself again and again while another session is forked; it must never get the new descriptors."""
+    with started(any_pyexec) as executor:
+        executor.call("s", NATIVE)
+        executor.fork("s", "thief")
+        executor.call("thief", "got = []\ndef steal():\n    end = time.monotonic() + 2\n    while time.monotonic() < end: got.append(sc(%d, -1))\n"
+                      "t = threading.Thread(target=steal)\nt.start()" % GETPGID)
+        for i in range(10):
+            executor.fork("s", "b%d" % i)
+            assert value(executor, "b%d" % i, "1 + 1") == 2
+        assert value(executor, "thief", "t.join()\nset(got)", policy={"timeout_ms": 20_000, "cpu_time_seconds": 20}) == {-1}
+
+
+def test_when_the_program_is_killed_the_family_ends(pyexec):
+    executor = started(pyexec)
+    executor.call("s", "1")
+    executor.fork("s", "a", "b")
+    # The fixture `nothing_left` of the other tests looks for processes; here it is enough that the sessions' end comes at all.
+    executor.process.kill()
+    executor.process.wait(20)

@@ -147,7 +147,9 @@ def own_figures(options, measured, folder):
     with open(bars, "w") as file:
         json.dump(report.bars(measured), file)
     say("measuring: pyexec bench")
-    measured["bench"] = bench(options, *(["--plot", options.plot, "--peers", bars] if options.plot else []))
+    # With the environment that has numpy and pandas, for the rows that preload them.
+    place = Place(folder, options.program, options.python, not options.no_packages)
+    measured["bench"] = bench(options, python=place.science(), *(["--plot", options.plot, "--peers", bars] if options.plot else []))
     if options.pythons:
         measured["pythons"] = compare_pythons(options)
     if options.half_load:

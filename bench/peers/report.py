@@ -2,32 +2,34 @@
 """What was measured, as a table for the terminal, as Markdown between markers of a page, and as bars for `pyexec bench --plot`."""
 import re
 
+from .install import SCIENCE
+
 ROWS = [("one_line", "one line"), ("humaneval", "HumanEval, a problem"), ("packages", "numpy, pandas, a groupby"),
         ("opened", "a session opened"), ("session", "a session's call"), ("memory", "memory of sessions")]
 COLUMNS = ["processes", "network", "files", "memory", "cpu", "kernel"]
 
-# Printed beside a goal that was missed.
+# Printed beside a goal that was missed: where the time or memory of the row goes, and so what a better figure would take.
 WHY_MISSED = {
-    "execute_once_pooled_p50_us": "two thirds are the kernel's: wake-ups, page faults, the compiler of Python (architecture.md)",
-    "pooled_to_first_round_trip": "the same: a run receives, compiles, evaluates and reports, the floor only evaluates",
-    "pooled_files_to_pooled": "a run with files has a mount namespace, whose end the result waits for",
-    "execute_once_p50_us": "page faults of the cloned interpreter (1.5 us each) and the set-up of the layers",
-    "execute_to_clone_namespaces": "the same: Landlock, seccomp, mounts and the limits come after the clone",
+    "execute_once_pooled_p50_us": "it compiles and evaluates the script, copies the pages that this writes to, and wakes two sleeping processes",
+    "pooled_to_first_round_trip": "the same; the floor only evaluates, in a process that has done so before",
+    "pooled_files_to_pooled": "a run with files has a mount namespace more, and its folder is listed",
+    "execute_once_p50_us": "about 200 page faults of the cloned interpreter, 1.5 µs each, and the set-up of the layers",
+    "execute_to_clone_namespaces": "the same: mounts, Landlock, seccomp and limits come after the clone, and page faults after them",
     "session_p50_us": "two switches between processes, and the compiler of Python",
-    "session_idle_p50_us": "two wake-ups of a sleeping virtual CPU",
-    "runs_per_second": "the CPU time of the kernel: fork, namespaces, page faults, exit",
-    "runs_per_second_pool_to_no_pool": "warming a child costs CPU time that a saturated machine lacks",
-    "runs_per_second_preloaded": "the page tables of all mappings of the libraries are copied and freed for each run",
-    "session_private_kib": "pages that the interpreter writes to when it starts a script",
+    "session_idle_p50_us": "two wake-ups of sleeping virtual CPUs, on top of the row above",
+    "runs_per_second": "CPU time of the kernel for each run: clone, namespaces, page faults, exit",
+    "runs_per_second_pool_to_no_pool": "both use all of the CPUs, so the preparation of a child ahead of its run only moves the work",
+    "runs_per_second_preloaded": "each clone copies the page tables of several hundred mappings of libraries, and its end frees them",
+    "session_private_kib": "pages that the interpreter writes to for any script",
     "session_private_kib_preloaded": "the same, with the objects of numpy and pandas",
-    "sessions_opened_per_second": "an opened session is an unpooled run that stays",
-    "sessions_opened_last_to_first": "the kernel's own tables, and caches that no longer hold the zygote's pages",
-    "output_100_mb_p50_ms": "each byte is copied twice by the kernel and checked once to be UTF-8",
-    "cli_to_python": "two processes start before the interpreter: the launcher and the supervisor",
-    "idle_sessions_call_p99_us": "each session is called once, so all of its memory is cold",
-    "idle_cpu_us_per_second": "timers of the host's threads",
+    "sessions_opened_per_second": "opening a session costs what an unpooled run costs",
+    "sessions_opened_last_to_first": "not profiled",
+    "output_100_mb_p50_ms": "each byte goes through a pipe, is copied twice and checked to be UTF-8",
+    "cli_to_python": "the launcher, the supervisor and the layers, on top of the start of Python",
+    "idle_sessions_call_p99_us": "each session is called once, so none of its memory is in a cache",
+    "idle_cpu_us_per_second": "not profiled",
     "waiting_child_private_kib": "pages that warming writes to",
-    "pooled_runs_p99_to_p50": "arrivals that come together wait for the pool, which refills on the same CPUs",
+    "pooled_runs_p99_to_p50": "of calls that arrive together, the later ones wait for a CPU, on which children for the pool are made too",
 }
 
 
@@ -97,9 +99,14 @@ def markdown_table(head, lines):
 
 def machine_text(measured):
     machine = measured["machine"]
-    return "Measured on %s: %s, %d CPUs, Linux %s, pyexec %s at %s, CPython %s%s. Load at the start: %s." % (
+    text = "Measured on %s: %s, %d CPUs, Linux %s, pyexec %s at %s, CPython %s; load at the start %s." % (
         measured["day"], machine["cpu"], machine["cpus"], machine["kernel"], machine["pyexec"], machine["commit"], machine["python"],
-        ", in short rounds (`--quick`)" if measured["quick"] else "", machine["load"])
+        machine["load"])
+    busy = float(machine["load"]) > machine["cpus"] / 4
+    why = [reason for reason, holds in (("short rounds (`--quick`)", measured["quick"]), ("other work ran beside it", busy)) if holds]
+    if why:
+        text += " **Not a final measurement**: %s. It shows that everything runs; an idle machine is faster." % " and ".join(why)
+    return text
 
 
 def peers_markdown(measured):
@@ -108,7 +115,8 @@ def peers_markdown(measured):
     head = ["p50 / p99", *(title if row != "memory" else "memory of %d sessions" % measured["sessions"] for row, title in ROWS)]
     parts = [machine_text(measured), markdown_table(head, lines)]
     parts += ["\n".join("%d. %s" % (number + 1, re.sub(r"([|<>])", r"\\\1", why)) for number, why in enumerate(notes.texts))]
-    parts += ["Versions: " + "; ".join("%s: %s" % (peer["name"], peer["versions"]) for peer in measured["peers"] if "versions" in peer) + "."]
+    versions = dict.fromkeys(peer["versions"].replace("==", " ").replace("@", " ") for peer in measured["peers"] if "versions" in peer)
+    parts += ["Versions: %s; for CPython numpy and pandas: %s." % ("; ".join(versions), ", ".join(SCIENCE).replace("==", " "))]
     parts += ["Left out: %s." % line for line in measured["left_out"]]
     return "\n\n".join(part for part in parts if part)
 
@@ -117,18 +125,18 @@ def isolation_markdown(whats):
     return markdown_table(["", *COLUMNS], [[what["name"], *(what["isolates"][column] for column in COLUMNS)] for what in whats])
 
 
-def goal_line(goal, titles):
+def goal_line(goal):
     bound = "≤ %g" % goal["at_most"] if "at_most" in goal else "≥ %g" % goal["at_least"] if "at_least" in goal else ""
     if "not_measured" in goal:
-        return [titles.get(goal["name"], goal["name"]), bound, "—", goal["not_measured"]]
+        return [goal["title"], bound, "—", goal["not_measured"]]
     verdict = {True: "met", False: "missed: " + WHY_MISSED.get(goal["name"], ""), None: ""}[goal["met"]]
     figure = goal["figure"]
-    return [titles.get(goal["name"], goal["name"]), bound, ("%.2f" if abs(figure) < 100 else "%.0f") % figure, verdict]
+    return [goal["title"], bound, ("%.2f" if abs(figure) < 100 else "%.0f") % figure, verdict]
 
 
 def goals_markdown(bench):
     """`bench`: the object of `pyexec bench --json`."""
-    return markdown_table(["", "goal", "figure", ""], [goal_line(goal, {}) for goal in bench["goals"]])
+    return markdown_table(["", "goal", "figure", ""], [goal_line(goal) for goal in bench["goals"]])
 
 
 def half_load_markdown(half):

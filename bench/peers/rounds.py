@@ -129,6 +129,7 @@ class Rows:
                 if isinstance(error, OSError):
                     error = "the memory of its processes can't be read: %s" % error.strerror
                 self.cannot(name, "memory", error)
+                self.rows[name]["opened"] = spread(took) if took else self.rows[name]["memory"]
                 continue
             self.rows[name]["opened"] = spread(took)
             self.rows[name]["memory"] = {"mib": used, "sessions": opened, "of": self.plan.sessions, "why_fewer": why}

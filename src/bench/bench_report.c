@@ -112,7 +112,7 @@ static size_t gather_rates(const struct bench *bench, struct figure *figures)
     double without = bench->runs_per_second_unpooled;
     const struct figure rates[] = {
         {"runs_per_second", "runs per second", best_rate(bench), 1900, true, NULL},
-        {"runs_per_second_pool_to_no_pool", "the same with the pool / without",
+        {"runs_per_second_pool_to_no_pool", "runs per second, pool / no pool",
          without > 0 ? bench->runs_per_second[BENCH_ZYGOTES_MAX - 1] / without : 0, 1, true,
          without > 0 ? NULL : "no run ended in the time"},
         {"runs_per_second_preloaded", "runs per second, numpy and pandas", preloaded->runs_per_second, 650, true,
@@ -239,7 +239,7 @@ static json_t *goals_json(const struct bench *bench)
     json_t *goals = json_array();
     for (size_t i = 0; i < count; i++) {
         const struct figure *figure = &figures[i];
-        json_t *goal = json_pack("{s:s}", "name", figure->key);
+        json_t *goal = json_pack("{s:s, s:s}", "name", figure->key, "title", figure->title);
         if (figure->goal > 0)
             px_json_set(goal, figure->at_least ? "at_least" : "at_most", json_real(figure->goal));
         if (figure->why_not)

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "jsonrpc/json_diagnose.h"
+#include "jsonrpc/line_server.h"
 #include "jsonrpc/line_transport.h"
 #include "jsonrpc/tasks.h"
 #include "mcp/mcp.h"
@@ -15,6 +16,7 @@
 
 struct stdio {
     struct px_line_transport lines;
+    struct px_line_server server; /* the threads */
     struct px_tasks tasks;
     struct px_mcp *mcp;
     struct px_mcp_caller caller;
@@ -24,7 +26,7 @@ struct stdio {
     atomic_bool listed; /* the client knows a list of tools */
 };
 
-/* A run on its own thread. */
+/* A run. Another thread reads the next message meanwhile. */
 struct stdio_call {
     struct px_task task; /* first */
     struct stdio *stdio;
@@ -113,7 +115,7 @@ static void start(struct stdio *stdio, struct px_mcp_call *call)
     run->task.in_order = call->in_session;
     if (call->request)
         pyexec_request_set_arrived(call->request, px_task_arrived, &run->task);
-    if (px_tasks_start(&stdio->tasks, &run->task, &error) == 0)
+    if (px_tasks_start_here(&stdio->tasks, &run->task, &error) == 0)
         return;
     px_mcp_refuse(call, PX_RPC_INTERNAL_ERROR, "%s. %s", error.message, error.hint);
     send_answer(stdio, call);
@@ -220,9 +222,11 @@ int px_mcp_stdio(pyexec_executor *executor, const struct px_policy *policy, cons
     stdio.kept.executions.cancel = cancel_kept;
     int status = open_clients(&stdio, config, error);
     if (status == 0)
-        px_line_transport_read(&stdio.lines, input, take_line, &stdio);
+        px_line_server_run(&stdio.server, &stdio.lines, &stdio.tasks, input, take_line, &stdio);
     px_mcp_kept_stop(&stdio.kept);
     px_tasks_stop(&stdio.tasks);
+    if (status == 0)
+        px_line_server_end(&stdio.server);
     px_mcp_kept_done(&stdio.kept);
     px_clients_free(stdio.caller.clients);
     px_clients_file_free(stdio.servers);

@@ -210,6 +210,65 @@ static void test_later_calls(void **state)
     }
 }
 
+/* So px_request_policy() need not limit the policy of a request that asks for nothing, under an empty ceiling. */
+static void test_no_policy_is_beyond_itself(void **state)
+{
+    static const char *const owns[] = {
+        "{}",
+        "{\"cpu_time_seconds\":null,\"disable_networking\":false,\"python_bin\":\"/p\",\"preload_imports\":[\"a\",\"b\"]}",
+        "{\"disable_open\":false}",
+        "{\"disable_open\":false,\"allow_readonly_open\":true}",
+        "{\"use_import_whitelist\":false,\"banned_imports\":[\"a\",\"b\"]}",
+        "{\"use_import_whitelist\":false,\"banned_imports\":[]}",
+        "{\"allowed_imports\":[\"b\",\"a\"]}",
+        "{\"allowed_imports\":[]}",
+    };
+    (void)state;
+    for (size_t i = 0; i < PX_COUNT(owns) * 2; i++) {
+        px_auto(px_policy_done) struct px_policy policy = {0};
+        px_auto(px_policy_done) struct px_policy own = {0};
+        pyexec_error error = {0};
+        assert_int_equal(px_policy_init(&own, &error), 0);
+        merge(&own, owns[i / 2], PX_ORIGIN_FLAG);
+        if (limit(owns[i / 2], "{}", "{}", i % 2, &policy, &error) < 0)
+            fail_msg("%s: %s", owns[i / 2], error.message);
+        if (!px_policy_equal(&policy, &own))
+            fail_msg("%s is changed by a ceiling that is the same", owns[i / 2]);
+    }
+}
+
+static void test_equal_means_every_field(void **state)
+{
+    px_auto(px_policy_done) struct px_policy one = {0};
+    px_auto(px_policy_done) struct px_policy null = {0};
+    pyexec_error error = {0};
+    (void)state;
+    assert_int_equal(px_policy_init(&one, &error), 0);
+    for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
+        px_auto(px_policy_done) struct px_policy other = {0};
+        px_auto_json json_t *values = px_policy_to_json(&one);
+        const char *name = px_policy_field_info(field)->name;
+        json_t *value = json_object_get(values, name), *changed = NULL;
+        if (json_is_boolean(value))
+            changed = json_boolean(!json_is_true(value));
+        else if (json_is_array(value))
+            changed = json_pack("[s]", "other");
+        else if (json_is_string(value))
+            changed = json_string("/other");
+        else
+            changed = json_integer(px_policy_field_info(field)->minimum +
+                                   (json_integer_value(value) == px_policy_field_info(field)->minimum + 1 ? 2 : 1));
+        px_auto_json json_t *object = json_pack("{s:o}", name, changed);
+        assert_int_equal(px_policy_copy(&other, &one, &error), 0);
+        assert_true(px_policy_equal(&one, &other));
+        if (px_policy_merge_json(&other, object, PX_ORIGIN_FLAG, &error) < 0)
+            fail_msg("%s: %s", name, error.message);
+        if (px_policy_equal(&one, &other))
+            fail_msg("%s differs", name);
+    }
+    assert_false(px_policy_equal(&one, &null));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +276,8 @@ int main(void)
         cmocka_unit_test(test_each_number_is_kept),
         cmocka_unit_test(test_lowered),
         cmocka_unit_test(test_later_calls),
+        cmocka_unit_test(test_no_policy_is_beyond_itself),
+        cmocka_unit_test(test_equal_means_every_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

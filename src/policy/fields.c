@@ -113,6 +113,41 @@ int px_table_copy(const struct px_table *table, void *ret, const void *from, pye
     return 0;
 }
 
+static bool strings_equal(const struct px_strings *one, const struct px_strings *other)
+{
+    bool equal = one->count == other->count;
+    for (size_t i = 0; equal && i < one->count; i++)
+        equal = strcmp(one->items[i], other->items[i]) == 0;
+    return equal;
+}
+
+static bool member_equal(const struct px_field *field, const void *one, const void *other)
+{
+    const char *text, *other_text;
+    switch (field->kind->shape) {
+    case PX_SHAPE_NUMBER:
+        return *(const int64_t *)one == *(const int64_t *)other;
+    case PX_SHAPE_BOOLEAN:
+        return *(const bool *)one == *(const bool *)other;
+    case PX_SHAPE_STRING:
+        text = *(char *const *)one;
+        other_text = *(char *const *)other;
+        return text && other_text ? strcmp(text, other_text) == 0 : text == other_text;
+    case PX_SHAPE_STRINGS:
+        return strings_equal(one, other);
+    }
+    return false;
+}
+
+bool px_table_equal(const struct px_table *table, const void *one, const void *other)
+{
+    bool equal = true;
+    for (size_t i = 0; equal && i < table->count; i++)
+        equal =
+            member_equal(&table->fields[i], px_field_of(&table->fields[i], one), px_field_of(&table->fields[i], other));
+    return equal;
+}
+
 static json_t *strings_to_json(const struct px_strings *list)
 {
     json_t *array = json_array();

@@ -84,6 +84,7 @@ static inline const void *px_field_of(const struct px_field *field, const void *
 /* Functions for whole structs. After init or copy, also after one that failed, call px_table_done. */
 int px_table_init(const struct px_table *table, void *base, pyexec_error *error);
 int px_table_copy(const struct px_table *table, void *ret, const void *from, pyexec_error *error);
+bool px_table_equal(const struct px_table *table, const void *one, const void *other);
 void px_table_done(const struct px_table *table, void *base);
 json_t *px_table_to_json(const struct px_table *table, const void *base);
 int px_table_merge_json(const struct px_table *table, void *base, const json_t *object, pyexec_error *error);

@@ -54,6 +54,11 @@ int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_e
     return 0;
 }
 
+bool px_policy_equal(const struct px_policy *one, const struct px_policy *other)
+{
+    return px_table_equal(&px_policy_table, one, other);
+}
+
 void px_policy_done(struct px_policy *policy)
 {
     px_table_done(&px_policy_table, policy);

@@ -75,6 +75,8 @@ enum px_files px_policy_files(const struct px_policy *policy);
 int px_policy_init(struct px_policy *policy, pyexec_error *error);
 int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_error *error);
 void px_policy_done(struct px_policy *policy);
+/* True if both have the same values, also the same names in the same order. */
+bool px_policy_equal(const struct px_policy *one, const struct px_policy *other);
 
 /* Merges a JSON object key by key; arrays replace the old value. On failure, invalid_policy names the key, the
  * value and what is accepted; for an unknown key it names the most similar known one. After a failure the policy

@@ -425,6 +425,16 @@ static int limit(const pyexec_request *request, const struct px_policy *own, boo
     return px_policy_limit(merged, &ceiling, later, error);
 }
 
+/* True if the ceiling can change nothing. An empty ceiling is the executor's policy `own`, and no policy is beyond itself. Most
+ * requests of servers are so, and to copy, check and limit a policy takes as long as the rest of their preparation. */
+static bool is_within(const pyexec_request *request, const struct px_policy *own, const struct px_policy *base)
+{
+    if (!request->ceiling)
+        return true;
+    return json_is_object(request->ceiling) && !json_object_size(request->ceiling) &&
+           (base == own || px_policy_equal(base, own));
+}
+
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
                                           struct px_policy *merged, pyexec_error *error)
@@ -438,7 +448,7 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
         {makes_session ? request->session_policy : NULL, PX_ORIGIN_REQUEST},
         {request->policy, PX_ORIGIN_REQUEST},
     };
-    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && !request->ceiling)
+    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && is_within(request, own, base))
         return base;
     if (px_policy_copy(merged, base, error) < 0)
         return NULL;

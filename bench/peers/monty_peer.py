@@ -4,7 +4,7 @@ and parts of the language are missing, and no package can be installed."""
 from . import driver
 
 PACKAGES = ["pydantic-monty==1.4.0"]
-WHAT = {"name": "pydantic-monty", "mode": "a subset of Python, not CPython; a worker of a pool for each run",
+WHAT = {"name": "pydantic-monty", "label": "pydantic-monty (a subset)", "mode": "a subset of Python, not CPython; a worker of a pool for each run",
         "isolates": {"processes": "the language can't start any; a worker is a process of the same user",
                      "network": "the language has none", "files": "the language has none but what the caller mounts",
                      "memory": "limited by the interpreter, if set", "cpu": "limited by the interpreter, if set",

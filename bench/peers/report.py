@@ -11,17 +11,17 @@ COLUMNS = ["processes", "network", "files", "memory", "cpu", "kernel"]
 # Printed beside a goal that was missed: where the time or memory of the row goes, and so what a better figure would take.
 WHY_MISSED = {
     "execute_once_pooled_p50_us": "it compiles and evaluates the script, copies the pages that this writes to, and wakes two sleeping processes",
-    "pooled_to_first_round_trip": "the same; the floor only evaluates, in a process that has done so before",
+    "pooled_to_first_round_trip": "a run is received, compiled, evaluated and reported; the floor only evaluates, in a process that did so before",
     "pooled_files_to_pooled": "a run with files has a mount namespace more, and its folder is listed",
     "execute_once_p50_us": "about 200 page faults of the cloned interpreter, 1.5 µs each, and the set-up of the layers",
-    "execute_to_clone_namespaces": "the same: mounts, Landlock, seccomp and limits come after the clone, and page faults after them",
+    "execute_to_clone_namespaces": "mounts, Landlock, seccomp and limits come after the clone, and about 200 page faults after them",
     "session_p50_us": "two switches between processes, and the compiler of Python",
-    "session_idle_p50_us": "two wake-ups of sleeping virtual CPUs, on top of the row above",
+    "session_idle_p50_us": "two wake-ups of sleeping virtual CPUs, on top of a call back to back",
     "runs_per_second": "CPU time of the kernel for each run: clone, namespaces, page faults, exit",
     "runs_per_second_pool_to_no_pool": "both use all of the CPUs, so the preparation of a child ahead of its run only moves the work",
     "runs_per_second_preloaded": "each clone copies the page tables of several hundred mappings of libraries, and its end frees them",
     "session_private_kib": "pages that the interpreter writes to for any script",
-    "session_private_kib_preloaded": "the same, with the objects of numpy and pandas",
+    "session_private_kib_preloaded": "pages that the interpreter writes to for any script, among them those of numpy and pandas",
     "sessions_opened_per_second": "opening a session costs what an unpooled run costs",
     "sessions_opened_last_to_first": "not profiled",
     "output_100_mb_p50_ms": "each byte goes through a pipe, is copied twice and checked to be UTF-8",
@@ -172,7 +172,7 @@ def put(page, name, text):
 def bars(measured):
     """For `pyexec bench --plot --peers`, which measures python3 and bubblewrap itself."""
     titles = {"one_line": ("fresh", "%s: a run"), "session": ("session", "%s: a call")}
-    return [{"group": group, "title": title % peer["name"], "us": peer["rows"][row]["p50_us"]}
+    return [{"group": group, "title": title % peer.get("label", peer["name"]), "us": peer["rows"][row]["p50_us"]}
             for row, (group, title) in titles.items() for peer in measured["peers"]
             if "rows" in peer and not peer["name"].startswith("pyexec") and peer["name"] not in ("python3", "bubblewrap")
             and "p50_us" in peer["rows"].get(row, {})]

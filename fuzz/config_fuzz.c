@@ -15,6 +15,7 @@ struct all {
     struct px_serve_config serve;
     struct px_mcp_config mcp;
     struct px_telemetry_config telemetry;
+    struct px_cli_config cli;
     struct px_config into;
 };
 
@@ -26,7 +27,9 @@ static void init(struct all *all)
     require(px_serve_config_init(&all->serve, &error) == 0);
     require(px_mcp_config_init(&all->mcp, &error) == 0);
     require(px_telemetry_config_init(&all->telemetry, &error) == 0);
-    all->into = (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp, &all->telemetry};
+    require(px_cli_config_init(&all->cli, &error) == 0);
+    all->into =
+        (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp, &all->telemetry, &all->cli};
 }
 
 static void done(struct all *all)
@@ -37,6 +40,7 @@ static void done(struct all *all)
     px_serve_config_done(&all->serve);
     px_mcp_config_done(&all->mcp);
     px_telemetry_config_done(&all->telemetry);
+    px_cli_config_done(&all->cli);
 }
 
 static void require_same(json_t *one, json_t *other)

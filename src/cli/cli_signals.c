@@ -92,6 +92,16 @@ int cli_signals_for_server(void)
     return fd;
 }
 
+void cli_signals_end_descriptor(int *fd)
+{
+    sigset_t set;
+    px_close_fd(fd);
+    sigemptyset(&set);
+    for (size_t i = 0; i < PX_COUNT(held_signals); i++)
+        sigaddset(&set, held_signals[i]);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void cli_signals_ignore(void)
 {
     for (size_t i = 0; i < PX_COUNT(held_signals); i++)

@@ -26,6 +26,9 @@ int cli_signals_terminated(void);
  * started. Signals that were ignored at the start stay ignored. */
 int cli_signals_for_server(void);
 
+/* Closes that descriptor. Signals then have their default action again, also those that came meanwhile. */
+void cli_signals_end_descriptor(int *fd);
+
 /* Ignores SIGINT, SIGTERM and SIGHUP. For a program that serves a client which gets the same signals and decides what
  * they mean. A client that has gone away shows as a failed write. */
 void cli_signals_ignore(void);

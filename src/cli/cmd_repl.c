@@ -191,13 +191,16 @@ static void say_exit(const pyexec_result *result)
 /* Shows how the cell ended. Returns the exit status if nobody reads any more, else 0. */
 static int show_end(struct repl *repl, struct output *output, bool interactive, const pyexec_result *result)
 {
-    int status = run_output(&output->stream, result);
+    pyexec_error error;
+    px_auto(run_outcome_done) struct run_outcome outcome = {0};
+    if (run_outcome_of_result(&outcome, result, &error) < 0)
+        return cli_fail(&error);
+    int status = run_output(&output->stream, &outcome, cli_signals_terminated());
     if (output->stream.write_errno && output->stream.write_errno != ECANCELED)
         return status;
     if (interactive && output->open_line && !pyexec_result_last_value(result))
         cli_write(STDOUT_FILENO, "\n", 1);
     say_exit(result);
-    pyexec_error error;
     /* The next call would find out that the process is gone. It is better to say it now. */
     if (pyexec_result_status(result) > PYEXEC_STATUS_ERROR && !repl_ending_signal() &&
         execute_quietly(repl, "pass", repl->cell_policy, NULL, &error) < 0)

@@ -39,10 +39,15 @@ static const struct cli_option run_rows[] = {
     {"save-display", 0, "DIR",
      "Write the displays of the script as files display-1.png … into this folder; no file is overwritten.",
      CLI_INTO(struct run_options, save_display)},
+    {"server", 0, "ADDRESS",
+     "Run it through a `pyexec serve` that already runs: unix:/PATH, http://HOST:PORT, or default for its default socket; none: "
+     "run it here, whatever [cli] server says.",
+     CLI_INTO(struct run_options, server)},
+    {"token-file", 0, "FILE", "With --server: a file with the token for that server. Absolute.",
+     CLI_INTO(struct run_options, token_file)},
 };
 
-/* A failure of the host: printed on standard error, and with --json as an object too. */
-static int fail(bool json, const pyexec_error *error)
+int run_fail(bool json, const pyexec_error *error)
 {
     int status = cli_fail(error);
     if (!json)
@@ -65,13 +70,23 @@ static int new_executor(struct cli_settings *settings, pyexec_executor **ret, py
     return cli_settings_open(settings, NULL, ret, error);
 }
 
-static int print_json(pyexec_result *result)
+static int print_json(const struct run_outcome *outcome)
 {
-    const char *text = pyexec_result_json(result);
-    px_auto_buffer struct px_buffer line = {.failed = !text};
-    px_buffer_add_string(&line, text ? text : "");
+    px_auto_buffer struct px_buffer line = {.failed = !outcome->json};
+    px_buffer_add_string(&line, outcome->json ? outcome->json : "");
     px_buffer_add_byte(&line, '\n');
     return cli_print(&line);
+}
+
+int run_report(const struct run_options *options, struct run_stream *stream, const struct run_outcome *outcome,
+               int terminated, pyexec_error *error)
+{
+    int status = options->json ? print_json(outcome) : run_output(stream, outcome, terminated);
+    if (options->output && run_files_write(options->output, outcome, error) < 0)
+        return cli_fail(error);
+    if (options->save_display && run_displays_save(options->save_display, outcome, error) < 0)
+        return cli_fail(error);
+    return status;
 }
 
 static int execute(pyexec_executor *executor, pyexec_request *request, const struct run_options *options,
@@ -79,6 +94,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
 {
     cli_auto_result pyexec_result *result = NULL;
     px_auto(run_stream_done) struct run_stream stream = {0};
+    px_auto(run_outcome_done) struct run_outcome outcome = {0};
     if (!options->json) {
         pyexec_request_set_output(request, run_stream_write, &stream);
         pyexec_request_set_display_object(request, run_display_write, &stream);
@@ -86,14 +102,21 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
     cli_signals_hold(request);
     int executed = pyexec_execute_once(executor, request, &result, error);
     cli_signals_release();
-    if (executed < 0)
-        return fail(options->json, error);
-    int status = options->json ? print_json(result) : run_output(&stream, result);
-    if (options->output && run_files_write(options->output, result, error) < 0)
-        return cli_fail(error);
-    if (options->save_display && run_displays_save(options->save_display, result, error) < 0)
-        return cli_fail(error);
-    return status;
+    if (executed < 0 || run_outcome_of_result(&outcome, result, error) < 0)
+        return run_fail(options->json, error);
+    if (options->json)
+        outcome.json = pyexec_result_json(result);
+    return run_report(options, &stream, &outcome, cli_signals_terminated(), error);
+}
+
+/* The flags of this command are stronger than the section [cli]. */
+static int choose_server(const struct run_options *options, struct px_cli_config *config, pyexec_error *error)
+{
+    if (options->server && px_cli_config_set_text(config, "server", options->server, error) < 0)
+        return px_error_wrap(error, "--server");
+    if (options->token_file && px_cli_config_set_text(config, "token_file", options->token_file, error) < 0)
+        return px_error_wrap(error, "--token-file");
+    return 0;
 }
 
 static void drop_telemetry(struct px_telemetry **telemetry)
@@ -112,14 +135,21 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (!request)
         px_error_exhausted(&error, errno, "can't make the request");
     if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||
+        choose_server(options, &settings.cli, &error) < 0 ||
         run_input(request, arguments, options, &settings, &error) < 0)
-        return fail(options->json, &error);
+        return run_fail(options->json, &error);
+    if (settings.cli.server) {
+        bool alone = false;
+        int status = run_on_server(options, arguments, request, &settings, &alone, &error);
+        if (!alone)
+            return status;
+    }
     cli_signals_catch_pipe();
     pyexec_request_set_traceparent(request, getenv("TRACEPARENT"), getenv("TRACESTATE"));
     if (new_executor(&settings, &executor, &error) < 0 ||
         px_telemetry_start(&settings.telemetry, cli_telemetry_say, NULL, &telemetry, &error) < 0 ||
         px_telemetry_attach(telemetry, executor, &error) < 0)
-        return fail(options->json, &error);
+        return run_fail(options->json, &error);
     return execute(executor, request, options, &error);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parts of `pyexec run`: what goes in (run_input.c) and what comes out (run_output.c,
- * run_display.c, run_files.c). */
+/* Parts of `pyexec run`: what goes in (run_input.c), what comes out (run_output.c, run_display.c, run_files.c), and the
+ * same through a server (run_server.c, run_body.c). */
 #ifndef PX_CLI_RUN_COMMAND_H
 #define PX_CLI_RUN_COMMAND_H
 
 #include "base/buffer.h"
 #include "cli/options.h"
+#include "cli/run_outcome.h"
 #include "cli/settings.h"
 
 struct run_options {
@@ -21,11 +22,14 @@ struct run_options {
     const char *inputs_file;
     const char *value_json;
     const char *save_display;
+    const char *server;
+    const char *token_file;
 };
 
 /* Fills the request from options and operands: the code, environment, files and standard input. */
 int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
               const struct cli_settings *settings, pyexec_error *error);
+#define RUN_SERVER_BYTES ((int64_t)32 << 20) /* the most that a server takes (docs/http.md, Errors: 413) */
 
 /* The output of the script, which goes to our own output. */
 struct run_stream {
@@ -40,6 +44,9 @@ void run_stream_done(struct run_stream *stream);
 /* Called after the run: writes the rest and waits for the reader. Returns 0, or -1 with write_errno set. */
 int run_stream_finish(struct run_stream *stream);
 
+/* The exit status of `pyexec run` when its own output has failed. Prints the reason if somebody should know it. */
+int run_write_failed(const struct run_stream *stream);
+
 /* A pyexec_output_fn; userdata is the struct. */
 int run_stream_write(void *userdata, int stream, const char *bytes, size_t length);
 
@@ -47,13 +54,29 @@ int run_stream_write(void *userdata, int stream, const char *bytes, size_t lengt
 int run_display_write(void *userdata, const pyexec_display *display);
 
 /* Writes the displays as files display-1.png, display-2.html … into a folder, made if missing. */
-int run_displays_save(const char *folder, const pyexec_result *result, pyexec_error *error);
+int run_displays_save(const char *folder, const struct run_outcome *outcome, pyexec_error *error);
 
 /* Called after a run without --json: prints the last value, and what the user should know about how it ended.
- * Returns the exit status. */
-int run_output(struct run_stream *stream, const pyexec_result *result);
+ * `terminated` is the signal that ended it early, or 0. Returns the exit status. */
+int run_output(struct run_stream *stream, const struct run_outcome *outcome, int terminated);
 
 /* Writes the result's changed files below a folder, made if missing. */
-int run_files_write(const char *folder, const pyexec_result *result, pyexec_error *error);
+int run_files_write(const char *folder, const struct run_outcome *outcome, pyexec_error *error);
+
+/* Prints and writes everything that the options ask for. Returns the exit status. */
+int run_report(const struct run_options *options, struct run_stream *stream, const struct run_outcome *outcome,
+               int terminated, pyexec_error *error);
+
+/* A failure of the host: printed on standard error, and with --json as an object too. Returns the exit status. */
+int run_fail(bool json, const pyexec_error *error);
+
+/* Runs the script through the server of settings->cli. Returns the exit status. If nobody listens there and the settings
+ * allow it, *ret_alone becomes true, and nothing has happened. */
+int run_on_server(const struct run_options *options, const struct cli_arguments *arguments, pyexec_request *request,
+                  const struct cli_settings *settings, bool *ret_alone, pyexec_error *error);
+
+/* Appends the body of POST /v1/execute. `input` NULL: the client sends standard input while the script runs. */
+int run_body_make(const pyexec_request *request, const struct px_policy *policy, const char *input, size_t input_length,
+                  struct px_buffer *ret, pyexec_error *error);
 
 #endif

@@ -69,37 +69,33 @@ static void add_name(struct px_buffer *name, size_t number, const char *mime, st
     px_buffer_printf(name, ".%s", px_buffer_shown(&ending));
 }
 
-static int write_form(int folder, size_t number, const pyexec_display *display, size_t form, struct px_buffer *used,
+static int write_form(int folder, size_t number, const struct run_display_form *form, struct px_buffer *used,
                       pyexec_error *error)
 {
-    size_t length;
-    const char *mime = pyexec_display_form_type(display, form),
-               *bytes = pyexec_display_form_data(display, form, &length);
     px_auto_buffer struct px_buffer name = {0};
-    add_name(&name, number, mime, used);
+    add_name(&name, number, form->type, used);
     if (!px_buffer_ok(&name))
         return px_error_oom(error);
     px_auto_fd int fd =
         px_openat(folder, px_buffer_string(&name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd >= 0 && px_write_all(fd, bytes, length) == 0)
+    if (fd >= 0 && px_write_all(fd, form->data, form->length) == 0)
         return 0;
     px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't write '%s'", px_buffer_string(&name));
     return px_error_hint(error, "No file is overwritten: give a new or empty folder, on a disk that has space.");
 }
 
 /* Writes all forms of the display. The plain text is written only if there is no other form. */
-static int write_display(int folder, size_t number, const pyexec_display *display, pyexec_error *error)
+static int write_display(int folder, size_t number, const struct run_shown *display, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer used = {0};
-    size_t count = pyexec_display_form_count(display);
-    for (size_t i = 0; i < count; i++)
-        if ((count == 1 || strcmp(pyexec_display_form_type(display, i), "text/plain") != 0) &&
-            write_form(folder, number, display, i, &used, error) < 0)
+    for (size_t i = 0; i < display->count; i++)
+        if ((display->count == 1 || strcmp(display->forms[i].type, "text/plain") != 0) &&
+            write_form(folder, number, &display->forms[i], &used, error) < 0)
             return -1;
     return 0;
 }
 
-int run_displays_save(const char *path, const pyexec_result *result, pyexec_error *error)
+int run_displays_save(const char *path, const struct run_outcome *outcome, pyexec_error *error)
 {
     if (mkdir(path, 0777) < 0 && errno != EEXIST) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't make '%s'", path);
@@ -110,8 +106,8 @@ int run_displays_save(const char *path, const pyexec_result *result, pyexec_erro
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "--save-display: can't open '%s'", path);
         return px_error_hint(error, "Give a folder.");
     }
-    for (size_t i = 0; i < pyexec_result_display_count(result); i++)
-        if (write_display(folder, i + 1, pyexec_result_display(result, i), error) < 0)
+    for (size_t i = 0; i < outcome->display_count; i++)
+        if (write_display(folder, i + 1, &outcome->displays[i], error) < 0)
             return -1;
     return 0;
 }

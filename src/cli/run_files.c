@@ -78,18 +78,17 @@ static int write_file(int folder, const char *path, const char *bytes, size_t le
 }
 
 /* One row of the result's `files`. Sets *ret_skipped if the result does not have its content. */
-static int write_row(int folder, const pyexec_file *file, bool *ret_skipped, pyexec_error *error)
+static int write_row(int folder, const struct run_file *file, bool *ret_skipped, pyexec_error *error)
 {
-    size_t length = 0;
-    const char *path = pyexec_file_path(file), *content = pyexec_file_content(file, &length);
-    if (strcmp(pyexec_file_change(file), "deleted") == 0)
+    const char *path = file->path, *content = file->content;
+    if (strcmp(file->change, "deleted") == 0)
         return 0;
     if (!path_is_plain(path, strlen(path))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: the name '%s' is refused", path);
         return px_error_hint(error, "The script chose this name, and it is not a plain relative path.");
     }
     *ret_skipped = !content;
-    return content ? write_file(folder, path, content, length, error) : 0;
+    return content ? write_file(folder, path, content, file->length, error) : 0;
 }
 
 static int open_folder(const char *path, pyexec_error *error)
@@ -107,19 +106,19 @@ static int open_folder(const char *path, pyexec_error *error)
     return fd;
 }
 
-int run_files_write(const char *folder_path, const pyexec_result *result, pyexec_error *error)
+int run_files_write(const char *folder_path, const struct run_outcome *outcome, pyexec_error *error)
 {
     px_auto_fd int folder = open_folder(folder_path, error);
     if (folder < 0)
         return -1;
     size_t skipped = 0;
-    for (size_t i = 0; i < pyexec_result_file_count(result); i++) {
+    for (size_t i = 0; i < outcome->file_count; i++) {
         bool row_skipped = false;
-        if (write_row(folder, pyexec_result_file(result, i), &row_skipped, error) < 0)
+        if (write_row(folder, &outcome->files[i], &row_skipped, error) < 0)
             return -1;
         skipped += row_skipped;
     }
-    if (!pyexec_result_files_truncated(result))
+    if (!outcome->files_truncated)
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "--output: not all files came back (%zu without content)", skipped);
     return px_error_hint(error, "A result carries at most 1000 files and 8 MiB of content; "

@@ -188,9 +188,10 @@ static int check_folder(const char *option, const char *path, pyexec_error *erro
 }
 
 /* Refuses options that make no sense together, or under this policy. */
-static int check_options(const struct run_options *options, const struct px_policy *policy, pyexec_error *error)
+static int check_options(const struct run_options *options, const struct cli_settings *settings, pyexec_error *error)
 {
-    enum px_files files = px_policy_files(policy);
+    /* A server decides by its own policy. */
+    enum px_files files = settings->cli.server ? PX_FILES_FULL : px_policy_files(&settings->policy);
     if (options->files.count && files == PX_FILES_NONE) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--file: the policy gives the script no file access");
         return px_error_hint(error, "Add --files read or --files full.");
@@ -228,14 +229,15 @@ static int set_places(pyexec_request *request, const struct run_options *options
 int run_input(pyexec_request *request, const struct cli_arguments *arguments, const struct run_options *options,
               const struct cli_settings *settings, pyexec_error *error)
 {
-    if (check_options(options, &settings->policy, error) < 0 || set_places(request, options, error) < 0 ||
+    int64_t quota = settings->cli.server ? RUN_SERVER_BYTES : settings->policy.workspace_bytes;
+    if (check_options(options, settings, error) < 0 || set_places(request, options, error) < 0 ||
         set_values(request, options, error) < 0)
         return -1;
     for (size_t i = 0; i < options->env.count; i++)
         if (set_env(request, options->env.items[i], error) < 0)
             return -1;
     for (size_t i = 0; i < options->files.count; i++)
-        if (add_file(request, options->files.items[i], settings->policy.workspace_bytes, error) < 0)
+        if (add_file(request, options->files.items[i], quota, error) < 0)
             return -1;
     return set_code(request, arguments, options, error);
 }

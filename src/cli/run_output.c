@@ -10,7 +10,6 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
-#include "cli/cli_signals.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/run_command.h"
@@ -96,13 +95,12 @@ static const struct {
 };
 
 /* One line, unless Python's traceback on standard error says the same. */
-static void say_ending(const pyexec_result *result)
+static void say_ending(const struct run_outcome *outcome)
 {
-    pyexec_status status = pyexec_result_status(result);
-    const char *traceback = pyexec_result_error_traceback(result);
+    pyexec_status status = outcome->status;
+    const char *traceback = outcome->traceback, *name = pyexec_status_name(status), *message = outcome->message;
     if ((size_t)status >= PX_COUNT(endings) || !endings[status].text || (traceback && *traceback))
         return;
-    const char *name = pyexec_status_name(status), *message = pyexec_result_error_message(result);
     if (!message || !*message)
         message = endings[status].text;
     size_t length = strlen(name);
@@ -110,16 +108,14 @@ static void say_ending(const pyexec_result *result)
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "%s%s%s", named ? "" : name, named ? "" : ": ", message);
     cli_say(px_buffer_shown(&line), NULL);
-    const char *hint = pyexec_result_error_hint(result);
-    if (!hint || !*hint)
+    if (!outcome->hint || !*outcome->hint)
         cli_say_hint(endings[status].hint);
 }
 
 /* The hint for an uncaught exception, unless what was printed contains it. */
-static void say_hint(const pyexec_result *result)
+static void say_hint(const struct run_outcome *outcome)
 {
-    const char *hint = pyexec_result_error_hint(result);
-    const char *printed = pyexec_result_error_traceback(result);
+    const char *hint = outcome->hint, *printed = outcome->traceback;
     if (hint && *hint && !(printed && strstr(printed, hint)))
         cli_say_hint(hint);
 }
@@ -132,28 +128,25 @@ static void say_truncated(const char *name, const char *flag, uint64_t bytes)
     cli_say(px_buffer_shown(&line), px_buffer_shown(&hint));
 }
 
-static void say_truncations(const pyexec_result *result)
+static void say_truncations(const struct run_outcome *outcome)
 {
-    if (pyexec_result_stdout_truncated(result))
-        say_truncated("standard output", "--max-stdout-bytes", pyexec_result_stdout_bytes(result));
-    if (pyexec_result_stderr_truncated(result))
-        say_truncated("standard error", "--max-stderr-bytes", pyexec_result_stderr_bytes(result));
-    if (pyexec_result_last_value_truncated(result))
+    if (outcome->truncated[0])
+        say_truncated("standard output", "--max-stdout-bytes", outcome->stream_bytes[0]);
+    if (outcome->truncated[1])
+        say_truncated("standard error", "--max-stderr-bytes", outcome->stream_bytes[1]);
+    if (outcome->value_truncated)
         cli_say("the last value was cut", "Raise the limit with --max-value-bytes.");
 }
 
 /* As Python's prompt prints it. */
-static int print_value(const pyexec_result *result)
+static int print_value(const struct run_outcome *outcome)
 {
-    const char *value = pyexec_result_last_value_json(result);
-    const char *why = pyexec_result_last_value_json_error(result);
+    const char *value = outcome->value_json ? outcome->value_json : outcome->value, *why = outcome->value_json_error;
     if (why) {
         px_auto_buffer struct px_buffer line = {0};
         px_buffer_printf(&line, "the last value is not shown as JSON: %s", why);
         cli_say(px_buffer_shown(&line), NULL);
     }
-    if (!value)
-        value = pyexec_result_last_value(result);
     if (!value)
         return 0;
     if (cli_write(STDOUT_FILENO, value, strlen(value)) < 0)
@@ -161,22 +154,27 @@ static int print_value(const pyexec_result *result)
     return cli_write(STDOUT_FILENO, "\n", 1);
 }
 
-int run_output(struct run_stream *stream, const pyexec_result *result)
+int run_write_failed(const struct run_stream *stream)
+{
+    return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);
+}
+
+int run_output(struct run_stream *stream, const struct run_outcome *outcome, int terminated)
 {
     /* We cancelled it, so the result says nothing new. */
-    if (cli_signals_terminated())
-        return PYEXEC_EXIT_SIGNAL + cli_signals_terminated();
+    if (terminated)
+        return PYEXEC_EXIT_SIGNAL + terminated;
     run_stream_finish(stream);
     if (stream->write_errno && stream->write_errno != ECANCELED)
-        return stream->failed_stream == 2 ? CLI_EXIT_PIPE : cli_write_failed(stream->write_errno);
-    if (print_value(result) < 0) {
+        return run_write_failed(stream);
+    if (print_value(outcome) < 0) {
         write_failed(stream, 1);
         return cli_write_failed(stream->write_errno);
     }
     if (stream->stderr_open_line)
         cli_write(STDERR_FILENO, "\n", 1);
-    say_ending(result);
-    say_hint(result);
-    say_truncations(result);
-    return pyexec_result_exit_code(result);
+    say_ending(outcome);
+    say_hint(outcome);
+    say_truncations(outcome);
+    return outcome->exit_code;
 }

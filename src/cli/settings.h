@@ -11,6 +11,7 @@ struct cli_settings {
     struct px_policy policy;
     struct px_host host;
     struct px_telemetry_config telemetry;
+    struct px_cli_config cli;
 };
 
 /* The caller zeroes it, and calls cli_settings_done in every case. */

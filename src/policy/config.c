@@ -20,11 +20,12 @@
 #define ROWS_MAX 64
 #define ENVIRONMENT_PREFIX "PYEXEC_"
 
-enum { POLICY, HOST, SESSION, SERVE, MCP, TELEMETRY, SECTION_COUNT };
+enum { POLICY, HOST, SESSION, SERVE, MCP, TELEMETRY, CLI, SECTION_COUNT };
 
 static const struct px_table *const sections[SECTION_COUNT] = {
     [POLICY] = &px_policy_table,      [HOST] = &px_host_table,      [SESSION] = &px_session_config_table,
     [SERVE] = &px_serve_config_table, [MCP] = &px_mcp_config_table, [TELEMETRY] = &px_telemetry_config_table,
+    [CLI] = &px_cli_config_table,
 };
 
 /* Used for the sections that the caller does not want. */
@@ -36,6 +37,7 @@ struct config_target {
     struct px_serve_config serve;
     struct px_mcp_config mcp;
     struct px_telemetry_config telemetry;
+    struct px_cli_config cli;
 };
 
 static void target_done(struct config_target *target)
@@ -46,13 +48,15 @@ static void target_done(struct config_target *target)
     px_serve_config_done(&target->serve);
     px_mcp_config_done(&target->mcp);
     px_telemetry_config_done(&target->telemetry);
+    px_cli_config_done(&target->cli);
 }
 
 static int target_init(struct config_target *target, const struct px_config *into, pyexec_error *error)
 {
-    void *own[SECTION_COUNT] = {&target->policy, &target->host, &target->session,
-                                &target->serve,  &target->mcp,  &target->telemetry};
-    void *theirs[SECTION_COUNT] = {into->policy, into->host, into->session, into->serve, into->mcp, into->telemetry};
+    void *own[SECTION_COUNT] = {&target->policy, &target->host,      &target->session, &target->serve,
+                                &target->mcp,    &target->telemetry, &target->cli};
+    void *theirs[SECTION_COUNT] = {into->policy, into->host,      into->session, into->serve,
+                                   into->mcp,    into->telemetry, into->cli};
     for (int i = 0; i < SECTION_COUNT; i++) {
         target->bases[i] = theirs[i] ? theirs[i] : own[i];
         if (!theirs[i] && px_table_init(sections[i], own[i], error) < 0)
@@ -99,7 +103,7 @@ static int read_section(struct reader *reader, const char *line, size_t length, 
     reader->section = line[length - 1] == ']' ? find_section(line + 1, length - 2) : SECTION_COUNT;
     if (reader->section == SECTION_COUNT)
         return bad_line("unknown section", line, length,
-                        "The sections are [policy], [session], [host], [serve], [mcp] and [telemetry].", error);
+                        "The sections are [policy], [session], [host], [serve], [mcp], [telemetry] and [cli].", error);
     return 0;
 }
 
@@ -133,7 +137,8 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
                         error);
     if (reader->section < 0)
         return bad_line("no section before", line, length,
-                        "Put [policy], [session], [host], [serve], [mcp] or [telemetry] before the first key.", error);
+                        "Put [policy], [session], [host], [serve], [mcp], [telemetry] or [cli] before the first key.",
+                        error);
     char *value = trim(equals + 1, line + length);
     char *name = trim(line, equals);
     const struct px_table *table = sections[reader->section];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: INI file, environment and flags, merged over the defaults.
- * Sections [policy], [session], [host], [serve], [mcp], [telemetry]; keys as in the tables, values as in flags.
+ * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli]; keys as in the tables, values as in flags.
  * Order: defaults < file < environment (PYEXEC_POLICY_TIMEOUT=5s, PYEXEC_HOST_ZYGOTES=1)
  * < flags. */
 #ifndef PX_POLICY_CONFIG_H
@@ -80,6 +80,17 @@ int px_mcp_config_init(struct px_mcp_config *mcp, pyexec_error *error);
 void px_mcp_config_done(struct px_mcp_config *mcp);
 int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error);
 
+/* The program's own commands: the [cli] section (cli.def). */
+struct px_cli_config {
+    char *server;     /* NULL, "default", unix:/PATH or http://HOST[:PORT] */
+    char *token_file; /* NULL, or an absolute path */
+    bool fallback;
+};
+
+int px_cli_config_init(struct px_cli_config *cli, pyexec_error *error);
+void px_cli_config_done(struct px_cli_config *cli);
+int px_cli_config_set_text(struct px_cli_config *cli, const char *name, const char *text, pyexec_error *error);
+
 /* Traces: the [telemetry] section (telemetry.def). */
 struct px_telemetry_config {
     char *endpoint, *traces_endpoint; /* NULL, or an address */
@@ -108,6 +119,7 @@ struct px_config {
     struct px_serve_config *serve;
     struct px_mcp_config *mcp;
     struct px_telemetry_config *telemetry;
+    struct px_cli_config *cli;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the

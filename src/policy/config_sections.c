@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session], [serve] and [mcp] sections: their structs, and functions for their tables. */
+/* The [host], [session], [serve], [mcp] and [cli] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"
@@ -139,4 +139,34 @@ void px_mcp_config_done(struct px_mcp_config *mcp)
 int px_mcp_config_set_text(struct px_mcp_config *mcp, const char *name, const char *text, pyexec_error *error)
 {
     return px_table_set_text(&px_mcp_config_table, mcp, name, text, error);
+}
+
+static const struct px_field cli_fields[] = {
+#define PX_CLI_FIELD(kind, member, key, ...) PX_ROW(struct px_cli_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/cli.def"
+#undef PX_CLI_FIELD
+};
+
+const struct px_table px_cli_config_table = {
+    .name = "cli",
+    .about = "The program's own commands.",
+    .hint = KEYS_HINT,
+    .fields = cli_fields,
+    .count = PX_COUNT(cli_fields),
+    .size = sizeof(struct px_cli_config),
+};
+
+int px_cli_config_init(struct px_cli_config *cli, pyexec_error *error)
+{
+    return px_table_init(&px_cli_config_table, cli, error);
+}
+
+void px_cli_config_done(struct px_cli_config *cli)
+{
+    px_table_done(&px_cli_config_table, cli);
+}
+
+int px_cli_config_set_text(struct px_cli_config *cli, const char *name, const char *text, pyexec_error *error)
+{
+    return px_table_set_text(&px_cli_config_table, cli, name, text, error);
 }

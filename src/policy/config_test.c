@@ -23,6 +23,7 @@ struct fixture {
     struct px_serve_config serve;
     struct px_mcp_config mcp;
     struct px_telemetry_config telemetry;
+    struct px_cli_config cli;
     struct px_config all;
     pyexec_error error;
 };
@@ -31,16 +32,18 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry};
+    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
            px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
-           px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error);
+           px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error) |
+           px_cli_config_init(&f.cli, &f.error);
 }
 
 static int teardown(void **state)
 {
     struct fixture *f = *state;
     px_policy_done(&f->policy);
+    px_cli_config_done(&f->cli);
     px_host_done(&f->host);
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);

@@ -181,6 +181,20 @@ static bool valid_address(const char *text, size_t length)
     return !memchr(text, ':', host) && !memchr(text, '/', host) && !memchr(text, ' ', host);
 }
 
+static bool valid_server(const char *text, size_t length)
+{
+    static const char http[] = "http://";
+    size_t prefix = sizeof http - 1;
+    if (length == strlen("default") && memcmp(text, "default", length) == 0)
+        return true;
+    if (length > 5 && memcmp(text, "unix:", 5) == 0)
+        return valid_address(text, length);
+    if (length <= prefix || memcmp(text, http, prefix) != 0)
+        return false;
+    length -= prefix + (text[length - 1] == '/');
+    return valid_address(text + prefix, length);
+}
+
 /* When a factor has several names, messages use the first one. */
 static const struct px_unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0},
@@ -230,3 +244,5 @@ const struct px_kind px_kind_addresses = {"addresses", PX_SHAPE_STRINGS, "unix:/
 const struct px_kind px_kind_texts = {"texts", PX_SHAPE_STRINGS, "texts without spaces" LIST_FORM, NULL,
                                       NULL,    valid_token};
 const struct px_kind px_kind_log_format = {"log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};
+const struct px_kind px_kind_server = {"server", PX_SHAPE_STRING, "unix:/PATH, http://HOST:PORT or default", NULL,
+                                       NULL,     valid_server};

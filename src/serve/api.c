@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/json_text.h"
 #include "base/spelling.h"
+#include "serve/control.h"
 #include "serve/detached.h"
 #include "serve/drive.h"
 #include "serve/execution.h"
@@ -49,6 +50,8 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
         px_error_set(error, PYEXEC_INVALID_REQUEST, "code: missing");
         return px_error_hint(error, "Send the script as code, a string.");
     }
+    if (px_control_take(request, object, run, &request->control, error) < 0)
+        return -1;
     return pyexec_request_set_object(run, object, error);
 }
 
@@ -61,6 +64,7 @@ static pyexec_request *make_run(struct px_http_request *request, struct px_execu
         return NULL;
     }
     if (take_body(request, run, ret_execution, ret_detach, error) < 0) {
+        px_control_end(TAKE_PTR(request->control));
         pyexec_request_free(run);
         return NULL;
     }
@@ -107,8 +111,11 @@ static void run_now(struct px_http_request *request)
     if (px_sse_wanted(request) && px_sse_begin(request) == 0) {
         pyexec_request_set_output(run, px_sse_output, request);
         pyexec_request_set_display(run, px_sse_display, request);
+        if (request->control)
+            px_control_say(request->control, request);
     }
     px_run_request(request, run, &result, &error);
+    px_control_end(TAKE_PTR(request->control));
     px_execution_end(execution);
     if (!request->stream)
         px_drive_answers_last(request);
@@ -351,6 +358,13 @@ const struct px_route px_routes[] = {
      .late = true, .no_session = true, .serve = px_detached_route_show},
     {"DELETE", "/v1/executions/{id}", "execution_cancel", "Cancel a detached execution.", .late = true,
      .no_session = true, .serve = px_detached_route_cancel},
+    {"POST", "/v1/runs/{run_id}/interrupt", "run_interrupt", "Interrupt a run with `control` as Ctrl-C would.",
+     PX_BODY_NONE, .late = true, .no_session = true, .serve = px_control_route_interrupt},
+    {"POST", "/v1/runs/{run_id}/stdin", "run_input",
+     "Send standard input to a run with `control`; an empty body ends the input.", PX_BODY_JSON, .late = true,
+     .no_session = true, .serve = px_control_route_input},
+    {"DELETE", "/v1/runs/{run_id}", "run_cancel", "Cancel a run with `control`, which still gets its result.",
+     .late = true, .no_session = true, .serve = px_control_route_cancel},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
     {"GET", "/healthz", "healthz", "Whether the server is alive.", .open = true, .inline_ = true, .serve = healthz},

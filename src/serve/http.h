@@ -28,6 +28,7 @@
 #include "serve/schedule.h"
 #include "serve/serve.h"
 
+struct px_control;
 struct px_route;
 struct px_server;
 
@@ -104,6 +105,7 @@ struct px_http_request {
     struct px_watch *watch;
     bool streams;               /* the answer streams without `stream`: it has no deadline for its end */
     bool before_runs;           /* a worker must first find out whether this is a detached execution */
+    struct px_control *control; /* its client controls the run; or NULL */
     struct px_mcp_request *mcp; /* for POST /mcp (mcp_http.c), or NULL */
     json_t *json;               /* for a dialect: the parsed body, or NULL */
 

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/retry.h"
+#include "base/socket_folder.h"
 #include "serve/server.h"
 
 #define BACKLOG 1024
@@ -109,42 +110,10 @@ static int listen_unix(struct px_server *server, const char *path, pyexec_error 
     return 0;
 }
 
-/* True if only this user can make or replace a socket in the folder. */
-static bool is_own_folder(const char *path)
-{
-    struct stat status;
-    return lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
-           !(status.st_mode & (S_IWGRP | S_IWOTH)) && access(path, W_OK | X_OK) == 0;
-}
-
-/* Finds the first usable folder for the default socket. Returns false when there is none; then `ret` is the last
- * one that was tried. */
-static bool find_own_folder(char *ret, size_t size)
-{
-    const char *runtime = getenv("XDG_RUNTIME_DIR"), *temporary = getenv("TMPDIR");
-    unsigned uid = geteuid();
-    if (uid == 0) {
-        snprintf(ret, size, "/run/pyexec");
-        mkdir(ret, 0755); /* is_own_folder() checks whether it exists now */
-        if (is_own_folder(ret))
-            return true;
-    } else {
-        snprintf(ret, size, "%s", runtime ? runtime : "");
-        if (*ret == '/' && is_own_folder(ret))
-            return true;
-        snprintf(ret, size, "/run/user/%u", uid);
-        if (is_own_folder(ret))
-            return true;
-    }
-    snprintf(ret, size, "%s/pyexec-%u", temporary && *temporary == '/' ? temporary : "/tmp", uid);
-    mkdir(ret, 0700);
-    return is_own_folder(ret);
-}
-
 static int listen_default(struct px_server *server, pyexec_error *error)
 {
     char folder[PATH_MAX], path[PATH_MAX + sizeof "/pyexec.sock"];
-    if (!find_own_folder(folder, sizeof folder)) {
+    if (!px_socket_folder(folder, sizeof folder, true)) {
         px_error_set(error, PYEXEC_INVALID_POLICY,
                      "listen: no folder for the default socket: '%s' can't be made, or "
                      "others may write to it",

@@ -113,7 +113,10 @@ static const char *const request_members[] = {
     /* The brackets tell clang that no comma is missing. */
     ("tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
      "true."),
-    "detach:boolean True: answers at once with an execution_id, and the execution continues without its client."};
+    "detach:boolean True: answers at once with an execution_id, and the execution continues without its client.",
+    "control:boolean True, with events: the first event has a run_id, by which the client interrupts or cancels the run and "
+    "sends its standard input, unless `stdin` is given."};
+static const char *const taken_members[] = {"taken:integer How many bytes of the input were taken."};
 static const char *const detached_members[] = {"execution_id:string", "session_id:string?"};
 static const char *const execution_members[] = {"execution_id:string",
                                                 "session_id:string?",
@@ -207,6 +210,7 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("Attached", attached_members, false, "session_id");
     ADD("Executions", executions_members, false, "executions");
     ADD("WaitingCall", waiting_call_members, false, "call_id");
+    ADD("InputTaken", taken_members, false, NULL);
     ADD("CallAnswer", call_answer_members, true, NULL);
     ADD("CallError", call_error_members, true, "message");
     ADD("SessionRequest", session_request_members, true, NULL);
@@ -289,6 +293,9 @@ static void add_success(json_t *responses, const struct px_route *route)
         px_json_set(responses, "202", response("A notification was taken.", NULL));
         px_json_set(responses, "400", rpc_error("The body is not a message, or the headers do not match it."));
         px_json_set(responses, "404", rpc_error("No such method (revision 2026-07-28)."));
+    } else if (strcmp(name, "run_input") == 0) {
+        text = "How much was taken. The script reads slowly if it is less than what was sent: send the rest later.";
+        body = content("application/json", schema_of("InputTaken"));
     } else if (strcmp(name, "openapi") == 0) {
         text = "The document.";
         body = content("application/json", json_pack("{s:s}", "type", "object"));
@@ -304,7 +311,7 @@ static void add_success(json_t *responses, const struct px_route *route)
 static json_t *parameters(const struct px_route *route)
 {
     json_t *list = json_array();
-    static const char *const names[] = {"id", "path", "call_id"};
+    static const char *const names[] = {"id", "path", "call_id", "run_id"};
     for (size_t i = 0; i < PX_COUNT(names); i++) {
         char part[16];
         snprintf(part, sizeof part, "{%s}", names[i]);
@@ -332,6 +339,8 @@ static json_t *body_of(const struct px_route *route)
         return json_pack("{s:b, s:o}", "required", !one, "content",
                          content(one ? "application/octet-stream" : "application/x-tar", bytes_schema()));
     }
+    if (strcmp(route->name, "run_input") == 0)
+        return json_pack("{s:b, s:o}", "required", 0, "content", content("application/octet-stream", bytes_schema()));
     if (strcmp(route->name, "mcp") == 0)
         return json_pack("{s:b, s:o}", "required", 1, "content",
                          content("application/json", json_pack("{s:s}", "type", "object")));

@@ -179,7 +179,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
         return -1;
     server->openapi = px_openapi_make(options->policy);
     server->calls = px_calls_new();
-    if (!server->openapi || !server->calls)
+    server->controls = px_controls_new();
+    if (!server->openapi || !server->calls || !server->controls)
         return px_error_oom(error);
     if (px_detached_open(server, &server->detached, error) < 0)
         return -1;
@@ -220,6 +221,7 @@ static void close_server(struct px_server *server)
     px_schedule_free(server->late);
     px_detached_close(server->detached);
     px_calls_free(server->calls);
+    px_controls_free(server->controls);
     px_watcher_free(server->watcher);
     px_mcp_free(server->mcp);
     px_mcp_servers_free(server->mcp_servers);

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "serve/control.h"
 #include "serve/http.h"
 #include "serve/log.h"
 #include "serve/metrics.h"
@@ -24,7 +25,8 @@ struct px_server {
     struct px_schedule *chores; /* requests for files, lists and similar work */
     struct px_schedule *late;   /* requests that a running script may need to end; accepted while the server drains */
     struct px_detached_table *detached;
-    struct px_calls *calls; /* tool calls of scripts that wait for an answer */
+    struct px_controls *controls; /* runs that their clients control */
+    struct px_calls *calls;       /* tool calls of scripts that wait for an answer */
     struct px_watcher *watcher;
     struct px_crew *crew;   /* the threads of all listeners */
     struct px_state *state; /* NULL: nothing is kept for a restart */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -184,6 +185,20 @@ static long long unix_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* `bytes` are the script's own, if the text is not the same because they are not UTF-8; else NULL. */
+static void add_text(struct px_buffer *event, const char *name, unsigned long long seq, const char *quoted,
+                     const char *bytes, size_t length)
+{
+    px_buffer_printf(event, "event: %s\ndata: {\"seq\":%llu,\"text\":", name, seq);
+    px_buffer_add_string(event, quoted);
+    if (bytes) {
+        px_buffer_add_string(event, ",\"base64\":\"");
+        px_base64_encode(event, bytes, length);
+        px_buffer_add_byte(event, '"');
+    }
+    px_buffer_add_string(event, "}\n\n");
+}
+
 static void send_text(struct px_http_request *request, int which, const char *bytes, size_t length)
 {
     px_auto_buffer struct px_buffer text = {0}, event = {0};
@@ -191,11 +206,11 @@ static void send_text(struct px_http_request *request, int which, const char *by
     px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
     px_auto_free char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
     const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "";
+    bool same = text.length == length && memcmp(px_buffer_shown(&text), bytes, length) == 0;
     if (request->stream->lines)
         px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
     else
-        px_buffer_printf(&event, "event: %s\ndata: {\"seq\":%llu,\"text\":%s}\n\n", name, request->stream->seq++,
-                         shown);
+        add_text(&event, name, request->stream->seq++, shown, same ? NULL : bytes, length);
     event.failed |= !quoted;
     add_event(request, &event, false);
 }

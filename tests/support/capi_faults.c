@@ -226,6 +226,19 @@ static int count_entries(const char *path)
     return count;
 }
 
+/* Those of a run are closed when its process has ended, soon after the run (runner/exits.h). */
+static int settled_descriptors(void)
+{
+    int found = count_entries("/proc/self/fd");
+    for (int same = 0; same < 20; same++) {
+        usleep(10000);
+        int now = count_entries("/proc/self/fd");
+        same = now == found ? same : 0;
+        found = now;
+    }
+    return found;
+}
+
 int main(int argc, char **argv)
 {
     struct control *(*get)(void) = (struct control * (*)(void)) dlsym(RTLD_DEFAULT, "fault_control");
@@ -248,7 +261,7 @@ int main(int argc, char **argv)
     }
     if (getenv("FAULT_FDS"))
         system("ls -l /proc/$PPID/fd >&2");
-    int descriptors = count_entries("/proc/self/fd");
+    int descriptors = settled_descriptors();
     for (n = 1; faults < 20; n += stride) {
         alarm(60);
         if (scenarios[s].before)

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -16,8 +17,14 @@
 
 #define CALLERS_PER_CPU 16
 #define CALLERS_MAX 256
-#define LEAD_TIME_NS INT64_C(500000000)  /* in which each caller makes a call that is not counted */
+#define LEAD_TIME_NS INT64_C(50000000)   /* between the last caller's warm-up and the first arrival */
 #define OVERTIME_NS INT64_C(10000000000) /* calls that have not begun so long after the end are not made */
+
+/* All callers begin together, when the slowest of them has opened its session. */
+struct caller_start {
+    sem_t ready, go;
+    int64_t begin_ns; /* valid after `go` */
+};
 
 /* Each caller has arrivals of its own. Several Poisson processes together are one, so the callers need no lock between
  * them. A caller that is still in a call begins its next one late, and the latency contains the delay. */
@@ -28,7 +35,8 @@ struct caller {
     char name[32];
     double rate; /* arrivals per second of this caller */
     uint64_t random;
-    int64_t begin_ns, end_ns;
+    struct caller_start *start;
+    int64_t duration_ns;
     uint64_t planned;
     struct bench_histogram latency, late, call;
     int failed;
@@ -71,17 +79,33 @@ static void *be_caller(void *argument)
     prctl(PR_SET_TIMERSLACK, 1UL);
     caller->failed = request ? bench_call(caller->executor, caller->session, request, &us, &caller->error)
                              : -1; /* opens the session */
-    int64_t planned_ns = caller->begin_ns + next_gap_ns(caller);
-    for (; !caller->failed && planned_ns < caller->end_ns; planned_ns += next_gap_ns(caller)) {
+    sem_post(&caller->start->ready);
+    px_sem_wait(&caller->start->go);
+    int64_t end_ns = caller->start->begin_ns + caller->duration_ns;
+    int64_t planned_ns = caller->start->begin_ns + next_gap_ns(caller);
+    for (; !caller->failed && planned_ns < end_ns; planned_ns += next_gap_ns(caller)) {
         caller->planned++;
         int64_t now = px_now_ns();
         if (now < planned_ns)
             px_sleep_ns(planned_ns - now);
-        else if (now > caller->end_ns + OVERTIME_NS)
+        else if (now > end_ns + OVERTIME_NS)
             continue;
         caller->failed = make_call(caller, request, planned_ns);
     }
     return NULL;
+}
+
+/* Waits for the warm-up of all callers, and lets them go. With `cancelled` they make no calls. */
+static void let_callers_go(struct caller_start *start, struct caller *callers, int count, bool cancelled)
+{
+    for (int i = 0; i < count; i++)
+        px_sem_wait(&start->ready);
+    start->begin_ns = px_now_ns() + LEAD_TIME_NS;
+    for (int i = 0; i < count; i++) {
+        if (cancelled)
+            callers[i].duration_ns = 0;
+        sem_post(&start->go);
+    }
 }
 
 static int collect(struct bench_half_load_kind *kind, struct caller *callers, int count, pyexec_error *error)
@@ -107,22 +131,28 @@ static int make_arrivals(struct bench_half_load_kind *kind, bool sessions, int s
     px_auto_free struct caller *callers = calloc((size_t)count, sizeof *callers);
     if (!callers)
         return px_error_oom(error);
-    int64_t begin = px_now_ns() + LEAD_TIME_NS;
+    struct caller_start start;
+    sem_init(&start.ready, 0, 0);
+    sem_init(&start.go, 0, 0);
     int started = 0, failure = 0;
     for (; started < count; started++) {
         struct caller *caller = &callers[started];
         caller->executor = executor;
         caller->rate = kind->rate / count;
         caller->random = (uint64_t)started << 32;
-        caller->begin_ns = begin;
-        caller->end_ns = begin + seconds * INT64_C(1000000000);
+        caller->start = &start;
+        caller->duration_ns = seconds * INT64_C(1000000000);
         snprintf(caller->name, sizeof caller->name, "half-load-%d", started);
         caller->session = sessions ? caller->name : NULL;
         failure = pthread_create(&caller->thread, NULL, be_caller, caller);
         if (failure)
             break;
     }
-    if (collect(kind, callers, started, error) < 0)
+    let_callers_go(&start, callers, started, failure != 0);
+    int result = collect(kind, callers, started, error);
+    sem_destroy(&start.ready);
+    sem_destroy(&start.go);
+    if (result < 0)
         return -1;
     return failure ? px_error_errno(error, PYEXEC_INTERNAL, failure, "bench: can't start a thread") : 0;
 }
@@ -131,7 +161,7 @@ int bench_half_load_run(struct bench_half_load *ret, int seconds, const struct b
                         const struct cli_settings *settings, pyexec_error *error)
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = cpus > 0 ? (int)cpus * 2 : 2, callers = threads / 2 * CALLERS_PER_CPU;
+    int callers = (cpus > 0 ? (int)cpus : 1) * CALLERS_PER_CPU;
     ret->seconds = seconds;
     ret->callers = callers > CALLERS_MAX ? CALLERS_MAX : callers;
     if (bench_find_python(&ret->python, settings, error) < 0)

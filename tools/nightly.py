@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests that take too long for every commit: the suite under sanitizers, every fault, kills at each point, a
-real collector of traces, long fuzzing, a soak.
+real collector of traces, long fuzzing, a soak, a million runs of one server.
 
-    tools/nightly.py [--minutes N] [--tests PATH]… [PART…]
+    tools/nightly.py [--minutes N] [--runs N] [--tests PATH]… [PART…]
 
 Runs the named parts, by default all, one after another at low priority. Writes docs/nightly.md with a row for each part: the commit,
 the date, what ran, the result and the time. The rows of parts that do not run now stay as they are; a part that never ran has a row that
@@ -103,6 +103,12 @@ def soak(minutes):
     return "`make soak-serve MINUTES=%d`" % minutes, output.strip().splitlines()[-1], status == 0
 
 
+def runs(count):
+    """Sends very many runs to one server, which must hold no more at the end than at the beginning."""
+    status, output = run(["tests/support/soak_runs.py", str(count), os.path.join(ROOT, "build", "pyexec")])
+    return "`tests/support/soak_runs.py %d`" % count, output.strip().splitlines()[-1], status == 0
+
+
 def read_rows(text, parts):
     """Returns the rows of a page: part → what ran → line."""
     rows = {name: {} for name in parts}
@@ -130,13 +136,15 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, collector, fuzz, soak")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, collector, fuzz, soak, runs")
+    parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
              "kills": kills, "artifacts": artifacts, "collector": collector,
-             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes)}
+             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
+             "runs": lambda: runs(given.runs)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()

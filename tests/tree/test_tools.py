@@ -173,6 +173,17 @@ def test_without_node_the_typescript_client_is_skipped(tmp_path, node, said):
     assert done.returncode == 77 and said in done.stderr, done
 
 
+def test_the_soak_of_runs_notices_what_grows_and_not_what_varies(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT + "/tests/support")
+    import soak_runs
+    flat = [{"server": 5000 + 3000 * (i % 3), "all": 22000 + 9000 * (i % 2), "descriptors": 98 + i % 3, "threads": 9 + (i > 7),
+             "processes": 21 - i % 2} for i in range(soak_runs.BLOCKS)]
+    assert soak_runs.check(flat) == []
+    for what in flat[0]:
+        leaks = [{**block, what: block[what] + (20000 if what in ("server", "all") else 20) * i // 10} for i, block in enumerate(flat)]
+        assert [grown.split(":")[0] for grown in soak_runs.check(leaks)] == [what]
+
+
 def load_nightly():
     spec = importlib.util.spec_from_file_location("nightly", ROOT + "/tools/nightly.py")
     module = importlib.util.module_from_spec(spec)

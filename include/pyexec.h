@@ -486,7 +486,7 @@ PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 
 /* Makes sessions that go on from the state of this one, which stays as it is. It needs the policy `forkable`, and no call may
- * run or wait. Each new session has a copy of the interpreter's state, the same policy, the same tools, and its own
+ * run or wait. Each new session has a copy of the interpreter's state and of the workspace, the same policy, the same tools, and its own
  * limits, streams and times; it counts against max_count. docs/branches.md says what is the same and what is not.
  *
  * ids    the new ids; NULL: pyexec makes them up

@@ -221,7 +221,7 @@ static int open_workspace(pyexec_executor *executor, const char *key, const char
         return -1;
     int fd = -1;
     pthread_mutex_lock(&sessions->lock);
-    struct px_session *session = px_session_find(sessions, key, error);
+    struct px_session *session = px_session_find_settled(sessions, key, error);
     if (session && session->files >= 0) {
         fd = fcntl(session->files, F_DUPFD_CLOEXEC, 3);
         if (fd >= 0)

@@ -25,6 +25,20 @@ struct forking {
     int64_t pause_ns;
 };
 
+struct px_session *px_session_find_settled(struct px_sessions *sessions, const char *key, pyexec_error *error)
+{
+    struct px_session *session = px_session_find(sessions, key, error);
+    while (session && session->forking) {
+        session->references++;
+        while (session->forking)
+            pthread_cond_wait(&session->changed, &sessions->lock);
+        if (!--session->references && px_session_state_is_over(session->state))
+            px_session_free(sessions, session);
+        session = px_session_find(sessions, key, error);
+    }
+    return session;
+}
+
 static int not_forkable(const struct px_session *session, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session '%.140s' was made without forkable", session->id);
@@ -41,10 +55,16 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         not_forkable(session, error);
         return NULL;
     }
-    if (session->child.workspace >= 0) {
-        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session '%.140s' has a workspace", session->id);
-        px_error_hint(error,
-                      "Sessions with a workspace can't be forked yet: leave out workspace_root and working_dir.");
+    if (session->host_root >= 0) {
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                     "the workspace of the session '%.140s' is a folder of the host", session->id);
+        px_error_hint(error, "Only workspaces in memory can be copied: leave out workspace_root.");
+        return NULL;
+    }
+    if (strrchr(session->workspace_path, '/') == session->workspace_path && session->child.workspace >= 0) {
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the workspace of the session '%.140s' is at '%s'",
+                     session->id, session->workspace_path);
+        px_error_hint(error, "Give it a path with two parts, such as /home/user.");
         return NULL;
     }
     if (session->state != PX_SESSION_IDLE || session->serving != session->next_ticket) {
@@ -57,6 +77,7 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         return NULL;
     }
     px_session_enter_alone(sessions, session);
+    session->forking = true;
     return session;
 }
 
@@ -112,6 +133,9 @@ static int start_branch(const struct forking *forking, struct px_session *branch
         px_session_monitor_time(forking->sessions, branch, error) < 0)
         return -1;
     branch->process = source->process;
+    pthread_mutex_lock(&forking->sessions->lock);
+    branch->files = source->files < 0 ? -1 : branch->child.workspace;
+    pthread_mutex_unlock(&forking->sessions->lock);
     branch->calls = source->calls;
     branch->idle_cpu_ns = px_child_cpu_ns(&branch->child);
     return 0;
@@ -129,7 +153,7 @@ static int fork_one(struct forking *forking, const char *id, pyexec_error *error
                                        .workspace_path = forking->source->workspace_path,
                                        .session = true};
     px_child_shape(&shape, &options);
-    struct px_branch how = {.shape = &shape};
+    struct px_branch how = {.shape = &shape, .zygotes = forking->source->kind->zygotes};
     struct px_session *branch = enter_branch(forking, id, error);
     if (!branch)
         return -1;
@@ -187,6 +211,9 @@ int pyexec_session_fork(pyexec_executor *executor, const char *session_id, const
     if (result == 0)
         result = describe(&forking, ret, error);
     leave_branches(&forking, result < 0);
+    pthread_mutex_lock(&forking.sessions->lock);
+    forking.source->forking = false;
+    pthread_mutex_unlock(&forking.sessions->lock);
     px_session_leave(forking.sessions, forking.source, px_child_alive(&forking.source->child), PX_END_KILLED);
     return result;
 }

@@ -68,6 +68,7 @@ struct px_session {
     enum px_session_state state;
     enum px_session_end end; /* the reason, once the session has ended */
     pyexec_request *running;
+    bool forking; /* its workspace is being copied */
     pthread_cond_t changed;
 };
 
@@ -182,6 +183,10 @@ int px_session_remember_other(struct px_sessions *sessions, const char *key, enu
 
 /* Returns the session, or NULL with session_not_found. The caller holds the lock. */
 struct px_session *px_session_find(struct px_sessions *sessions, const char *key, pyexec_error *error);
+
+/* Returns the session like px_session_find(), when no fork of it is in progress. The caller holds the lock, which is released while
+ * this waits. */
+struct px_session *px_session_find_settled(struct px_sessions *sessions, const char *key, pyexec_error *error);
 
 /* Makes the session's folder below workspace_root, and its principal's. If `ret_mount` is not NULL, the folder is
  * also opened and mounted; otherwise *ret_folder does not change (session_folder.c). */

@@ -2,7 +2,7 @@
 /* The order of the steps in a branch:
  *
  *   1. lock the securebits and drop the capabilities that its new user namespace gives it
- *   2. replace every descriptor that it shares with its source by one that leads nowhere
+ *   2. leave the source's workspace, and replace every descriptor that it shares with its source by one that leads nowhere
  *   3. report to the family's process, which gives it its own stdin, stdout, stderr and channel (launch/family_process.c). The
  *      kernel holds it there until the host has checked the first two steps from outside
  *   4. only then run Python: repair the interpreter, seed the generators anew, say LOCKED
@@ -97,7 +97,7 @@ static int report(void)
 
 static int become_branch(struct px_wire_writer *writer)
 {
-    if (drop_capabilities() < 0 || replace_descriptors() < 0 || report() < 0)
+    if (drop_capabilities() < 0 || chdir("/") < 0 || replace_descriptors() < 0 || report() < 0)
         return -1;
     PyOS_AfterFork_Child();
     px_script_forked();

@@ -124,6 +124,18 @@ static int place_descriptors(const int *fds, pyexec_error *error)
     return 0;
 }
 
+/* The folder that has the rule for the workspace. A branch gets another workspace at the same path, so in a session that can be
+ * forked the rule is for the folder above the path. That folder is on a mount that is read-only. */
+static int open_workspace_rule(const struct px_clone_request *request)
+{
+    char path[PX_WORKSPACE_PATH_MAX];
+    snprintf(path, sizeof path, "%s", request->workspace_path);
+    char *slash = request->forkable ? strrchr(path, '/') : NULL;
+    if (slash && slash > path)
+        *slash = '\0';
+    return px_open(path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
 static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_request *request, pyexec_error *error)
 {
     if (px_zygote_lacks(zygote, PX_LAYER_LANDLOCK))
@@ -134,7 +146,7 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
     px_auto_fd int root = own_root ? px_open("/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0) : -1;
     px_auto_fd int workspace = -1;
     if (request->workspace != PX_WORKSPACE_NONE)
-        workspace = px_open(request->workspace_path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        workspace = open_workspace_rule(request);
     struct px_landlock_rules rules = {
         .root = root,
         .paths = own_root ? NULL : (const char *const *)zygote->readable.items,

@@ -84,23 +84,9 @@ static int check_dunders(const struct px_policy *policy, pyexec_error *error)
     return 0;
 }
 
-/* A branch needs a copy of the workspace, which is not made yet. */
-static int check_forks(const struct px_policy *policy, pyexec_error *error)
-{
-    if (!policy->forkable || policy->disable_open)
-        return 0;
-    px_error_set(
-        error, PYEXEC_INVALID_POLICY,
-        "forkable can't be true (from: %s) while disable_open is false (from: %s); accepted is false, or true with "
-        "disable_open true",
-        px_origin_name(policy->origin[PX_FIELD_forkable]), px_origin_name(policy->origin[PX_FIELD_disable_open]));
-    return px_error_hint(error, "Sessions with files can't be forked yet: set disable_open to true (--files none).");
-}
-
 int px_policy_check(const struct px_policy *policy, pyexec_error *error)
 {
-    if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0 ||
-        check_forks(policy, error) < 0)
+    if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0)
         return -1;
     return check_dunders(policy, error);
 }

@@ -208,8 +208,6 @@ static void test_round_trip(void **state)
         px_auto_free char *new = dump(&f->policy);
         assert_string_not_equal(old, new);
     }
-    f->policy.disable_open = true; /* a forkable session has no files */
-    f->policy.allow_readonly_open = false;
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 
     px_auto(px_policy_done) struct px_policy other, copy;

@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580004u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580005u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -158,6 +158,7 @@ struct px_zygote_ready {
 
 enum px_clone_op {
     PX_CLONE_RUN = 1,             /* a child for a run */
+    PX_CLONE_WORKSPACE,           /* no child, only a new workspace */
     PX_CLONE_BASELINE,            /* bench: a process that is cloned and exits at once */
     PX_CLONE_BASELINE_NAMESPACES, /* bench: the same with a run's namespaces */
     PX_CLONE_BASELINE_ECHO,       /* bench: a child that evaluates 1+1 for each message */

@@ -26,6 +26,7 @@
 #include "protocol/wire.h"
 #include "result/result.h"
 #include "runner/family.h"
+#include "runner/workspace_copy.h"
 
 struct fork {
     struct px_child *source, *branch;
@@ -142,24 +143,29 @@ static int ask_source(struct fork *fork, const struct px_child_ends *ends, pyexe
     return 0;
 }
 
+static int place(const struct fork *fork, struct px_launch_zygote *request, const int *fds, size_t count,
+                 pyexec_error *error)
+{
+    struct px_launch_event event;
+    int none = -1;
+    if (px_launcher_ask(fork->family->launcher, request, fds, count, &event, &none, error) < 0)
+        return -1;
+    if (event.pid > 0)
+        px_launcher_forget(fork->family->launcher, event.pid);
+    px_close_fd(&none);
+    if (event.error.code == PYEXEC_OK)
+        return 0;
+    *error = event.error;
+    return -1;
+}
+
 /* Writes the id map of the source, without which the kernel lets it make no user namespace. */
 static int map_source(const struct fork *fork, pyexec_error *error)
 {
     struct px_family_member *member = fork->source->member;
     struct px_launch_zygote request = {.op = PX_LAUNCH_PLACE, .host_pid = fork->source->host_pid, .map_ids = true};
-    struct px_launch_event event;
-    int none = -1;
-    if (member->mapped)
-        return 0;
-    if (px_launcher_ask(fork->family->launcher, &request, &fork->source->pidfd, 1, &event, &none, error) < 0)
+    if (!member->mapped && place(fork, &request, &fork->source->pidfd, 1, error) < 0)
         return -1;
-    if (event.pid > 0)
-        px_launcher_forget(fork->family->launcher, event.pid);
-    px_close_fd(&none);
-    if (event.error.code != PYEXEC_OK) {
-        *error = event.error;
-        return -1;
-    }
     member->mapped = true;
     return 0;
 }
@@ -232,6 +238,37 @@ static void undo(struct fork *fork)
         px_branch_end_strangers(fork->source);
 }
 
+/* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
+static int copy_workspace(const struct fork *fork, const struct px_branch *branch, pyexec_error *error)
+{
+    struct px_clone_request request = *branch->shape;
+    struct px_clone_reply reply;
+    int fds[2];
+    bool lost;
+    if (fork->source->workspace < 0)
+        return 0;
+    request.op = PX_CLONE_WORKSPACE;
+    request.workspace = PX_WORKSPACE_NEW;
+    request.forkable = 0;
+    if (px_zygotes_clone(branch->zygotes, &request, NULL, 0, &reply, fds, &lost, error) < 0)
+        return -1;
+    fork->branch->workspace = fds[0];
+    if (fds[0] < 0)
+        return px_error_exhausted(error, EMFILE, "can't receive the workspace");
+    return px_workspace_copy(fork->source->workspace, fds[0], error);
+}
+
+static int attach_workspace(const struct fork *fork, const struct px_branch *branch, pyexec_error *error)
+{
+    struct px_launch_zygote request = {
+        .op = PX_LAUNCH_PLACE, .host_pid = fork->branch->host_pid, .read_only = !branch->shape->workspace_write};
+    const int fds[] = {fork->branch->pidfd, fork->branch->workspace};
+    if (fork->branch->workspace < 0)
+        return 0;
+    snprintf(request.path, sizeof request.path, "%s", branch->shape->workspace_path);
+    return place(fork, &request, fds, 2, error);
+}
+
 static int fork_source(struct fork *fork, struct px_branch *branch, const struct px_child_ends *ends,
                        pyexec_error *error)
 {
@@ -240,13 +277,17 @@ static int fork_source(struct fork *fork, struct px_branch *branch, const struct
     px_child_discard_output(fork->source);
     int64_t began = px_now_ns();
     px_family_limit_threads(fork->source->member, true);
-    int result = ask_source(fork, ends, error);
+    int result = copy_workspace(fork, branch, error);
+    if (result == 0)
+        result = ask_source(fork, ends, error);
     if (result == 0)
         result = await_branch(fork, error);
     if (result == 0)
         result = take_branch(fork, error);
     else
         px_family_limit_threads(fork->source->member, false);
+    if (result == 0)
+        result = attach_workspace(fork, branch, error);
     if (result == 0)
         result = move_to_cgroup(fork, branch->shape, error);
     if (result == 0 && order(fork, PX_FAMILY_GO, 0, NULL, 0) < 0)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/branches.h"
@@ -106,6 +107,10 @@ static int check_status(const struct px_child *source, const struct px_child *br
             return refuse(i < 4 ? "kept capabilities" : "does not have all layers of its source", error);
     if (!same_line(was, is, "\nSeccomp_filters:") || !same_line(was, is, "\nUid:") || !same_line(was, is, "\nGid:"))
         return refuse("does not have all layers of its source", error);
+    char folder[8];
+    if (!read_link(branch->host_pid, "cwd", folder, sizeof folder) || strcmp(folder, "/") != 0 ||
+        !read_link(branch->host_pid, "root", folder, sizeof folder) || strcmp(folder, "/") != 0)
+        return refuse("kept a folder of its source", error);
     if (!strstr(was, "\nThreads:\t1\n"))
         return refuse("comes from a process with several threads", error);
     return 0;
@@ -162,11 +167,14 @@ static int check_descriptors(const struct px_child *branch, pyexec_error *error)
     return allowed ? 0 : refuse("kept descriptors of its source", error);
 }
 
-/* A shared mapping of a file would be memory of both. Those of the read-only tree, which libraries make, can't be written
- * to. */
-static int check_memory(const struct px_child *branch, pyexec_error *error)
+/* A shared mapping of a file would be memory of both, and so would be the unchanged pages of a private mapping of a file in
+ * the source's workspace. Shared mappings of the read-only tree, which libraries make, can't be written to. */
+static int check_memory(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
 {
-    char path[32];
+    char path[32], device[32] = "?";
+    struct stat status;
+    if (source->workspace >= 0 && fstat(source->workspace, &status) == 0)
+        snprintf(device, sizeof device, " %02x:%02x ", major(status.st_dev), minor(status.st_dev));
     snprintf(path, sizeof path, "/proc/%d/maps", branch->host_pid);
     FILE *file = fopen(path, "re");
     if (!file)
@@ -177,7 +185,8 @@ static int check_memory(const struct px_child *branch, pyexec_error *error)
     while (!found[0] && getline(&line, &size, file) > 0) {
         const char *mode = strchr(line, ' ');
         const char *name = strchr(line, '/');
-        if (mode && strlen(mode) > 5 && mode[4] == 's' && mode[2] == 'w')
+        bool shared = mode && strlen(mode) > 5 && mode[4] == 's' && mode[2] == 'w';
+        if (shared || (mode && strstr(mode, device)))
             snprintf(found, sizeof found, "%.*s", name ? (int)strcspn(name, "\n") : 9, name ? name : "anonymous");
     }
     bool whole = feof(file) || found[0];
@@ -187,14 +196,14 @@ static int check_memory(const struct px_child *branch, pyexec_error *error)
     if (!found[0])
         return 0;
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
-                 "the session has memory that a branch would share with it: a writable mapping of '%s'", found);
-    return px_error_hint(error, "Close it before the call ends, or map the file privately (mmap.ACCESS_COPY).");
+                 "the session has memory that a branch would share with it: a mapping of '%s'", found);
+    return px_error_hint(error, "Close the mapping before the call ends (mmap.close(), del of a numpy.memmap).");
 }
 
 int px_branch_check(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
 {
     if (check_status(source, branch, error) < 0 || check_namespaces(source, branch, error) < 0 ||
-        check_descriptors(branch, error) < 0 || check_memory(branch, error) < 0)
+        check_descriptors(branch, error) < 0 || check_memory(source, branch, error) < 0)
         return -1;
     return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
 }

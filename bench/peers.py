@@ -47,7 +47,7 @@ def read_options():
     options.program = os.path.abspath(options.program)
     # The calls and seconds of a peer in each round; how long it may take for HumanEval and for opening sessions.
     options.rounds, options.calls, options.seconds = (2, 5, 1) if options.quick else (5, 50, 2)
-    options.problem_seconds, options.session_seconds = (5, 10) if options.quick else (40, 90)
+    options.problem_seconds, options.session_seconds = (5, 10) if options.quick else (40, 150)
     options.sessions = options.sessions or (5 if options.quick else 100)
     return options
 

@@ -270,7 +270,7 @@ void px_child_done(struct px_child *child)
     if (child->ended || child->pidfd < 0)
         px_close_fds(fds, PX_COUNT(fds));
     if (!child->ended)
-        px_launcher_bury(child->launcher, child->pid, fds, PX_COUNT(fds));
+        px_launcher_bury(child->launcher, child->pid, child->pidfd, fds, PX_COUNT(fds));
     child->channel = child->streams[0] = child->streams[1] = child->input = -1;
     child->pidfd = child->status = child->workspace = -1;
     px_family_leave(&child->member);

@@ -514,7 +514,7 @@ int px_launcher_await_exit(struct px_launcher *launcher, pid_t pid, int timeout_
     return exited ? 0 : -1;
 }
 
-void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t count)
+void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int pidfd, int *fds, size_t count)
 {
     pthread_mutex_lock(&launcher->lock);
     struct px_exit *exit = px_exits_get(&launcher->exits, pid);
@@ -522,7 +522,9 @@ void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t 
         px_exits_remove(&launcher->exits, exit);
     } else if (exit) {
         exit->forgotten = true;
-        if (!launcher->dead)
+        /* The exit of a child that lives has not been reported, and this record will be found then. That of another
+         * may have been reported when there was no memory for a record. */
+        if (!launcher->dead && pidfd >= 0 && await_readable(pidfd, 0) == 0)
             px_exits_hold(&launcher->exits, exit, fds, count);
     }
     pthread_mutex_unlock(&launcher->lock);
@@ -531,5 +533,5 @@ void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t 
 
 void px_launcher_forget(struct px_launcher *launcher, pid_t pid)
 {
-    px_launcher_bury(launcher, pid, NULL, 0);
+    px_launcher_bury(launcher, pid, -1, NULL, 0);
 }

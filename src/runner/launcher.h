@@ -70,8 +70,8 @@ void px_launcher_forget(struct px_launcher *launcher, pid_t pid);
 
 /* Forgets a child that was killed, and takes ownership of its descriptors. The thread that reads the exits closes
  * them when the child has ended, so the caller does not wait for it, nor for the kernel to take down its workspace.
- * Each is set to -1. */
-void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int *fds, size_t count);
+ * Each is set to -1. `pidfd` may be one of them. */
+void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int pidfd, int *fds, size_t count);
 
 /* Finds the folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, the folder of this library,
  * ../libexec/pyexec from there, or the configured folder of the installation. */

@@ -289,10 +289,13 @@ int main(int argc, char **argv)
         if (!fired)
             break;
     }
-    for (int i = 0; i < 200 && count_entries("/proc/self/fd") != descriptors; i++)
-        usleep(10000);
-    if (count_entries("/proc/self/fd") != descriptors) {
-        fail("descriptors", "some are left");
+    int left = settled_descriptors();
+    for (int i = 0; i < 20 && left > descriptors; i++)
+        left = settled_descriptors();
+    if (left > descriptors) {
+        char text[60];
+        snprintf(text, sizeof text, "%d at first, %d are left", descriptors, left);
+        fail("descriptors", text);
         if (getenv("FAULT_FDS") && system("ls -l /proc/$PPID/fd >&2") != 0)
             perror("ls");
     }

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "serve/server.h"
 
+#define CALLS_MAX 32 /* of libmicrohttpd, by a thread that has the lock */
+
 struct px_drive {
     struct px_listener *listener;
     pthread_mutex_t lock; /* held while libmicrohttpd runs */
@@ -37,15 +39,18 @@ static bool has_more(const struct px_drive *drive)
     return waits && !wait_ms;
 }
 
-/* With the lock held. Returns when there is nothing to do, or a job for this thread. True: there is more to do. When a
- * connection waits for its next request, epoll first reports that it is writable: the second call takes that report, which
+/* With the lock held. Returns when there is nothing to do, when there is a job for this thread, and after some time: others wait
+ * for the lock, and clients that send without a pause must not keep it. True: there is more to do. When a connection
+ * waits for its next request, epoll first reports that it is writable: the second calm call takes that report, which
  * would wake another thread. */
 static bool run_daemon(const struct px_drive *drive, const struct at_work *own)
 {
     bool more = true;
-    for (int calm = 0; calm < 2 && !own->begun.schedule; calm = more ? 0 : calm + 1) {
+    int calm = 0;
+    for (int i = 0; i < CALLS_MAX && calm < 2 && !own->begun.schedule; i++) {
         MHD_run(drive->listener->daemon);
         more = has_more(drive);
+        calm = more ? 0 : calm + 1;
     }
     return more;
 }
@@ -63,13 +68,12 @@ static bool run_job(struct px_drive *drive, struct at_work *own, bool more)
     own->running = NULL;
     own->answers_last = false;
     struct px_http_request *request = TAKE_PTR(own->resumes);
-    if (request)
+    if (request) {
         px_crew_keep(crew, &drive->daemon); /* this thread goes on with the connection, and no other need wake */
+        px_http_request_resume(request);    /* its connection has kept it; it may be freed now */
+    }
     pthread_mutex_lock(&drive->lock);
-    if (!request)
-        return false;
-    px_http_request_resume(request); /* its connection has kept it */
-    return run_daemon(drive, own);
+    return request && run_daemon(drive, own);
 }
 
 static void serve(struct px_drive *drive)

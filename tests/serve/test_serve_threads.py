@@ -2,6 +2,8 @@
 """A request runs on the thread that has read it. The other connections go on meanwhile."""
 import contextlib
 import json
+import socket
+import threading
 
 import pytest
 
@@ -65,6 +67,29 @@ def test_requests_that_are_sent_at_once_on_one_connection_are_answered_in_order(
         assert statuses(answers) == [200] * 6
         values = [json.loads(part.partition(b"\r\n\r\n")[2])["last_value_repr"] for part in answers.split(b"HTTP/1.1 ")[1:]]
     assert values == ["0", "1", "2", "3", "4", "7"]
+
+
+def test_a_client_that_sends_without_a_pause_does_not_keep_the_answers_of_others(own):
+    with serving(own, "--files", "full", "--workspace-bytes", "1G") as server, contextlib.closing(dial(server.socket)) as busy, \
+            contextlib.closing(server.connection()) as other:
+        server.result("None", "s")
+        ended = threading.Event()
+
+        def send():
+            busy.sendall(b"PUT /v1/sessions/s/files/large HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 29))
+            with contextlib.suppress(OSError):
+                while not ended.is_set():
+                    busy.sendall(bytes(1 << 16))
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            for number in range(20):
+                other.request("POST", "/v1/sessions/t/execute", json.dumps({"code": str(number)}))
+                assert json.loads(other.getresponse().read())["last_value_repr"] == str(number)
+        finally:
+            ended.set()
+            busy.shutdown(socket.SHUT_RDWR)
+            sender.join()
 
 
 def test_events_come_while_the_run_is_on_the_thread_that_read_it(own):

@@ -41,8 +41,14 @@ static bool valid_identifier(const char *text, size_t length)
         return false;
     for (size_t i = 0; i < length;) {
         const unsigned char *bytes = (const unsigned char *)text + i;
+        if (*bytes < 0x80) {
+            if (!ascii_in_name(text[i], i == 0))
+                return false;
+            i++;
+            continue;
+        }
         size_t step = px_utf8_sequence(bytes, length - i);
-        if (!step || (step == 1 && !ascii_in_name(text[i], i == 0)))
+        if (!step)
             return false;
         uint32_t point = decode(bytes, step);
         for (size_t r = 0; r < PX_COUNT(never_in_names); r++)

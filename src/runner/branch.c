@@ -33,6 +33,7 @@ struct fork {
     struct px_family *family;
     struct px_family_event event; /* the last one */
     int event_fd;
+    bool raised;   /* the limit of the source's threads was raised */
     bool answered; /* the source has said how its clone went */
     int source_errno;
     int64_t deadline;
@@ -236,6 +237,9 @@ static void undo(struct fork *fork)
     bool known = order(fork, PX_FAMILY_STOP, 0, NULL, 0) == 0 && await_event(fork, PX_FAMILY_STOPPED, &ignored) == 0;
     if (fork->branch->pidfd < 0 && (!known || fork->event.cloned))
         px_branch_end_strangers(fork->source);
+    /* While its limit was high, the source may have started any number of threads. */
+    if (fork->raised && px_branch_check_source(fork->source, &ignored) < 0)
+        px_child_kill(fork->source, true);
 }
 
 /* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
@@ -276,8 +280,10 @@ static int fork_source(struct fork *fork, struct px_branch *branch, const struct
         return -1;
     px_child_discard_output(fork->source);
     int64_t began = px_now_ns();
-    px_family_limit_threads(fork->source->member, true);
     int result = copy_workspace(fork, branch, error);
+    fork->deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
+    px_family_limit_threads(fork->source->member, true);
+    fork->raised = true;
     if (result == 0)
         result = ask_source(fork, ends, error);
     if (result == 0)
@@ -315,7 +321,6 @@ int px_branch_start(struct px_child *source, struct px_branch *branch, struct px
     int result = fork_source(&fork, branch, &ends, error);
     if (result < 0)
         undo(&fork);
-    branch->source_failed = !px_child_alive(source) || (result < 0 && branch->pause_ns && !fork.answered);
     pthread_mutex_unlock(&family->fork_lock);
     px_close_fd(&fork.event_fd);
     return result;

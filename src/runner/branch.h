@@ -9,7 +9,6 @@ struct px_branch {
     const struct px_clone_request *shape; /* of the source */
     struct px_zygotes *zygotes;           /* make the workspace of the branch */
     int64_t pause_ns;                     /* out: how long the source stood still */
-    bool source_failed;                   /* out: the source does not answer any more, and must be ended */
 };
 
 /* Forks `source`, which is between two calls, and which no other thread uses. *ret is then locked and between two calls

@@ -191,6 +191,10 @@ static int check_memory(const struct px_child *source, const struct px_child *br
     }
     bool whole = feof(file) || found[0];
     fclose(file);
+    /* The script chose the name. It goes into JSON and to terminals. */
+    for (char *at = found; *at; at++)
+        if (*at < ' ' || *at == 0x7f)
+            *at = '?';
     if (!whole)
         return refuse("ended before it was complete", error);
     if (!found[0])

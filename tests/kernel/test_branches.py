@@ -267,6 +267,24 @@ def test_a_mapped_file_prevents_the_fork(with_files):
     assert with_files.fork("s", "a") == ["a"]
 
 
+def test_the_name_of_a_mapped_file_can_be_anything(with_files):
+    result = with_files.call("s", "import mmap\nname = '\\x1b[31m\\n\\x7f\\u00e4\"'\nfile = open(name, 'w+b')\nfile.write(bytes(99))\nfile.flush()\n"
+                             "m = mmap.mmap(file.fileno(), 0)")
+    assert result["status"] == "ok", result
+    with pytest.raises(Failure, match="session_not_forkable.*/tmp/s/"):
+        with_files.fork("s", "a")
+
+
+def test_a_source_that_starts_threads_while_its_limit_is_high_is_ended(any_pyexec, nothing_left):
+    """While it is cloned, the limit of its threads is high, so that its branch can have branches."""
+    with started(any_pyexec, {**OPEN, "max_threads": 2}) as executor:
+        executor.call("s", NATIVE + "made = []\ndef start():\n    for i in range(20):\n        made.append(threading.Thread(target=time.sleep, args=(60,), daemon=True))\n        made[-1].start()\n"
+                      "os.register_at_fork(before=start)")
+        with pytest.raises(Failure, match="session_not_forkable"):
+            executor.fork("s", "a")
+        wait_for(lambda: executor.sessions() == [], "the session lives")
+
+
 def test_a_folder_of_the_host_is_not_copied(pyexec, nothing_left, open_folder):
     os.chmod(open_folder, 0o777)
     with started(pyexec, FILES, session={"workspace_root": str(open_folder)}) as executor:

@@ -375,19 +375,23 @@ def test_10000_open_and_close_cycles_leave_nothing(capsys, nothing_left):
         for i in range(count):
             value(executor, "%s%d" % (name, i), "1")
             executor.close("%s%d" % (name, i))
-    with Executor(OPEN, {"max_count": 0}, {"zygotes": 1, "pool_size": 0}) as executor:
-        cycle("warm", 1500)
-        before, first = state(), by_age(below(executor.pid, pids())[2:])[0]
-        threads = [threading.Thread(target=cycle, args=("t%d-" % i, 2500)) for i in range(4)]
-        start = time.monotonic()
+
+    def four(name, count):
+        threads = [threading.Thread(target=cycle, args=("%s%d-" % (name, i), count)) for i in range(4)]
         [thread.start() for thread in threads], [thread.join() for thread in threads]
+    with Executor(OPEN, {"max_count": 0}, {"zygotes": 1, "pool_size": 0}) as executor:
+        four("warm", 375)       # four at once, so that the program has its threads and their memory
+        before, first = state(), by_age(below(executor.pid, pids())[2:])[0]
+        start = time.monotonic()
+        four("t", 2500)
         elapsed = time.monotonic() - start
         after = state()
         with capsys.disabled():
             print("\n10,000 sessions opened and closed in %.0f s; descriptors, KiB, mounts, processes: %s, then %s" % (elapsed, before, after))
-        # The reasons of the last 10,000 ends are kept. A sanitizer keeps freed memory too.
+        # The reasons of the last 10,000 ends are kept, and memory of up to ten threads: 2.7 to 2.9 MB in all. With more cycles it stays
+        # (24,000 of them: 7.2, 7.8 and 8.0 MB resident). A sanitizer keeps freed memory too.
         grown = after[1] - before[1] if "san" not in BUILD else 0
-        assert after[0] <= before[0] and grown < 3000 and after[2:] == before[2:], (before, after)
+        assert after[0] <= before[0] and grown < 4000 and after[2:] == before[2:], (before, after)
         stats = executor.stats()
         assert stats["sessions"] == 0 and stats["sessions_opened"] == 11500
         assert first not in below(executor.pid, pids()), "a zygote is replaced after 10,000 clones (runner/zygotes.c)"

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Measures how much time clients add. In each round it measures every row once: the Python client over `pyexec rpc` and over HTTP on
-a UNIX socket, sync and async, compared with the C API; and a cell in our Jupyter kernel, compared with ipykernel. It takes about a
+a UNIX socket, sync and async, and the Java client (if its classes are built), compared with the C API; and a cell in our Jupyter kernel, compared with ipykernel. It takes about a
 minute.
 
     bench/clients.py [BUILD] [--json]
@@ -9,6 +9,7 @@ minute.
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,10 +27,27 @@ def timed(call):
     return (time.perf_counter() - begun) * 1e6
 
 
+def java_command(folder):
+    """Returns None if the classes of the Java client are not built (mvn -f clients/java compile), or there is no Java."""
+    classes = ROOT / "clients" / "java" / "ali-langengine-pyexecutor" / "target" / "classes"
+    if not list(classes.glob("**/PyExecutor.class")) or not shutil.which("javac"):
+        return None
+    subprocess.run(["javac", "-cp", classes, "-d", folder, ROOT / "bench" / "SessionCalls.java"], check=True)
+    return ["java", "-Dali.langengine.pyexecutor.executable=" + os.environ["PYEXEC"], "-cp", "%s:%s" % (folder, classes), "SessionCalls"]
+
+
+def asked(program):
+    """The program makes a call for each line, and prints its microseconds."""
+    program.stdin.write(b"\n")
+    program.stdin.flush()
+    return float(program.stdout.readline())
+
+
 def clients(build, folder):
     from pyexec import AsyncPyexec, Pyexec
     os.environ["PYEXEC"] = os.path.join(build, "pyexec")
     library = compile_library_caller(build, folder)
+    java = java_command(folder)
     loop = asyncio.new_event_loop()
 
     def awaited(call):      # the start and the end of the event loop are not measured
@@ -41,20 +59,27 @@ def clients(build, folder):
 
     with serving(Program(os.environ["PYEXEC"]), env={"PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}) as server, \
             subprocess.Popen(["stdbuf", "-oL", library], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller, \
+            subprocess.Popen(["stdbuf", "-oL", library, "bench"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session_caller, \
+            subprocess.Popen(java or ["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as java_caller, \
             Pyexec(policy=POLICY) as rpc, Pyexec.connect("unix:" + server.socket) as http:
         async_rpc = AsyncPyexec(policy=POLICY)
         loop.run_until_complete(async_rpc.start())
         session, remote = rpc.session(), http.session()
-        found = by_turns(ROUNDS, {
+        rows = {
             "C API": lambda: library_call(caller),
             "rpc": lambda: timed(lambda: rpc.execute_once("1 + 1")),
             "rpc, asyncio": awaited(async_rpc.execute_once),
             "HTTP": lambda: timed(lambda: http.execute_once("1 + 1")),
+            "C API, session": lambda: library_call(session_caller),
             "rpc, session": lambda: timed(lambda: session.execute("1 + 1")),
             "HTTP, session": lambda: timed(lambda: remote.execute("1 + 1")),
-        })
+        }
+        if java:
+            rows["Java, session"] = lambda: asked(java_caller)
+        found = by_turns(ROUNDS, rows)
         loop.run_until_complete(async_rpc.close())
-        caller.stdin.close()
+        for one in (caller, session_caller, java_caller):
+            one.stdin.close()
     loop.close()
     return found
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Executes one request object per line of stdin; prints the result object, with the time it
- * took, per line. For the tests. */
+ * took, per line. With an argument, it is the id of the session that executes them. For the tests. */
 #include <pyexec.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     pyexec_error error;
     pyexec_executor *executor = NULL;
@@ -32,7 +32,8 @@ int main(void)
         pyexec_result *result = NULL;
         double before = now_ms();
         if (pyexec_request_set_json(request, line, (size_t)length, &error) < 0 ||
-            pyexec_execute_once(executor, request, &result, &error) < 0) {
+            (argc > 1 ? pyexec_execute(executor, argv[1], request, &result, &error)
+                      : pyexec_execute_once(executor, request, &result, &error)) < 0) {
             fprintf(stderr, "%s (%s)\n", error.message, error.hint);
             return 1;
         }

@@ -30,6 +30,9 @@ final class VirtualThreads {
         PyExecutionPolicy policy = new PyExecutionPolicy();
         policy.setTimeout(Duration.ofMinutes(2));
         try (Recording recording = new Recording(); PyExecutor executor = new PyExecutor(policy, new SessionConfig().setMaxCount(0), host)) {
+            // These calls load the classes. Threads that wait for each other in the class loader are pinned by the JVM, not by a call.
+            expect("7", executor.executeOnce("7", null).getLastValueRepr());
+            expect("7", executor.execute("first", "7", null).getLastValueRepr());
             recording.enable("jdk.VirtualThreadPinned").withoutThreshold().withStackTrace();
             recording.start();
             ExecutorService threads = (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);

@@ -1,14 +1,10 @@
 """Forks of a session (docs/branches.md): what a branch has, and that it is as far from its source and its siblings as another
 session. The attacks are native code (ctypes) with the guard off."""
-import json
 import os
-import re
-import subprocess
-import time
+import threading
 
 import pytest
 
-from conftest import COPY
 from library import Executor, Failure
 from serving import wait_for
 
@@ -41,6 +37,22 @@ def family(any_pyexec, nothing_left):
         executor.call("source", NATIVE)
         executor.fork("source", "one", "two")
         yield executor
+
+
+def below(pid):
+    """What /proc/PID/status says about each process below this one, by its id."""
+    found, more = {}, {pid}
+    everything = {}
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/status" % name) as file:
+                everything[int(name)] = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        except (OSError, ValueError):
+            pass        # not a process, or it has ended
+    while more:
+        more = {number for number, status in everything.items() if int(status["PPid"]) in more}
+        found.update((number, everything[number]) for number in more)
+    return found
 
 
 def value(executor, session, code, **request):
@@ -147,7 +159,6 @@ def test_refused_requests_say_why(own, nothing_left):
 
 
 def test_a_session_with_a_call_is_busy(own, nothing_left):
-    import threading
     with Executor(OPEN) as executor:
         executor.call("s", "import time")
         call = threading.Thread(target=executor.call, args=("s", "time.sleep(2)"), kwargs={"timeout_ms": 5000})
@@ -401,18 +412,14 @@ def test_no_capability_is_left_and_none_can_be_had(family):
             "[sc(%d, header, data) for data in (full, one)]" % CAPSET)
     for name in ("source", "one", "two"):
         assert value(family, name, code) == [-1, -1]
-    process = subprocess.run(["ps", "-eo", "pid="], capture_output=True, text=True, check=True).stdout.split()
-    found = 0
-    for pid in process:
-        try:
-            with open("/proc/%s/status" % pid) as file:
-                status = file.read()
-        except OSError:
-            continue
-        if family.pid != int(pid) and re.search(r"^NSpid:(\t\d+){3,}$", status, re.M) and "\nSeccomp:\t2" in status:
-            found += 1
-            assert re.search(r"CapInh:\t0+\nCapPrm:\t0+\nCapEff:\t0+\n", status) and "NoNewPrivs:\t1" in status
-    assert found >= 3 or os.path.exists("/proc/self/ns/pid")
+    members = set(everyone(family).values())
+    statuses = below(family.pid)
+    depth = max(len(status["NSpid"].split()) for status in statuses.values())       # only they are in the family's namespace
+    found = [status for status in statuses.values() if len(status["NSpid"].split()) == depth and int(status["NSpid"].split()[-1]) in members]
+    assert len(found) == 3
+    for status in found:
+        assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
 ADMINISTRATORS = [

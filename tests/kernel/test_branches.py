@@ -507,10 +507,12 @@ def test_another_process_can_not_pretend_to_be_the_branch(any_pyexec, nothing_le
         assert value(executor, "thief", "t.join()\nset(got)", policy={"timeout_ms": 20_000, "cpu_time_seconds": 20}) == {-1}
 
 
-def test_when_the_program_is_killed_the_family_ends(pyexec):
+def test_when_the_program_is_killed_the_family_ends(pyexec, nothing_left):
+    """The fixture fails the test when a process is left."""
     executor = started(pyexec)
     executor.call("s", "1")
     executor.fork("s", "a", "b")
-    # The fixture `nothing_left` of the other tests looks for processes; here it is enough that the sessions' end comes at all.
+    family = below(executor.pid)
     executor.process.kill()
     executor.process.wait(20)
+    wait_for(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in family), "processes of the family are left")

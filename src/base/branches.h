@@ -11,7 +11,8 @@
 #define PX_BRANCH_FLAGS (CLONE_PARENT | CLONE_NEWUSER | CLONE_NEWNS | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 /* With this call a new branch says that it exists, has no capability and no descriptor of its source: getpgid() of a
- * number that no process has. The kernel holds the branch in it until the host has examined it. */
+ * number that no process has. The kernel holds the branch in it until the host has examined it. Its source makes this call too
+ * when it has come back from the clone: then the branch exists, or never will. */
 #define PX_BRANCH_ARRIVES (-1)
 
 /* The descriptors that a branch gets while it is held: stdin, stdout, stderr and the channel. */

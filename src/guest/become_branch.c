@@ -115,6 +115,7 @@ int px_branch_make(struct px_wire_writer *writer)
     int32_t failed = pid < 0 ? errno : 0;
     if (pid == 0)
         return become_branch(writer);
+    (void)syscall(SYS_getpgid, PX_BRANCH_ARRIVES);
     PyOS_AfterFork_Parent();
     if (px_wire_put(writer, PX_RESULT_FORK_ERRNO, &failed, sizeof failed) < 0 ||
         px_wire_put(writer, PX_RESULT_READY, NULL, 0) < 0)

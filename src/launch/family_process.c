@@ -46,15 +46,20 @@ struct family {
     size_t count;
     /* The fork that the host has asked for. */
     pid_t source;           /* 0: none */
-    bool cloned, arrived;   /* the clone was let pass; the branch has reported itself */
+    bool cloned, returned;  /* the clone was let pass; its caller has come back from it */
+    bool arrived, went;     /* the branch has reported itself; it was held until it was let run */
     uint64_t held;          /* the question in which the branch waits, or 0 */
     int fds[PX_BRANCH_FDS]; /* what the branch gets */
 };
 
 static void tell(const struct family *family, enum px_family_event_type type, pid_t pid, int pidfd)
 {
-    struct px_family_event event = {
-        .magic = PX_LAUNCH_MAGIC, .type = type, .pid = pid, .cloned = type == PX_FAMILY_STOPPED && family->cloned};
+    struct px_family_event event = {.magic = PX_LAUNCH_MAGIC,
+                                    .type = type,
+                                    .pid = pid,
+                                    .cloned = family->cloned,
+                                    .returned = family->returned,
+                                    .went = family->went};
     if (px_send_fds(family->control, &event, sizeof event, &pidfd, pidfd < 0 ? 0 : 1) < 0)
         _exit(EXIT_SUCCESS);
 }
@@ -123,7 +128,7 @@ static void take_arrival(struct family *family, const struct seccomp_notif *ques
 {
     pid_t pid = (pid_t)question->pid;
     int pidfd = -1;
-    if (family->source && family->cloned && !family->arrived && !is_member(family, pid))
+    if (family->source && family->cloned && !family->arrived && pid != family->source && !is_member(family, pid))
         pidfd = add_member(family, pid);
     if (pidfd < 0 || !give_descriptors(family, question->id)) {
         answer(family, question->id, false, EPERM);
@@ -158,6 +163,8 @@ static void take_question(struct family *family)
     memset(&question, 0, sizeof question);
     if (ioctl(family->listener, SECCOMP_IOCTL_NOTIF_RECV, &question) < 0)
         return; /* it was withdrawn */
+    if (family->cloned && (pid_t)question.pid == family->source)
+        family->returned = true;
     if (question.data.nr == SYS_clone)
         take_clone(family, &question);
     else if (question.data.nr == SYS_getpgid && (pid_t)question.data.args[0] == PX_BRANCH_ARRIVES)
@@ -192,13 +199,14 @@ static bool take_order(struct family *family)
         end_fork(family);
         memcpy(family->fds, fds, sizeof fds);
         family->source = order.pid;
-        family->cloned = family->arrived = false;
+        family->cloned = family->returned = family->arrived = family->went = false;
         return true;
     case PX_FAMILY_GO:
-        /* The call that reported the branch returns 0. */
-        if (family->held)
-            answer(family, family->held, false, 0);
+        /* The call that reported the branch returns 0. Before Linux 5.19 a handler of a signal can run in the middle of that
+         * call. Then the kernel does not take this answer, and what the host has seen of the branch may not be true. */
+        family->went = family->held && answer(family, family->held, false, 0);
         family->held = 0;
+        tell(family, PX_FAMILY_WENT, 0, -1);
         break;
     case PX_FAMILY_STOP:
         end_fork(family);

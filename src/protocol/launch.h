@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580005u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580006u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -177,7 +177,7 @@ static inline void px_launch_end_signals(sigset_t *ret)
 /* host → the family's process. */
 enum px_family_op {
     PX_FAMILY_FORK = 1, /* let `pid` clone one branch; with the branch's stdin, stdout, stderr and channel */
-    PX_FAMILY_GO,       /* let the branch that has arrived run */
+    PX_FAMILY_GO,       /* let the branch that has arrived run; answered by PX_FAMILY_WENT */
     PX_FAMILY_STOP,     /* let no branch be cloned or arrive any more; answered by PX_FAMILY_STOPPED */
 };
 struct px_family_order {
@@ -191,13 +191,14 @@ enum px_family_event_type {
     PX_FAMILY_STARTED = 1, /* with a descriptor of the family's PID namespace */
     PX_FAMILY_READY,       /* it answers the questions of the process `pid`, the first of the family */
     PX_FAMILY_ARRIVED,     /* the branch `pid`; with its pidfd. It waits for PX_FAMILY_GO */
-    PX_FAMILY_STOPPED,     /* `cloned`: a clone was let pass since PX_FAMILY_FORK */
+    PX_FAMILY_WENT,        /* `went`: the kernel held the branch until now */
+    PX_FAMILY_STOPPED,     /* `cloned`: a clone was let pass since PX_FAMILY_FORK. `returned`: it is over */
 };
 struct px_family_event {
     uint32_t magic;
     uint32_t type;
     int32_t pid;
-    uint32_t cloned;
+    uint32_t cloned, returned, went;
 };
 
 enum px_clone_workspace {

@@ -34,6 +34,7 @@ struct fork {
     struct px_family_event event; /* the last one */
     int event_fd;
     bool raised;   /* the limit of the source's threads was raised */
+    bool asked;    /* the source may have begun to clone itself */
     bool answered; /* the source has said how its clone went */
     int source_errno;
     int64_t deadline;
@@ -135,6 +136,7 @@ static int ask_source(struct fork *fork, const struct px_child_ends *ends, pyexe
     if (pipe2(input, O_CLOEXEC) < 0)
         return px_error_exhausted(error, errno, "can't make a pipe");
     const int fds[] = {input[0], ends->output, ends->error_output, ends->channel};
+    fork->asked = true;
     int failed = order(fork, PX_FAMILY_FORK, fork->source->member->pid, fds, PX_COUNT(fds));
     px_close_fds(input, 2);
     if (failed < 0)
@@ -227,19 +229,40 @@ static int move_to_cgroup(const struct fork *fork, const struct px_clone_request
                  : px_error_errno(error, PYEXEC_OVERLOADED, saved, "can't move the branch into a cgroup of its own");
 }
 
-/* Ends what is left of a fork that failed. */
+static void await_answer(struct fork *fork)
+{
+    while (!fork->answered && px_child_alive(fork->source) && left_ms(fork) > 0) {
+        struct pollfd polled[] = {{fork->source->channel, POLLIN, 0}, {fork->source->pidfd, POLLIN, 0}};
+        if (px_poll(polled, PX_COUNT(polled), left_ms(fork)) > 0 && polled[0].revents)
+            take_answer(fork);
+        if (polled[0].revents & (POLLHUP | POLLERR))
+            break;
+    }
+}
+
+/* Ends what is left of a fork that failed. The kernel may need long for a clone, and shows the new process only at the end. A
+ * source that says that its clone is over while it still clones is ended: then the kernel makes no new process any more. */
 static void undo(struct fork *fork)
 {
+    struct px_child *source = fork->source;
     pyexec_error ignored;
     fork->deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
+    px_family_limit_threads(source->member, false);
+    bool cloned = false, over = true;
     if (fork->branch->pidfd >= 0)
         px_child_kill(fork->branch, true);
-    bool known = order(fork, PX_FAMILY_STOP, 0, NULL, 0) == 0 && await_event(fork, PX_FAMILY_STOPPED, &ignored) == 0;
-    if (fork->branch->pidfd < 0 && (!known || fork->event.cloned))
-        px_branch_end_strangers(fork->source);
+    if (fork->asked) {
+        await_answer(fork);
+        bool known =
+            order(fork, PX_FAMILY_STOP, 0, NULL, 0) == 0 && await_event(fork, PX_FAMILY_STOPPED, &ignored) == 0;
+        cloned = !known || fork->event.cloned;
+        over = known && fork->answered && (!cloned || fork->event.returned);
+    }
     /* While its limit was high, the source may have started any number of threads. */
-    if (fork->raised && px_branch_check_source(fork->source, &ignored) < 0)
-        px_child_kill(fork->source, true);
+    if (!over || (fork->raised && px_branch_check_source(source, &ignored) < 0))
+        px_child_kill(source, false);
+    if (cloned)
+        px_branch_end_strangers(source);
 }
 
 /* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
@@ -273,6 +296,17 @@ static int attach_workspace(const struct fork *fork, const struct px_branch *bra
     return place(fork, &request, fds, 2, error);
 }
 
+static int let_run(struct fork *fork, pyexec_error *error)
+{
+    if (order(fork, PX_FAMILY_GO, 0, NULL, 0) < 0)
+        return px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
+    if (await_event(fork, PX_FAMILY_WENT, error) < 0)
+        return -1;
+    return fork->event.went
+               ? 0
+               : px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the branch ended, or ran, before it was complete");
+}
+
 static int fork_source(struct fork *fork, struct px_branch *branch, const struct px_child_ends *ends,
                        pyexec_error *error)
 {
@@ -280,31 +314,24 @@ static int fork_source(struct fork *fork, struct px_branch *branch, const struct
         return -1;
     px_child_discard_output(fork->source);
     int64_t began = px_now_ns();
-    int result = copy_workspace(fork, branch, error);
+    if (copy_workspace(fork, branch, error) < 0)
+        return -1;
     fork->deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
     px_family_limit_threads(fork->source->member, true);
     fork->raised = true;
-    if (result == 0)
-        result = ask_source(fork, ends, error);
+    int result = ask_source(fork, ends, error);
     if (result == 0)
         result = await_branch(fork, error);
     if (result == 0)
         result = take_branch(fork, error);
-    else
-        px_family_limit_threads(fork->source->member, false);
     if (result == 0)
         result = attach_workspace(fork, branch, error);
     if (result == 0)
         result = move_to_cgroup(fork, branch->shape, error);
-    if (result == 0 && order(fork, PX_FAMILY_GO, 0, NULL, 0) < 0)
-        result = px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
-    while (result == 0 && !fork->answered && px_child_alive(fork->source) && left_ms(fork) > 0) {
-        struct pollfd polled[] = {{fork->source->channel, POLLIN, 0}, {fork->source->pidfd, POLLIN, 0}};
-        if (px_poll(polled, PX_COUNT(polled), left_ms(fork)) > 0 && polled[0].revents)
-            take_answer(fork);
-        if (polled[0].revents & (POLLHUP | POLLERR))
-            break;
-    }
+    if (result == 0)
+        result = let_run(fork, error);
+    if (result == 0)
+        await_answer(fork);
     branch->pause_ns = px_now_ns() - began;
     return result == 0 ? px_child_await_locked(fork->branch, error) : result;
 }

@@ -5,11 +5,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -36,6 +38,18 @@ static bool read_link(pid_t pid, const char *name, char *text, size_t size)
     ssize_t n = readlink(path, text, size - 1);
     text[n < 0 ? 0 : n] = '\0';
     return n > 0;
+}
+
+/* True if what the link leads to is on the mount of the process's own root. A path alone does not tell: "/" may also be the
+ * root of its source, with the source's workspace below it. */
+static bool is_on_own_root(pid_t pid, const char *name)
+{
+    char path[96], root[32];
+    struct statx there, own;
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    snprintf(root, sizeof root, "/proc/%d/root", pid);
+    return statx(AT_FDCWD, path, 0, STATX_MNT_ID, &there) == 0 && statx(AT_FDCWD, root, 0, STATX_MNT_ID, &own) == 0 &&
+           there.stx_mask & own.stx_mask & STATX_MNT_ID && there.stx_mnt_id == own.stx_mnt_id;
 }
 
 bool px_branch_pids(pid_t host_pid, pid_t *ret_outer, pid_t *ret_inner)
@@ -109,11 +123,25 @@ static int check_status(const struct px_child *source, const struct px_child *br
         return refuse("does not have all layers of its source", error);
     char folder[8];
     if (!read_link(branch->host_pid, "cwd", folder, sizeof folder) || strcmp(folder, "/") != 0 ||
-        !read_link(branch->host_pid, "root", folder, sizeof folder) || strcmp(folder, "/") != 0)
+        !read_link(branch->host_pid, "root", folder, sizeof folder) || strcmp(folder, "/") != 0 ||
+        !is_on_own_root(branch->host_pid, "cwd"))
         return refuse("kept a folder of its source", error);
     if (!strstr(was, "\nThreads:\t1\n"))
         return refuse("comes from a process with several threads", error);
     return 0;
+}
+
+/* True if the user namespace of the branch was made by a clone of the source. Otherwise it is a process of another session. */
+static bool is_made_by(const struct px_child *source, const struct px_child *branch)
+{
+    char inner_path[32], outer_path[32];
+    struct stat above, outer;
+    snprintf(inner_path, sizeof inner_path, "/proc/%d/ns/user", branch->host_pid);
+    snprintf(outer_path, sizeof outer_path, "/proc/%d/ns/user", source->host_pid);
+    px_auto_fd int inner = px_open(inner_path, O_RDONLY | O_CLOEXEC, 0);
+    px_auto_fd int parent = inner < 0 ? -1 : ioctl(inner, NS_GET_PARENT);
+    return parent >= 0 && fstat(parent, &above) == 0 && stat(outer_path, &outer) == 0 && above.st_dev == outer.st_dev &&
+           above.st_ino == outer.st_ino;
 }
 
 static int check_namespaces(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
@@ -125,6 +153,8 @@ static int check_namespaces(const struct px_child *source, const struct px_child
                       {"ns/net", false}, {"ns/ipc", false}, {"ns/uts", false}, {"ns/cgroup", false},
                       {"ns/time", false}};
     char was[64], is[64];
+    if (!is_made_by(source, branch))
+        return refuse("comes from another session", error);
     for (size_t i = 0; i < PX_COUNT(namespaces); i++) {
         bool had = read_link(source->host_pid, namespaces[i].name, was, sizeof was);
         bool has = read_link(branch->host_pid, namespaces[i].name, is, sizeof is);
@@ -143,7 +173,7 @@ static bool is_allowed(pid_t pid, const char *number)
     if (fd < PX_BRANCH_FDS)
         return true;
     snprintf(path, sizeof path, "fd/%d", fd);
-    if (!read_link(pid, path, text, sizeof text) || strcmp(text, "/") != 0)
+    if (!read_link(pid, path, text, sizeof text) || strcmp(text, "/") != 0 || !is_on_own_root(pid, path))
         return false;
     snprintf(path, sizeof path, "fdinfo/%d", fd);
     if (read_proc(pid, path, text, sizeof text) < 0)

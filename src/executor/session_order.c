@@ -10,7 +10,7 @@ int px_session_timers_reserve(struct px_session_timers *timers, size_t count)
     if (count <= timers->room)
         return 0;
     size_t room = count < 32 ? 32 : 2 * count;
-    struct px_session **items = realloc(timers->items, room * sizeof *items);
+    struct px_session **items = realloc(timers->items, room * sizeof(struct px_session *));
     if (!items)
         return -1;
     timers->items = items;

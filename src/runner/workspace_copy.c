@@ -108,7 +108,10 @@ static int remember_linked(struct copying *copying, ino_t inode, const char *pat
         return -1;
     copying->linked = more;
     more[copying->linked_count] = (struct linked){inode, strdup(path)};
-    return more[copying->linked_count].path ? (int)(copying->linked_count++, 0) : -1;
+    if (!more[copying->linked_count].path)
+        return -1;
+    copying->linked_count++;
+    return 0;
 }
 
 static int copy_file(struct copying *copying, int parent, const char *name, int to, const char *path)

@@ -207,14 +207,25 @@ final class Json {
         }
         String digits = text.substring(start, at);
         try {
-            return digits.matches("-?[0-9]{1,18}") ? Long.valueOf(digits) : large(digits);
+            return isInteger(digits, 18) ? Long.valueOf(digits) : large(digits);
         } catch (NumberFormatException e) {
             throw bad("no value");
         }
     }
 
+    /** Whether the text is an integer of at most so many digits. A result has about thirty numbers, and a regular expression would be
+     * compiled for each of them. */
+    private static boolean isInteger(String text, int most) {
+        int begin = text.startsWith("-") ? 1 : 0;
+        int end = begin;
+        while (end < text.length() && text.charAt(end) >= '0' && text.charAt(end) <= '9') {
+            end++;
+        }
+        return end == text.length() && end > begin && end - begin <= most;
+    }
+
     private static Number large(String digits) {
-        if (digits.matches("-?[0-9]{19}")) {
+        if (isInteger(digits, 19)) {
             BigInteger number = new BigInteger(digits);
             if (number.bitLength() < Long.SIZE) {
                 return number.longValue();

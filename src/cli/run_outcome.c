@@ -186,13 +186,19 @@ int run_outcome_of_json(struct run_outcome *ret, const char *text, size_t length
         px_error_set(error, PYEXEC_INTERNAL, "the server sent a result that is not JSON");
         return px_error_hint(error, "Is it a pyexec server? Its log may say more.");
     }
+    const json_t *exit_code = json_object_get(object, "exit_code");
+    if (!json_is_integer(exit_code) || json_integer_value(exit_code) < 0 || json_integer_value(exit_code) > UINT8_MAX) {
+        json_decref(object);
+        px_error_set(error, PYEXEC_INTERNAL, "the server sent a result without an exit code from 0 to 255");
+        return px_error_hint(error, "Is it a pyexec server? Its log may say more.");
+    }
     const struct json_part whole = {text, length}, value = json_scan_member(whole, "last_value_json");
     const json_t *failure = json_object_get(object, "error");
     *ret = (struct run_outcome){
         .object = object,
         .json = text,
         .status = status_of(text_of(object, "status")),
-        .exit_code = (int)json_integer_value(json_object_get(object, "exit_code")),
+        .exit_code = (int)json_integer_value(exit_code),
         .truncated = {json_is_true(json_object_get(object, "stdout_truncated")),
                       json_is_true(json_object_get(object, "stderr_truncated"))},
         .stream_bytes = {(uint64_t)json_integer_value(json_object_get(object, "stdout_bytes")),

@@ -318,6 +318,8 @@ IMPOSTORS = {
     "lost in the middle": ([HEADERS, BEGUN], b"has begun"),
     "cut in an event": ([HEADERS, BEGUN, b"20\r\nevent: result\ndata: {"], b"has begun"),
     "bad result": ([HEADERS, BEGUN, chunk(b"event: result\ndata: nonsense\n\n"), b"0\r\n\r\n"], b"not JSON"),
+    **{"exit code " + code: ([HEADERS, chunk(b'event: result\ndata: {"status":"ok","exit_code":%s}\n\n' % code.encode()), b"0\r\n\r\n"], b"exit code")
+       for code in ("null", '"0"', "256", "-1", "1e99")},
     "full": ([problem(503, code="overloaded", title="the queue is full", hint="Later.")], b"the queue is full"),
     "page": ([b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>"], b"refused"),
     "bad chunk": ([HEADERS, b"zz\r\n"], b"not HTTP"),

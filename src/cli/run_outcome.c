@@ -110,8 +110,8 @@ static int take_file(struct run_outcome *ret, const json_t *row, pyexec_error *e
     const json_t *content = json_object_get(row, "content_base64");
     file->path = text_of(row, "path");
     file->change = text_of(row, "change");
-    if (!file->path || !file->change)
-        return 0;
+    if (!file->path || !file->change || strlen(file->path) != json_string_length(json_object_get(row, "path")))
+        return 0; /* a name ends at NUL */
     ret->file_count++;
     if (json_is_string(content) && !(file->content = decode(ret, content, &file->length)))
         return px_error_oom(error);

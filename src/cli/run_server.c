@@ -34,7 +34,8 @@ struct remote {
     struct run_stream *stream;
     struct server_answer events, control; /* two connections; the second is made when it is needed */
     size_t scanned;                       /* bytes of the events in which no end of an event was found */
-    char run_id[64];                      /* "": the run has not begun */
+    char run_id[64];                      /* "": the server has not named the run */
+    bool begun;                           /* an event of the run has come */
     struct px_buffer result;
     bool failed, skewed; /* the answer is an error: `error` has it; the server does not know this kind of request */
     pyexec_error error;
@@ -140,6 +141,7 @@ static int take_event(struct remote *remote, const char *name, const char *data,
         take_problem(remote, data, length);
         return 0;
     }
+    remote->begun = true;
     px_auto_json json_t *event = px_json_read(data, length, JSON_ALLOW_NUL, &problem);
     if (strcmp(name, "control") == 0)
         take_run_id(remote, event);
@@ -338,7 +340,7 @@ static int step(struct remote *remote, pyexec_error *error)
 static int lost(const struct remote *remote, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INTERNAL, "the server %s ended the connection before the result", remote->server->name);
-    if (!*remote->run_id)
+    if (!remote->begun)
         return px_error_hint(error, "The script has not begun. See the server's log, and run it again.");
     return px_error_hint(error,
                          "The script has begun, and its output up to here was printed. See the server's log before you "

@@ -93,8 +93,8 @@ static int add_member(struct family *family, pid_t pid)
         else
             family->members[kept++] = family->members[i];
     family->count = kept;
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (pidfd < 0 || family->count == FAMILY_MEMBERS_MAX)
+    int pidfd = family->count < FAMILY_MEMBERS_MAX ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (pidfd < 0)
         return -1;
     family->members[family->count++] = (struct member){pid, pidfd};
     return pidfd;

@@ -316,7 +316,7 @@ IMPOSTORS = {
     "nothing": ([], b"ended the connection"),
     "lost before": ([HEADERS], b"has not begun"),
     "lost in the middle": ([HEADERS, BEGUN], b"has begun"),
-    "lost after output": ([HEADERS, chunk(b'event: stdout\ndata: {"text":"x"}\n\n')], b"has begun"),
+    "lost after output": ([HEADERS, chunk(b'event: stdout\ndata: {"text":"part"}\n\n')], b"has begun"),
     "cut in an event": ([HEADERS, BEGUN, b"20\r\nevent: result\ndata: {"], b"has begun"),
     "bad result": ([HEADERS, BEGUN, chunk(b"event: result\ndata: nonsense\n\n"), b"0\r\n\r\n"], b"not JSON"),
     **{"exit code " + code: ([HEADERS, chunk(b'event: result\ndata: {"status":"ok","exit_code":%s}\n\n' % code.encode()), b"0\r\n\r\n"], b"exit code")

@@ -178,8 +178,9 @@ bool px_line_reader_fill(struct px_line_reader *reader)
 static char *find_end(struct px_line_reader *reader)
 {
     const struct px_buffer *input = &reader->buffer;
-    char *from = input->data + reader->searched;
-    char *end = input->length > reader->searched ? memchr(from, '\n', input->length - reader->searched) : NULL;
+    char *end = NULL; /* an empty buffer has no memory yet */
+    if (input->length > reader->searched)
+        end = memchr(input->data + reader->searched, '\n', input->length - reader->searched);
     reader->searched = end ? (size_t)(end - input->data) : input->length;
     return end;
 }

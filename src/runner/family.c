@@ -113,6 +113,19 @@ int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_fa
     return 0;
 }
 
+/* The caller holds the lock. */
+static void limit_threads(const struct px_family_member *member, bool forking)
+{
+    struct rlimit limit;
+    struct pollfd polled = {member->pidfd, POLLIN, 0};
+    if (member->threads == UINT64_MAX || member->pidfd < 0 || px_poll(&polled, 1, 0) != 0 ||
+        prlimit(member->host_pid, RLIMIT_NPROC, NULL, &limit) < 0)
+        return;
+    uint64_t wanted = member->threads * (member->branches + 1);
+    limit.rlim_cur = forking || wanted > limit.rlim_max ? limit.rlim_max : wanted;
+    (void)!prlimit(member->host_pid, RLIMIT_NPROC, &limit, NULL);
+}
+
 struct px_family_member *px_family_join(struct px_family_member *source)
 {
     struct px_family *family = source->family;
@@ -124,7 +137,7 @@ struct px_family_member *px_family_join(struct px_family_member *source)
     }
     for (struct px_family_member *above = source; member && above; above = above->source) {
         above->branches++;
-        px_family_limit_threads(above, false);
+        limit_threads(above, false);
     }
     pthread_mutex_unlock(&family->lock);
     return member;
@@ -147,7 +160,7 @@ void px_family_leave(struct px_family_member **leaving)
             one->source = member->source;
     for (struct px_family_member *above = member->source; above; above = above->source) {
         above->branches--;
-        px_family_limit_threads(above, false);
+        limit_threads(above, false);
     }
     bool last = !family->members;
     pthread_mutex_unlock(&family->lock);
@@ -159,22 +172,20 @@ void px_family_leave(struct px_family_member **leaving)
 
 int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, int pidfd, pyexec_error *error)
 {
-    member->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
-    if (member->pidfd < 0)
+    int own = fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+    if (own < 0)
         return px_error_exhausted(error, errno, "can't duplicate a descriptor");
+    pthread_mutex_lock(&member->family->lock);
+    member->pidfd = own;
     member->pid = pid;
     member->host_pid = host_pid;
+    pthread_mutex_unlock(&member->family->lock);
     return 0;
 }
 
 void px_family_limit_threads(const struct px_family_member *member, bool forking)
 {
-    struct rlimit limit;
-    struct pollfd polled = {member->pidfd, POLLIN, 0};
-    if (member->threads == UINT64_MAX || member->pidfd < 0 || px_poll(&polled, 1, 0) != 0 ||
-        prlimit(member->host_pid, RLIMIT_NPROC, NULL, &limit) < 0)
-        return;
-    uint64_t wanted = member->threads * (member->branches + 1);
-    limit.rlim_cur = forking || wanted > limit.rlim_max ? limit.rlim_max : wanted;
-    (void)!prlimit(member->host_pid, RLIMIT_NPROC, &limit, NULL);
+    pthread_mutex_lock(&member->family->lock);
+    limit_threads(member, forking);
+    pthread_mutex_unlock(&member->family->lock);
 }

@@ -107,6 +107,26 @@ def test_a_run_has_a_cgroup_of_its_own(below, top, nothing_left):
 
 
 @real
+def test_each_branch_has_a_cgroup_of_its_own(below, top, nothing_left):
+    """A clone begins in the cgroup of its source; the host moves the branch before it runs."""
+    with below.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        def ask(method, **params):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())["result"]
+        ask("initialize", protocol=1, policy={"forkable": True}, host={"cgroup": top})
+        ask("execute", session_id="s", code="x = 1")
+        assert ask("fork_session", session_id="s", ids=["a", "b"])["sessions"] == ["a", "b"]
+        assert [ask("execute", session_id=name, code="x")["last_value_repr"] for name in ("s", "a", "b")] == ["1"] * 3
+        assert sorted(len(read(leaf, "cgroup.procs").split()) for leaf in leaves(top)) == [1, 1, 1]
+        ask("close_session", session_id="a")
+        assert eventually(lambda: len(leaves(top)) == 2)
+        process.stdin.close()
+        process.wait(30)
+    assert not bases(top)
+
+
+@real
 def test_a_limit_above_the_run_is_told_as_a_memory_limit(below, top, nothing_left):
     write("150M", top, "memory.max")
     if os.path.exists(top + "/memory.swap.max"):

@@ -293,7 +293,8 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
                      "preload_imports: the imported modules leave threads running, which a fork would lose");
         return px_error_hint(error, "Remove the module that starts threads when it is imported.");
     }
-    px_huge_pages_collapse_heap(zygote->proc);
+    if (zygote->start.preload_bytes) /* nothing is gained for the heap of the interpreter alone */
+        px_huge_pages_collapse_heap(zygote->proc);
     return enter_filter(zygote, error);
 }
 

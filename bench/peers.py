@@ -46,8 +46,8 @@ def read_options():
     options = parser.parse_args()
     options.program = os.path.abspath(options.program)
     # The calls and seconds of a peer in each round; how long it may take for HumanEval and for opening sessions.
-    options.rounds, options.calls, options.seconds = (2, 5, 1) if options.quick else (5, 50, 2)
-    options.problem_seconds, options.session_seconds = (5, 10) if options.quick else (40, 150)
+    options.rounds, options.calls, options.seconds = (2, 5, 1) if options.quick else (5, 50, 1)
+    options.problem_seconds, options.session_seconds = (5, 10) if options.quick else (12, 40)
     options.sessions = options.sessions or (5 if options.quick else 100)
     return options
 

@@ -59,12 +59,8 @@ static void *work(void *argument)
 /* With the lock held. Returns 0 or an errno. */
 static int start_thread(struct px_crew *crew)
 {
-    pthread_attr_t attributes;
     pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, crew->stack_bytes);
-    int failed = pthread_create(&thread, &attributes, work, crew);
-    pthread_attr_destroy(&attributes);
+    int failed = px_thread_create_sized(&thread, crew->stack_bytes, work, crew);
     if (!failed) {
         crew->threads++;
         crew->waiting++;

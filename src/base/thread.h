@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* As pthread_create(3): returns 0 or an errno. Inline so that only the rooms that use threads need to link it. */
 static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *argument)
@@ -16,6 +17,17 @@ static inline int px_thread_create(pthread_t *ret, void *(*run)(void *), void *a
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(ret, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+/* As pthread_create(3), with a stack of this size. The program has blocked its signals itself. */
+static inline int px_thread_create_sized(pthread_t *ret, size_t stack_bytes, void *(*run)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    int failed = pthread_create(ret, &attributes, run, argument);
+    pthread_attr_destroy(&attributes);
     return failed;
 }
 

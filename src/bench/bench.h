@@ -149,6 +149,9 @@ double bench_proc_kib(const char *path, const char *key);
 void bench_add_table(struct px_buffer *out, const struct bench *bench);
 void bench_add_json(struct px_buffer *out, const struct bench *bench);
 
+/* Adds the object as one line, and releases it. NULL, or no memory, marks the buffer as failed. */
+void bench_add_object(struct px_buffer *out, json_t *object);
+
 /* Appends the medians as an SVG. `peers` are measured times of other programs: a list of {"group": "fresh" or
  * "session", "title", "us"}, or NULL. */
 int bench_add_svg(struct px_buffer *out, const struct bench *bench, const json_t *peers, pyexec_error *error);

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "bench/bench.h"
 #include "bench/bench_half_load.h"
 #include "cli/print.h"
 
@@ -108,10 +109,5 @@ void bench_half_load_add_json(struct px_buffer *out, const struct bench_half_loa
         "pooled_runs_p99_to_p50", "at_most", P99_GOAL, "figure", ratio, "met", ratio <= P99_GOAL);
     for (enum bench_call_kind i = 0; object && i < BENCH_CALL_KINDS; i++)
         px_json_set(object, kind_names[i].key, kind_json(&half_load->kinds[i]));
-    px_auto_free char *text = object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(object);
-    if (text)
-        px_buffer_printf(out, "%s\n", text);
-    else
-        out->failed = true;
+    bench_add_object(out, object);
 }

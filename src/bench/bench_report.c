@@ -295,6 +295,16 @@ static json_t *preloaded_json(const struct bench_preloaded *preloaded)
                      memory_json(&preloaded->session));
 }
 
+void bench_add_object(struct px_buffer *out, json_t *object)
+{
+    px_auto_free char *text = object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(object);
+    if (text)
+        px_buffer_printf(out, "%s\n", text);
+    else
+        out->failed = true;
+}
+
 void bench_add_json(struct px_buffer *out, const struct bench *bench)
 {
     struct utsname system = {0};
@@ -306,10 +316,5 @@ void bench_add_json(struct px_buffer *out, const struct bench *bench)
         bench->runs_per_second[0], "2_zygotes", bench->runs_per_second[1], "2_zygotes_unpooled",
         bench->runs_per_second_unpooled, "waiting_child_kib", memory_json(&bench->waiting), "preloaded",
         preloaded_json(&bench->preloaded), "sessions", fleet_json(&bench->fleet), "goals", goals_json(bench));
-    px_auto_free char *text = object ? px_json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    json_decref(object);
-    if (text)
-        px_buffer_printf(out, "%s\n", text);
-    else
-        out->failed = true;
+    bench_add_object(out, object);
 }

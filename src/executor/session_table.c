@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "executor/session_private.h"
 
@@ -58,14 +59,11 @@ int px_session_check_key(const pyexec_executor *executor, const char *key, pyexe
 
 /* ---- The table; call with the lock held ---- */
 
-/* FNV-1a. Each session has a process, so there are never so many that keys which all fall into one bucket would
+/* Each session has a process, so there are never so many that keys which all fall into one bucket would
  * cost much. */
 size_t px_session_hash(const char *key, size_t length)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)key[i]) * 16777619u;
-    return hash % PX_SESSION_BUCKETS;
+    return px_hash(key, length) % PX_SESSION_BUCKETS;
 }
 
 static size_t bucket_of(const char *key)

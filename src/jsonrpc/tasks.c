@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "jsonrpc/line_server.h"
 
 #define WORKS_MAX 1024 /* more than the default queue can hold */
@@ -93,12 +94,8 @@ static int list_task(struct px_tasks *tasks, struct px_task *task, pyexec_error 
 /* With the lock held. Returns 0 or an errno. */
 static int start_thread(struct px_tasks *tasks, struct px_task *task)
 {
-    pthread_attr_t attributes;
     pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int failed = pthread_create(&thread, &attributes, serve, task);
-    pthread_attr_destroy(&attributes);
+    int failed = px_thread_create_sized(&thread, STACK_BYTES, serve, task);
     if (failed) {
         tasks->first = task->next;
         tasks->count--;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/json_text.h"
 #include "serve/execution.h"
 #include "serve/http.h"
@@ -37,13 +38,10 @@ void px_calls_free(struct px_calls *calls)
     free(calls);
 }
 
-/* The hash is FNV-1a. The library chooses the ids at random, so no client can make all its calls use one bucket. */
+/* The library chooses the ids at random, so no client can make all its calls use one bucket. */
 static struct px_client_call **bucket_of(struct px_calls *calls, const char *id)
 {
-    uint32_t hash = 2166136261u;
-    for (; *id; id++)
-        hash = (hash ^ (unsigned char)*id) * 16777619u;
-    return &calls->buckets[hash % BUCKETS];
+    return &calls->buckets[px_hash(id, strlen(id)) % BUCKETS];
 }
 
 /* ---- Functions for callers that hold the lock ---- */

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/retry.h"
 #include "serve/server.h"
 #include "serve/sse.h"
@@ -46,13 +47,9 @@ void px_controls_free(struct px_controls *controls)
     free(controls);
 }
 
-/* FNV-1a. */
 static struct px_control **bucket_of(struct px_controls *controls, const char *id)
 {
-    uint32_t hash = 2166136261u;
-    for (; *id; id++)
-        hash = (hash ^ (unsigned char)*id) * 16777619u;
-    return &controls->buckets[hash % CONTROL_BUCKETS];
+    return &controls->buckets[px_hash(id, strlen(id)) % CONTROL_BUCKETS];
 }
 
 static void free_control(struct px_control *control)

@@ -88,15 +88,11 @@ static void *work(void *argument)
 /* 0, or -1: there is no thread for it. */
 static int start_worker(struct px_schedule *schedule)
 {
-    pthread_attr_t attributes;
     pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK);
-    int failed = pthread_create(&thread, &attributes, work, schedule);
-    if (!failed)
-        schedule->workers++;
-    pthread_attr_destroy(&attributes);
-    return failed ? -1 : 0;
+    if (px_thread_create_sized(&thread, WORKER_STACK, work, schedule))
+        return -1;
+    schedule->workers++;
+    return 0;
 }
 
 /* ---- Its life ---- */
@@ -193,7 +189,7 @@ static int prepare(struct px_schedule *schedule, struct px_job *job, pyexec_erro
     return limit(schedule, job->principal, error);
 }
 
-/* With the lock held, so that no worker has the job before it is counted. */
+/* The caller holds the lock: so the job is counted before a worker can take it. */
 static int submit(struct px_schedule *schedule, struct px_job *job, pyexec_error *error)
 {
     if (find_worker(schedule, error) < 0 ||

@@ -122,7 +122,7 @@ def bench(options, *arguments, python=None):
 
 
 def compare_pythons(options):
-    """`pyexec bench` with each interpreter, in turns; the medians of three rounds."""
+    """Runs `pyexec bench` with one interpreter after the other, in three rounds, and returns the medians."""
     found = {path: [] for path in options.pythons.split(",")}
     for _ in range(1 if options.quick else 3):
         for path, rounds in found.items():

@@ -485,9 +485,9 @@ PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char
 /* Interrupts the running call, as Ctrl-C does. Does nothing when no call is running. */
 PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *session_id, pyexec_error *error);
 
-/* Makes sessions that go on from the state of this one, which stays as it is. It needs the policy `forkable`, and no call may
- * run or wait. Each new session has a copy of the interpreter's state and of the workspace, the same policy, the same tools, and its own
- * limits, streams and times; it counts against max_count. docs/branches.md says what is the same and what is not.
+/* Makes new sessions that go on from the state of this one, which stays as it is. The session needs the policy `forkable`. None of
+ * its calls may run or wait. Each new session has a copy of the interpreter's state and of the workspace, and the same policy and tools.
+ * It has its own limits, output streams and time limits, and it counts against max_count. docs/branches.md says what is the same and what is not.
  *
  * ids    the new ids; NULL: pyexec makes them up
  * count  how many, 1 to 1000. If one can't be made, all are closed again

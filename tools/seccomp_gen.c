@@ -123,7 +123,7 @@ static struct px_row rows[] = {
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
-/* The rows that replace those of the same calls in a session that can be forked. */
+/* The rows of a session that can be forked. Each replaces the row of the same system call above. */
 static struct px_row changed[] = {
 #define PX_CALL(name, act, tests_, words, why) \
     {.call = #name, .action = act, .condition = words, .reason = why, tests_},

@@ -3,9 +3,9 @@
  *
  * The load is open: calls arrive at planned times, whether or not earlier ones have ended. A latency begins at the
  * planned time. So a stall delays all calls that arrive during it, and the figures show it for each of them. A loop
- * that makes one call after another would show it once ("coordinated omission"). The arrivals are a Poisson process,
- * as from many users who do not know of each other: some come close together, which calls at equal distances would
- * never do. */
+ * that makes one call after another would show it once ("coordinated omission"). The pauses between calls are
+ * random (a Poisson process), because users do not know of each other. So some calls arrive close together; with
+ * equal pauses none would. */
 #ifndef PX_BENCH_BENCH_HALF_LOAD_H
 #define PX_BENCH_BENCH_HALF_LOAD_H
 

@@ -197,8 +197,8 @@ static void control(struct remote *remote, const char *method, const char *what)
     (void)server_ask(remote->server, &remote->control, method, path, "", 0, &ignored);
 }
 
-/* The first Ctrl-C interrupts the script. The second one, SIGTERM and SIGHUP cancel the run. A run that still waits for its
- * turn can't be told: its connection is closed, and the server drops it. */
+/* The first Ctrl-C interrupts the script. A second Ctrl-C, SIGTERM or SIGHUP cancels the run. A run that still waits for its turn
+ * has no id, so the client closes its connection, and the server drops the run. */
 static void act(struct remote *remote)
 {
     bool cancel = remote->terminated || remote->interrupts > 1;

@@ -62,7 +62,8 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         return NULL;
     }
     if (strrchr(session->workspace_path, '/') == session->workspace_path && session->child.workspace >= 0) {
-        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the workspace of the session '%.140s' is at '%s'",
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                     "the workspace of the session '%.140s' can't be copied: its path '%s' has only one part",
                      session->id, session->workspace_path);
         px_error_hint(error, "Give it a path with two parts, such as /home/user.");
         return NULL;

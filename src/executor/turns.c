@@ -319,7 +319,7 @@ int px_turns_add(struct px_turns *turns, struct px_turn_job *job, const char *pr
     return result;
 }
 
-/* With the lock held: the job, which is next in the queue, begins. */
+/* Begins the job, which is the next in the queue. The caller holds the lock. */
 static void begin_job(struct px_turns *turns, struct px_turn_job *job)
 {
     px_queue_begin(&turns->queue, &job->waiter.entry);

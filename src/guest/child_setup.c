@@ -369,7 +369,7 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
     serve_runs(zygote, request->forkable);
 }
 
-/* The next clone is then in the PID namespace of the family's process. */
+/* Makes the next clone of this process a member of the family's PID namespace (setns(2)). */
 static int enter_family(int namespace, pyexec_error *error)
 {
     if (setns(namespace, CLONE_NEWPID) == 0)

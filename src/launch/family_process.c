@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A question is a system call that the kernel holds until it is answered (seccomp_unotify(2)). This process sees the
- * registers of the call and the caller's thread id in the family's PID namespace, and no memory of the caller.
+ * number and the arguments of the call, and the caller's thread id in the family's PID namespace. It does not see the
+ * caller's memory.
  *
  * Why a process for each family, and not the supervisor or the host: a script can ask as often as it likes, and then only
  * its own family waits; ids are those that the callers know; and this process must exist anyway, because PID 1 can't

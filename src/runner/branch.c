@@ -101,7 +101,7 @@ static int clone_failed(const struct fork *fork, pyexec_error *error)
     if (fork->source_errno)
         return px_error_errno(error, PYEXEC_SESSION_NOT_FORKABLE, fork->source_errno,
                               "the session's process can't be cloned");
-    return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the branch ended before it was complete");
+    return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the process of the new session ended while it was made");
 }
 
 /* Waits until the branch has reported itself. */
@@ -205,7 +205,8 @@ static int take_branch(struct fork *fork, pyexec_error *error)
     pid_t inner;
     if (!px_branch_pids(member->host_pid, &fork->branch->pid, &inner) || inner != member->pid ||
         !px_child_alive(fork->branch))
-        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the branch ended before it was complete");
+        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                            "the process of the new session ended while it was made");
     px_family_limit_threads(member, false);
     px_family_limit_threads(fork->source->member, false);
     return px_branch_check(fork->source, fork->branch, error);
@@ -302,9 +303,9 @@ static int let_run(struct fork *fork, pyexec_error *error)
         return px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
     if (await_event(fork, PX_FAMILY_WENT, error) < 0)
         return -1;
-    return fork->event.went
-               ? 0
-               : px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the branch ended, or ran, before it was complete");
+    return fork->event.went ? 0
+                            : px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                                           "the process of the new session ended, or ran code, while it was made");
 }
 
 static int fork_source(struct fork *fork, struct px_branch *branch, const struct px_child_ends *ends,

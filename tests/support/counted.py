@@ -10,7 +10,7 @@ CALLS, ROUNDS = 50, 5
 
 
 class Counted:
-    """A program under tests/support/count_calls.c."""
+    """Runs a program under tests/support/count_calls.c, and reads how many system calls it has made."""
 
     def __init__(self, counter, folder):
         self.counter, self.file = counter, os.path.join(folder, "counts")

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -95,10 +96,11 @@ static int report(void)
     return (int)reported;
 }
 
-static int become_branch(struct px_wire_writer *writer)
+static int become_branch(struct px_wire_writer *writer, const sigset_t *signals)
 {
     if (drop_capabilities() < 0 || chdir("/") < 0 || replace_descriptors() < 0 || report() < 0)
         return -1;
+    sigprocmask(SIG_SETMASK, signals, NULL);
     PyOS_AfterFork_Child();
     px_script_forked();
     uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID), (uint64_t)px_clock_ns(CLOCK_REALTIME)};
@@ -111,11 +113,16 @@ int px_branch_make(struct px_wire_writer *writer)
     if (px_recv(writer->socket, message, sizeof message, MSG_DONTWAIT) != PX_FIELD_HEADER)
         return -1;
     PyOS_BeforeFork();
+    /* A signal of the script, such as that of a timer, would make the kernel begin the clone again, which is allowed once. */
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = clone_branch();
     int32_t failed = pid < 0 ? errno : 0;
     if (pid == 0)
-        return become_branch(writer);
+        return become_branch(writer, &before);
     (void)syscall(SYS_getpgid, PX_BRANCH_ARRIVES);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     PyOS_AfterFork_Parent();
     if (px_wire_put(writer, PX_RESULT_FORK_ERRNO, &failed, sizeof failed) < 0 ||
         px_wire_put(writer, PX_RESULT_READY, NULL, 0) < 0)

@@ -2,6 +2,7 @@
 /* Calls the C API for a test (driver.py). Each line of the input is "FUNCTION<tab>ARGUMENT…"; its answer is the line
  * "ok<tab>ANSWER" or "error<tab>CODE<tab>ERRNO<tab>MESSAGE<tab>HINT". The first line is the configuration. */
 #define _GNU_SOURCE
+#include <malloc.h>
 #include <pyexec.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,15 @@ static int stream(char **a)
     return answer(0, text);
 }
 
+/* The bytes that the process has allocated and not freed, in all arenas (mallinfo(3)). */
+static int heap(void)
+{
+    char text[32];
+    struct mallinfo2 all = mallinfo2();
+    snprintf(text, sizeof text, "%zu", all.uordblks + all.hblkhd);
+    return answer(0, text);
+}
+
 static char noted[4096];
 
 /* pyexec_session_fn */
@@ -87,6 +97,8 @@ static int dispatch(char **a)
         return execute(a);
     if (strcmp(a[0], "stream") == 0)
         return stream(a);
+    if (strcmp(a[0], "heap") == 0)
+        return heap();
     if (strcmp(a[0], "use_principals") == 0) {
         pyexec_executor_use_principals(executor);
         return answer(0, NULL);

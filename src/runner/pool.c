@@ -13,6 +13,7 @@
 
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
+#define FILLED_FROM 2                     /* the request for a shape after which the pool makes children of it */
 #define POOL_RETRY_NS INT64_C(1000000000) /* pause after a clone that failed */
 
 struct waiting {
@@ -40,6 +41,7 @@ struct px_pool {
     bool closing;
     int64_t not_before_ns;
     bool crowded; /* the last child waited for a CPU while it set itself up */
+    bool drained; /* a run found no locked child, and the pool has not been full since */
     struct pool_shape shapes[SHAPES_MAX];
     pthread_t filler;
 };
@@ -58,7 +60,7 @@ static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
         return NULL;
     for (size_t i = 0; i < SHAPES_MAX; i++) {
         struct pool_shape *shape = &pool->shapes[i];
-        if (shape->asked >= 2 && shape->count < pool->size && now - shape->last_ns < pool->idle_ns)
+        if (shape->asked >= FILLED_FROM && shape->count < pool->size && now - shape->last_ns < pool->idle_ns)
             return shape;
     }
     return NULL;
@@ -105,14 +107,16 @@ static void read_locked(struct px_pool *pool, struct pool_shape *shape)
 }
 
 /* Clones one child, without the lock. Warming costs about half as much CPU time as a run, and makes the run faster by
- * less. So a child is warmed only while CPUs have nothing else to do. */
+ * less. So a child is warmed only while CPUs have nothing else to do. What children say about it is not enough: under
+ * load those that got a CPU at once are locked first, and only locked children say anything. So no child is warmed,
+ * either, while runs take children faster than they are made. */
 static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     enum { PATIENCE_MS = 20 };
     struct px_clone_request key = shape->key;
     struct px_child child;
     pyexec_error ignored; /* ignore the error here; the next run that clones directly reports it */
-    key.warm = !pool->crowded;
+    key.warm = !pool->crowded && !pool->drained;
     uint64_t asked = shape->asked;
     pthread_mutex_unlock(&pool->lock);
     int failed = px_child_start(&child, pool->launcher, pool->zygotes, &key, -1, -1, &ignored);
@@ -148,10 +152,12 @@ static void *fill(void *argument)
     while (!pool->closing) {
         int64_t now = px_now_ns();
         struct pool_shape *shape = hungry(pool, now);
-        if (shape)
+        if (shape) {
             add_child(pool, shape);
-        else
+        } else {
+            pool->drained = false;
             wait_until(pool, expire(pool, now));
+        }
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -267,6 +273,8 @@ bool px_pool_take(struct px_pool *pool, const struct px_clone_request *key, stru
     shape->last_ns = px_now_ns();
     for (ptrdiff_t place; !found && (place = choose(pool, shape)) >= 0;)
         found = take(shape, (size_t)place, ret, ret_locked);
+    if (shape->asked > FILLED_FROM && !(found && *ret_locked))
+        pool->drained = true;
     pthread_mutex_unlock(&pool->lock);
     struct px_counters *counters = px_zygotes_counters(pool->zygotes);
     px_count(found ? &counters->pool_hits : &counters->pool_misses, 1);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -107,6 +108,16 @@ int px_openat(int folder, const char *path, int flags, mode_t mode)
 int px_ftruncate(int fd, off_t length)
 {
     return RETRY(ftruncate(fd, length));
+}
+
+ssize_t px_copy_file_range(int from, off_t *at, int to, size_t length)
+{
+    return RETRY(copy_file_range(from, at, to, NULL, length, 0));
+}
+
+ssize_t px_sendfile(int to, int from, off_t *at, size_t length)
+{
+    return RETRY(sendfile(to, from, at, length));
 }
 
 int px_fsync(int fd)

@@ -2,6 +2,7 @@
 /* A session's folder below workspace_root: ROOT/ID, or ROOT/PRINCIPAL/ID. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "base/retry.h"
 #include "executor/session_private.h"
 #include "result/run_status.h"
+#include "runner/branch.h"
 #include "runner/folder.h"
 #include "runner/workspace.h"
 
@@ -47,41 +49,79 @@ static int open_parent(struct px_sessions *sessions, struct px_session *session,
     return px_error_of_request(error, errno, NO_FOLDER, "workspace_root: can't make '%s' in '%s'", name, path);
 }
 
-static int make_folder(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)
+/* With `adopt` the folder may already be there. */
+static int make_folder(struct px_sessions *sessions, struct px_session *session, const char *path, bool adopt,
+                       pyexec_error *error)
 {
-    const struct px_session_config *config = &sessions->executor->session_config;
-    bool adopt = config->adopt_workspace && session->id == session->key;
+    bool adoptable = sessions->executor->session_config.adopt_workspace && session->id == session->key;
     if (open_parent(sessions, session, error) < 0)
         return -1;
     session->own_folder = mkdirat(session->host_root, session->id, 0700) == 0;
-    if (session->own_folder || (errno == EEXIST && adopt))
+    if (session->own_folder || (errno == EEXIST && adopt && adoptable))
         return 0;
     return px_error_of_request(error, errno,
-                               session->id == session->key
+                               adopt && session->id == session->key
                                    ? "Remove the folder, use another id, or set adopt_workspace."
                                    : "Remove the folder, or use another id.",
-                               "workspace: can't make '%s'", session->workspace_path);
+                               "workspace: can't make '%s'", path);
+}
+
+/* Makes the folder if it is not there, and opens it. */
+static int open_folder(struct px_sessions *sessions, struct px_session *session, const char *path, bool adopt,
+                       pyexec_error *error)
+{
+    pthread_mutex_lock(&sessions->folders_lock);
+    int result = make_folder(sessions, session, path, adopt, error);
+    pthread_mutex_unlock(&sessions->folders_lock);
+    if (result < 0)
+        return -1;
+    int folder = px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    return folder >= 0 ? folder : px_error_of_request(error, errno, NO_FOLDER, "workspace: can't open '%s'", path);
+}
+
+static int mount_folder(struct px_sessions *sessions, const struct px_session *session, const char *path, int folder,
+                        pyexec_error *error)
+{
+    return px_launcher_bind(sessions->executor->launcher, path, folder,
+                            px_policy_files(&session->policy) != PX_FILES_FULL, error);
 }
 
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
                            pyexec_error *error)
 {
-    pthread_mutex_lock(&sessions->folders_lock);
-    int result = make_folder(sessions, session, error);
-    pthread_mutex_unlock(&sessions->folders_lock);
-    if (result < 0)
-        return -1;
-    px_auto_fd int folder =
-        px_openat(session->host_root, session->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    px_auto_fd int folder = open_folder(sessions, session, session->workspace_path, true, error);
     if (folder < 0)
-        return px_error_of_request(error, errno, NO_FOLDER, "workspace: can't open '%s'", session->workspace_path);
+        return -1;
     if (!ret_mount)
         return 0;
-    *ret_mount = px_launcher_bind(sessions->executor->launcher, session->workspace_path, folder,
-                                  px_policy_files(&session->policy) != PX_FILES_FULL, error);
+    *ret_mount = mount_folder(sessions, session, session->workspace_path, folder, error);
     if (*ret_mount < 0)
         return -1;
     *ret_folder = TAKE_FD(folder);
+    return 0;
+}
+
+int px_session_open_branch_folder(struct px_sessions *sessions, const struct px_session *source,
+                                  struct px_session *branch, struct px_branch *ret, pyexec_error *error)
+{
+    char path[PX_WORKSPACE_PATH_MAX];
+    struct stat status, own;
+    snprintf(path, sizeof path, "%s/%s", sessions->executor->session_config.workspace_root, branch->key);
+    px_auto_fd int folder = open_folder(sessions, branch, path, false, error);
+    if (folder < 0)
+        return -1;
+    if (source->files < 0) /* the folder stays empty */
+        return 0;
+    /* The mount translates the id of the folder's owner, so the owner comes first. */
+    if (fstat(source->files, &status) < 0 || fstat(folder, &own) < 0 ||
+        ((status.st_uid != own.st_uid || status.st_gid != own.st_gid) &&
+         fchown(folder, status.st_uid, status.st_gid) < 0))
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "workspace: can't give '%s' to the owner of '%s'", path,
+                              source->workspace_path);
+    ret->mount = mount_folder(sessions, branch, path, folder, error);
+    if (ret->mount < 0)
+        return -1;
+    ret->folder = TAKE_FD(folder);
     return 0;
 }
 

@@ -55,12 +55,6 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         not_forkable(session, error);
         return NULL;
     }
-    if (session->host_root >= 0) {
-        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
-                     "the workspace of the session '%.140s' is a folder of the host", session->id);
-        px_error_hint(error, "Only workspaces in memory can be copied: leave out workspace_root.");
-        return NULL;
-    }
     if (strrchr(session->workspace_path, '/') == session->workspace_path && session->child.workspace >= 0) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                      "the workspace of the session '%.140s' can't be copied: its path '%s' has only one part",
@@ -128,6 +122,8 @@ static int start_branch(const struct forking *forking, struct px_session *branch
     pyexec_executor *executor = forking->sessions->executor;
     if (px_runtime_acquire(executor, &branch->policy, &branch->kind, error) < 0)
         return -1;
+    if (source->host_root >= 0 && px_session_open_branch_folder(forking->sessions, source, branch, how, error) < 0)
+        return -1;
     memcpy(branch->workspace_path, source->workspace_path, sizeof branch->workspace_path);
     branch->process = PX_SESSION_STARTED;
     if (px_branch_start(&source->child, how, &branch->child, error) < 0 ||
@@ -137,9 +133,17 @@ static int start_branch(const struct forking *forking, struct px_session *branch
     pthread_mutex_lock(&forking->sessions->lock);
     branch->files = source->files < 0 ? -1 : branch->child.workspace;
     pthread_mutex_unlock(&forking->sessions->lock);
+    branch->full = source->full; /* what the kernel refuses to the source, it refuses to the branch */
+    branch->used_bytes = source->used_bytes;
     branch->calls = source->calls;
     branch->idle_cpu_ns = px_child_cpu_ns(&branch->child);
     return 0;
+}
+
+static void close_folder(struct px_branch *how)
+{
+    px_close_fd(&how->folder);
+    px_close_fd(&how->mount);
 }
 
 static int fork_one(struct forking *forking, const char *id, pyexec_error *error)
@@ -154,7 +158,8 @@ static int fork_one(struct forking *forking, const char *id, pyexec_error *error
                                        .workspace_path = forking->source->workspace_path,
                                        .session = true};
     px_child_shape(&shape, &options);
-    struct px_branch how = {.shape = &shape, .zygotes = forking->source->kind->zygotes};
+    px_auto(close_folder) struct px_branch how = {
+        .shape = &shape, .zygotes = forking->source->kind->zygotes, .folder = -1, .mount = -1};
     struct px_session *branch = enter_branch(forking, id, error);
     if (!branch)
         return -1;

@@ -192,6 +192,11 @@ struct px_session *px_session_find_settled(struct px_sessions *sessions, const c
  * also opened and mounted; otherwise *ret_folder does not change (session_folder.c). */
 int px_session_open_folder(struct px_sessions *sessions, struct px_session *session, int *ret_folder, int *ret_mount,
                            pyexec_error *error);
+struct px_branch; /* runner/branch.h */
+/* Makes the folder of a branch beside that of its source, and opens and mounts it into *ret. It belongs to the owner of the
+ * source's folder. */
+int px_session_open_branch_folder(struct px_sessions *sessions, const struct px_session *source,
+                                  struct px_session *branch, struct px_branch *ret, pyexec_error *error);
 /* Called before a call. Refuses the request's files if they do not fit into the folder. Lets the script's files
  * grow again if some were deleted. */
 int px_session_prepare_quota(struct px_session *session, const pyexec_request *request, pyexec_error *error);

@@ -8,7 +8,9 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -62,11 +64,42 @@ static int map_ids(int process)
     return px_write_id_maps(process, ".", uid_map, gid_map, true);
 }
 
-/* The new mount covers what was at the path: the workspace of the source, which can't be taken away, because mounts
- * that a mount namespace has from another one are locked (mount_namespaces(7)). */
-static int attach(const struct px_launch_zygote *request, int pidfd, int mount)
+/* Enters a copy of the source's mounts and takes its workspace away there. Returns a clone of the folder above. */
+static int clone_above(const char *path, int source)
 {
-    if (syscall(SYS_setns, pidfd, CLONE_NEWUSER | CLONE_NEWNS) < 0 || px_attach(mount, AT_FDCWD, request->path) < 0)
+    char above[PX_PATH_MAX];
+    snprintf(above, sizeof above, "%s", path);
+    char *slash = strrchr(above, '/');
+    if (!slash || slash == above) {
+        errno = EINVAL;
+        return -1;
+    }
+    *slash = '\0';
+    if (syscall(SYS_setns, source, CLONE_NEWUSER | CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0)
+        return -1;
+    while (umount2(path, MNT_DETACH) == 0) /* a read-only one has two mounts */
+        ;
+    return px_open_tree(AT_FDCWD, above, OPEN_TREE_CLONE | AT_RECURSIVE);
+}
+
+/* The new mount covers what was at the path: the workspace of the source, which can't be taken away, because mounts
+ * that a mount namespace has from another one are locked (mount_namespaces(7)).
+ *
+ * When a folder of the host is removed, the kernel takes away what is mounted on it, in all mount namespaces. The branch's
+ * workspace must outlive the source's folder, so it is not mounted on that, but in a clone of the folder above. That is the
+ * same folder for the rules of Landlock. */
+static int attach(const struct px_launch_zygote *request, int process, int mount, int source)
+{
+    char above[PX_PATH_MAX];
+    /* Opened first: in the source's namespaces this process has no right to look at the other process. */
+    px_auto_fd int user = px_openat(process, "ns/user", O_RDONLY | O_CLOEXEC, 0);
+    px_auto_fd int mounts = px_openat(process, "ns/mnt", O_RDONLY | O_CLOEXEC, 0);
+    px_auto_fd int clone = source >= 0 ? clone_above(request->path, source) : -1;
+    if (user < 0 || mounts < 0 || (source >= 0 && clone < 0))
+        return -1;
+    snprintf(above, sizeof above, "%.*s", (int)(strrchr(request->path, '/') - request->path), request->path);
+    if (syscall(SYS_setns, user, CLONE_NEWUSER) < 0 || syscall(SYS_setns, mounts, CLONE_NEWNS) < 0 ||
+        (clone >= 0 && px_attach(clone, AT_FDCWD, above) < 0) || px_attach(mount, AT_FDCWD, request->path) < 0)
         return -1;
     if (!request->read_only)
         return 0;
@@ -77,8 +110,9 @@ static int attach(const struct px_launch_zygote *request, int pidfd, int mount)
                : 0;
 }
 
-int px_place(const struct px_launch_zygote *request, int pidfd, int mount, pyexec_error *error)
+int px_place(const struct px_launch_zygote *request, const int fds[3], pyexec_error *error)
 {
+    int pidfd = fds[0], mount = fds[1], source = fds[2];
     char path[32];
     snprintf(path, sizeof path, "/proc/%d", request->host_pid);
     px_auto_fd int process = px_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -87,7 +121,7 @@ int px_place(const struct px_launch_zygote *request, int pidfd, int mount, pyexe
         return px_error_set(error, PYEXEC_INTERNAL, "the session's process has ended");
     if (request->map_ids && map_ids(process) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't map the ids of the session's process");
-    if (mount >= 0 && attach(request, pidfd, mount) < 0)
+    if (mount >= 0 && attach(request, process, mount, source) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't attach the workspace of the branch");
     return 0;
 }

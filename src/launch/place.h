@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "protocol/launch.h"
 
-/* Called in a process of its own with the supervisor's rights, which it gives up here. `pidfd` is the process,
- * `mount` a detached mount or -1. Returns 0, or -1 with `error`. */
-int px_place(const struct px_launch_zygote *request, int pidfd, int mount, pyexec_error *error);
+/* Called in a process of its own with the supervisor's rights, which it gives up here. The descriptors are those of
+ * PX_LAUNCH_PLACE, or -1. Returns 0, or -1 with `error`. */
+int px_place(const struct px_launch_zygote *request, const int fds[3], pyexec_error *error);
 
 #endif

@@ -81,7 +81,7 @@ static void place(const struct px_supervisor *supervisor, const struct px_launch
         return;
     if (pid == 0) {
         event.pid = getpid();
-        px_place(request, fds[0], fds[1], &event.error);
+        px_place(request, fds, &event.error);
     } else {
         px_error_exhausted(&event.error, errno, "can't start a process");
     }
@@ -93,9 +93,9 @@ static void place(const struct px_supervisor *supervisor, const struct px_launch
 static void take_request(struct px_supervisor *supervisor)
 {
     static struct px_launch_zygote request;
-    int fds[2] = {-1, -1};
+    int fds[3] = {-1, -1, -1};
     size_t count;
-    ssize_t n = px_receive_fds(supervisor->host, &request, sizeof request, fds, 2, &count);
+    ssize_t n = px_receive_fds(supervisor->host, &request, sizeof request, fds, PX_COUNT(fds), &count);
     if (n <= 0)
         _exit(EXIT_SUCCESS);
     bool whole = (size_t)n == sizeof request && request.magic == PX_LAUNCH_MAGIC;
@@ -105,7 +105,7 @@ static void take_request(struct px_supervisor *supervisor)
         start_family(supervisor, &request, fds);
     else if (whole && request.op == PX_LAUNCH_PLACE && count > 0)
         place(supervisor, &request, fds);
-    px_close_fds(fds, 2);
+    px_close_fds(fds, PX_COUNT(fds));
 }
 
 void px_supervisor_run(struct px_supervisor *supervisor)

@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580006u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580007u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -77,7 +77,9 @@ struct px_launch_bound {
 enum px_launch_op {
     PX_LAUNCH_ZYGOTE, /* with the zygote's socket and a file for its standard error */
     PX_LAUNCH_FAMILY, /* with the control socket and the handover socket of a family (launch/family_process.h) */
-    PX_LAUNCH_PLACE,  /* with the pidfd of a process and, if `path` is not empty, a mount to attach there */
+    /* With the pidfd of a process and, if `path` is not empty, a mount to attach there. If that is of a folder of the host, the
+     * pidfd of the process's source follows. */
+    PX_LAUNCH_PLACE,
 };
 
 /* host → supervisor. */

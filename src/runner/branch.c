@@ -190,7 +190,7 @@ static int know_source(struct fork *fork, pyexec_error *error)
 }
 
 /* The branch has reported itself, and the kernel holds it. */
-static int take_branch(struct fork *fork, pyexec_error *error)
+static int take_branch(struct fork *fork, const struct px_branch *branch, pyexec_error *error)
 {
     struct px_family_member *member = px_family_join(fork->source->member);
     fork->branch->member = member;
@@ -209,7 +209,7 @@ static int take_branch(struct fork *fork, pyexec_error *error)
                             "the process of the new session ended while it was made");
     px_family_limit_threads(member, false);
     px_family_limit_threads(fork->source->member, false);
-    return px_branch_check(fork->source, fork->branch, error);
+    return px_branch_check(fork->source, fork->branch, branch, error);
 }
 
 static int move_to_cgroup(const struct fork *fork, const struct px_clone_request *shape, pyexec_error *error)
@@ -267,7 +267,7 @@ static void undo(struct fork *fork)
 }
 
 /* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
-static int copy_workspace(const struct fork *fork, const struct px_branch *branch, pyexec_error *error)
+static int copy_workspace(const struct fork *fork, struct px_branch *branch, pyexec_error *error)
 {
     struct px_clone_request request = *branch->shape;
     struct px_clone_reply reply;
@@ -275,6 +275,10 @@ static int copy_workspace(const struct fork *fork, const struct px_branch *branc
     bool lost;
     if (fork->source->workspace < 0)
         return 0;
+    if (branch->folder >= 0) {
+        fork->branch->workspace = TAKE_FD(branch->folder);
+        return px_workspace_copy(fork->source->workspace, fork->branch->workspace, error);
+    }
     request.op = PX_CLONE_WORKSPACE;
     request.workspace = PX_WORKSPACE_NEW;
     request.forkable = 0;
@@ -290,11 +294,12 @@ static int attach_workspace(const struct fork *fork, const struct px_branch *bra
 {
     struct px_launch_zygote request = {
         .op = PX_LAUNCH_PLACE, .host_pid = fork->branch->host_pid, .read_only = !branch->shape->workspace_write};
-    const int fds[] = {fork->branch->pidfd, fork->branch->workspace};
+    bool of_host = branch->mount >= 0;
+    const int fds[] = {fork->branch->pidfd, of_host ? branch->mount : fork->branch->workspace, fork->source->pidfd};
     if (fork->branch->workspace < 0)
         return 0;
     snprintf(request.path, sizeof request.path, "%s", branch->shape->workspace_path);
-    return place(fork, &request, fds, 2, error);
+    return place(fork, &request, fds, of_host ? 3 : 2, error);
 }
 
 static int let_run(struct fork *fork, pyexec_error *error)
@@ -324,7 +329,7 @@ static int fork_source(struct fork *fork, struct px_branch *branch, const struct
     if (result == 0)
         result = await_branch(fork, error);
     if (result == 0)
-        result = take_branch(fork, error);
+        result = take_branch(fork, branch, error);
     if (result == 0)
         result = attach_workspace(fork, branch, error);
     if (result == 0)

@@ -7,7 +7,8 @@
 
 struct px_branch {
     const struct px_clone_request *shape; /* of the source */
-    struct px_zygotes *zygotes;           /* make the workspace of the branch */
+    struct px_zygotes *zygotes;           /* make the workspace of the branch, if it is in memory */
+    int folder, mount;                    /* its folder of the host and a mount of it, or -1 */
     int64_t pause_ns;                     /* out: how long the source stood still */
 };
 
@@ -17,7 +18,8 @@ int px_branch_start(struct px_child *source, struct px_branch *branch, struct px
 
 /* Checks the source before it is forked, and the branch while the kernel holds it (branch_check.c). */
 int px_branch_check_source(const struct px_child *source, pyexec_error *error);
-int px_branch_check(const struct px_child *source, const struct px_child *branch, pyexec_error *error);
+int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
+                    pyexec_error *error);
 
 /* Reads the process's numbers in the supervisor's PID namespace and in the family's. Returns false if they can't be
  * read. */

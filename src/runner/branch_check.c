@@ -199,11 +199,14 @@ static int check_descriptors(const struct px_child *branch, pyexec_error *error)
 
 /* A shared mapping of a file would be memory of both, and so would be the unchanged pages of a private mapping of a file in
  * the source's workspace. Shared mappings of the read-only tree, which libraries make, can't be written to. */
-static int check_memory(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
+static int check_memory(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
+                        pyexec_error *error)
 {
-    char path[32], device[32] = "?";
+    char path[32], device[32] = "?", folder[PX_WORKSPACE_PATH_MAX + 1];
     struct stat status;
-    if (source->workspace >= 0 && fstat(source->workspace, &status) == 0)
+    snprintf(folder, sizeof folder, "%s/", how->shape->workspace_path);
+    /* A folder of the host can be on the same file system as the interpreter's libraries. */
+    if (source->workspace >= 0 && how->mount < 0 && fstat(source->workspace, &status) == 0)
         snprintf(device, sizeof device, " %02x:%02x ", major(status.st_dev), minor(status.st_dev));
     snprintf(path, sizeof path, "/proc/%d/maps", branch->host_pid);
     FILE *file = fopen(path, "re");
@@ -216,7 +219,7 @@ static int check_memory(const struct px_child *source, const struct px_child *br
         const char *mode = strchr(line, ' ');
         const char *name = strchr(line, '/');
         bool shared = mode && strlen(mode) > 5 && mode[4] == 's' && mode[2] == 'w';
-        if (shared || (mode && strstr(mode, device)))
+        if (shared || (mode && strstr(mode, device)) || (name && strncmp(name, folder, strlen(folder)) == 0))
             snprintf(found, sizeof found, "%.*s", name ? (int)strcspn(name, "\n") : 9, name ? name : "anonymous");
     }
     bool whole = feof(file) || found[0];
@@ -234,10 +237,11 @@ static int check_memory(const struct px_child *source, const struct px_child *br
     return px_error_hint(error, "Close the mapping before the call ends (mmap.close(), del of a numpy.memmap).");
 }
 
-int px_branch_check(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
+int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
+                    pyexec_error *error)
 {
     if (check_status(source, branch, error) < 0 || check_namespaces(source, branch, error) < 0 ||
-        check_descriptors(branch, error) < 0 || check_memory(source, branch, error) < 0)
+        check_descriptors(branch, error) < 0 || check_memory(source, branch, how, error) < 0)
         return -1;
     return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
 }

@@ -5,44 +5,64 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
+#include <search.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/paths.h"
 #include "base/retry.h"
 #include "runner/folder.h"
 
 #define COPIED_ENTRIES_MAX 20000
-#define BLOCK 65536
 
 /* A file with several names: where the first copy is. */
 struct linked {
+    dev_t device;
     ino_t inode;
-    char *path; /* relative to the copy */
+    char path[]; /* relative to the copy */
 };
 
 struct copying {
     int to; /* the whole copy */
     size_t met;
-    struct linked *linked;
-    size_t linked_count;
-    char *block;
-    const char *why; /* what can't be copied */
+    void *linked;            /* a tree of struct linked (tsearch(3)) */
+    uint64_t mount;          /* the number of the source's mount */
+    bool no_clone, no_range; /* this file system refuses it */
+    const char *why, *hint;  /* what can't be copied, and what to do */
 };
 
 static void copying_done(struct copying *copying)
 {
-    for (size_t i = 0; i < copying->linked_count; i++)
-        free(copying->linked[i].path);
-    free(copying->linked);
-    free(copying->block);
+    tdestroy(copying->linked, free);
+}
+
+/* The number of the mount on which the file is, or 0 (before Linux 5.8). */
+static uint64_t mount_of(int fd)
+{
+    struct statx status;
+    return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) == 0 && status.stx_mask & STATX_MNT_ID
+               ? status.stx_mnt_id
+               : 0;
+}
+
+/* The script's mount of a folder of the host has none of the mounts in that folder, so what is on them is not the script's. */
+static int check_mount(struct copying *copying, int fd)
+{
+    if (mount_of(fd) == copying->mount)
+        return 0;
+    copying->why = "a mount inside of it";
+    copying->hint = "Unmount it, or fork a session that has its own folder.";
+    return -1;
 }
 
 static int copy_bytes(struct copying *copying, int from, int to, off_t at, off_t end)
@@ -50,20 +70,25 @@ static int copy_bytes(struct copying *copying, int from, int to, off_t at, off_t
     if (lseek(to, at, SEEK_SET) < 0)
         return -1;
     while (at < end) {
-        size_t left = end - at < BLOCK ? (size_t)(end - at) : BLOCK;
-        ssize_t n = px_pread(from, copying->block, left, at);
+        size_t left = (size_t)(end - at);
+        ssize_t n = copying->no_range ? -1 : px_copy_file_range(from, &at, to, left);
+        if (n < 0) { /* the two are on different file systems, or theirs can't do it: copy_file_range(2) */
+            copying->no_range = true;
+            n = px_sendfile(to, from, &at, left);
+        }
         if (n <= 0)
-            return n < 0 ? -1 : 0; /* the file has become shorter */
-        if (px_write_all(to, copying->block, (size_t)n) < 0)
-            return -1;
-        at += n;
+            return (int)n; /* 0: the file has become shorter */
     }
     return 0;
 }
 
-/* Copies the parts with data; the holes between them stay holes. */
+/* Shares the bytes with the source's file until one of them is written to, if the file system can do so. Otherwise copies the parts
+ * with data; the holes between them stay holes. */
 static int copy_content(struct copying *copying, int from, int to, off_t size)
 {
+    if (!copying->no_clone && ioctl(to, FICLONE, from) == 0)
+        return 0;
+    copying->no_clone = true;
     if (px_ftruncate(to, size) < 0)
         return -1;
     for (off_t at = 0; at < size;) {
@@ -93,55 +118,79 @@ static int copy_attributes(int to, const struct stat *status)
     return fchmod(to, status->st_mode & 0777) < 0 ? -1 : futimens(to, times);
 }
 
-static const struct linked *find_linked(const struct copying *copying, ino_t inode)
+static int compare_linked(const void *left, const void *right)
 {
-    for (size_t i = 0; i < copying->linked_count; i++)
-        if (copying->linked[i].inode == inode)
-            return &copying->linked[i];
-    return NULL;
+    const struct linked *a = left, *b = right;
+    if (a->inode != b->inode)
+        return a->inode < b->inode ? -1 : 1;
+    return a->device < b->device ? -1 : a->device > b->device;
 }
 
-static int remember_linked(struct copying *copying, ino_t inode, const char *path)
+/* Returns where the first copy of a file with several names is, which is `path` if there is none yet. NULL: no memory. */
+static const char *find_linked(struct copying *copying, const struct stat *status, const char *path)
 {
-    struct linked *more = realloc(copying->linked, (copying->linked_count + 1) * sizeof *more);
-    if (!more)
+    px_auto_free struct linked *wanted = malloc(sizeof *wanted + strlen(path) + 1);
+    if (!wanted)
+        return NULL;
+    wanted->device = status->st_dev;
+    wanted->inode = status->st_ino;
+    strcpy(wanted->path, path);
+    struct linked *const *found = tsearch(wanted, &copying->linked, compare_linked);
+    if (found && *found == wanted)
+        wanted = NULL; /* the tree has it now */
+    return found ? (*found)->path : NULL;
+}
+
+/* Returns a descriptor of the file, or -1. Links are not followed. */
+static int open_file(int parent, const char *name, struct stat *ret_status)
+{
+    px_auto_fd int file = px_open_beneath(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (file >= 0 || errno != EACCES)
+        return file < 0 || fstat(file, ret_status) < 0 ? -1 : TAKE_FD(file);
+    /* The script took away its owner's permission. */
+    char self[48];
+    px_auto_fd int handle = px_open_beneath(parent, name, O_PATH | O_NOFOLLOW, 0);
+    if (handle < 0 || fstat(handle, ret_status) < 0)
         return -1;
-    copying->linked = more;
-    more[copying->linked_count] = (struct linked){inode, strdup(path)};
-    if (!more[copying->linked_count].path)
+    if (!S_ISREG(ret_status->st_mode)) {
+        errno = ENOENT;
         return -1;
-    copying->linked_count++;
-    return 0;
+    }
+    snprintf(self, sizeof self, "/proc/self/fd/%d", handle);
+    px_folder_set_mode(handle, 0600);
+    file = px_open(self, O_RDONLY | O_CLOEXEC, 0);
+    int saved = errno;
+    px_folder_set_mode(handle, ret_status->st_mode & 0777);
+    errno = saved;
+    return TAKE_FD(file);
+}
+
+/* These say that something else has the name now. */
+static bool is_gone(int number)
+{
+    return number == ENOENT || number == ENOTDIR || number == ELOOP || number == EINVAL || number == ENXIO;
 }
 
 static int copy_file(struct copying *copying, int parent, const char *name, int to, const char *path)
 {
     struct stat status;
-    px_auto_fd int file = px_openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-    int denied = file < 0 && errno == EACCES;
-    px_auto_fd int handle = denied ? px_openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) : -1;
-    if (handle >= 0) { /* the script took away its owner's permission */
-        char self[48];
-        if (fstat(handle, &status) < 0 || !S_ISREG(status.st_mode))
-            return -1;
-        snprintf(self, sizeof self, "/proc/self/fd/%d", handle);
-        px_folder_set_mode(handle, 0600);
-        file = px_open(self, O_RDONLY | O_CLOEXEC, 0);
-        int saved = errno;
-        px_folder_set_mode(handle, status.st_mode & 0777);
-        errno = saved;
-    }
-    if (file < 0 || (handle < 0 && fstat(file, &status) < 0))
-        return errno == ENOENT ? 0 : -1; /* it has been removed meanwhile */
+    px_auto_fd int file = open_file(parent, name, &status);
+    if (file < 0)
+        return is_gone(errno) ? 0 : -1;
     if (!S_ISREG(status.st_mode))
         return 0;
-    const struct linked *first = status.st_nlink > 1 ? find_linked(copying, status.st_ino) : NULL;
-    if (first)
-        return linkat(copying->to, first->path, to, name, 0);
-    px_auto_fd int copy = px_openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (copy < 0 || copy_content(copying, file, copy, status.st_size) < 0 || copy_attributes(copy, &status) < 0)
+    if (check_mount(copying, file) < 0)
         return -1;
-    return status.st_nlink > 1 ? remember_linked(copying, status.st_ino, path) : 0;
+    const char *first = status.st_nlink > 1 ? find_linked(copying, &status, path) : path;
+    if (!first) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (strcmp(first, path) != 0)
+        return linkat(copying->to, first, to, name, 0);
+    px_auto_fd int copy = px_openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return copy < 0 || copy_content(copying, file, copy, status.st_size) < 0 || copy_attributes(copy, &status) < 0 ? -1
+                                                                                                                   : 0;
 }
 
 static int copy_link(int parent, const char *name, int to)
@@ -150,7 +199,7 @@ static int copy_link(int parent, const char *name, int to)
     struct stat status;
     ssize_t n = readlinkat(parent, name, target, sizeof target - 1);
     if (n < 0 || fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT || errno == EINVAL ? 0 : -1;
+        return is_gone(errno) ? 0 : -1;
     target[n] = '\0';
     if (symlinkat(target, to, name) < 0)
         return -1;
@@ -168,6 +217,7 @@ static int copy_entry(struct copying *copying, int parent, const char *name, int
     if (snprintf(path, sizeof path, "%s%s%s", above, *above ? "/" : "", name) >= (int)sizeof path ||
         ++copying->met > COPIED_ENTRIES_MAX || depth >= PX_FOLDER_DEPTH_MAX) {
         copying->why = "more than 20,000 entries, or too deep folders";
+        copying->hint = "Remove some, or put them into one file (zipfile, tarfile).";
         return -1;
     }
     if (S_ISREG(status.st_mode))
@@ -180,9 +230,10 @@ static int copy_entry(struct copying *copying, int parent, const char *name, int
     mode_t mode;
     px_auto_fd int folder = px_folder_open(parent, name, &changed, &mode);
     if (folder < 0)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
-    px_auto_fd int copy =
-        mkdirat(to, name, 0700) < 0 ? -1 : px_openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+        return is_gone(errno) ? 0 : -1;
+    px_auto_fd int copy = check_mount(copying, folder) < 0 || mkdirat(to, name, 0700) < 0
+                              ? -1
+                              : px_openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     int result = copy < 0 ? -1 : copy_folder(copying, folder, copy, path, depth + 1);
     int saved = errno;
     if (changed)
@@ -218,9 +269,7 @@ static int copy_folder(struct copying *copying, int from, int to, const char *pa
 int px_workspace_copy(int from, int to, pyexec_error *error)
 {
     struct stat status;
-    px_auto(copying_done) struct copying copying = {.to = to, .block = malloc(BLOCK)};
-    if (!copying.block)
-        return px_error_oom(error);
+    px_auto(copying_done) struct copying copying = {.to = to, .mount = mount_of(from)};
     px_folder_grant(from);
     px_auto_fd int top =
         px_openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0); /* `to` may be an O_PATH descriptor */
@@ -229,7 +278,7 @@ int px_workspace_copy(int from, int to, pyexec_error *error)
         return 0;
     if (copying.why) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the workspace has %s", copying.why);
-        return px_error_hint(error, "Remove some, or put them into one file (zipfile, tarfile).");
+        return px_error_hint(error, "%s", copying.hint);
     }
     if (px_errno_exhausted(errno) || errno == ENOSPC)
         return px_error_exhausted(error, errno == ENOSPC ? ENOMEM : errno, "can't copy the workspace");

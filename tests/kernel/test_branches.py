@@ -296,14 +296,6 @@ def test_a_source_that_starts_threads_while_its_limit_is_high_is_ended(any_pyexe
         wait_for(lambda: executor.sessions() == [], "the session lives")
 
 
-def test_a_folder_of_the_host_is_not_copied(pyexec, nothing_left, open_folder):
-    os.chmod(open_folder, 0o777)
-    with started(pyexec, FILES, session={"workspace_root": str(open_folder)}) as executor:
-        executor.call("s", "1")
-        with pytest.raises(Failure, match="session_not_forkable.*workspace_root"):
-            executor.fork("s", "a")
-
-
 # ---- Attacks ----
 
 def everyone(executor):

@@ -477,7 +477,8 @@ PYEXEC_API int pyexec_session_create(pyexec_executor *executor, const char *sess
  * callback    called with `userdata` when a script calls these tools. NULL: the function that pyexec_request_set_tool_callback()
  *             has set for the request is called; a request without such a function is refused.
  *
- * `userdata` must stay valid until the session has ended and all requests that were executed in it are freed. */
+ * `userdata` must stay valid until the session and its branches (pyexec_session_fork()) have ended and all requests that were executed
+ * in them are freed. */
 PYEXEC_API int pyexec_session_create_tools(pyexec_executor *executor, const char *session_id, const char *policy_json,
                                            const char *ceiling_json, const char *tools_json, pyexec_tool_fn callback,
                                            void *userdata, pyexec_error *error);

@@ -120,6 +120,12 @@ static int start_branch(const struct forking *forking, struct px_session *branch
 {
     struct px_session *source = forking->source;
     pyexec_executor *executor = forking->sessions->executor;
+    struct px_tools *tools = source->tools ? px_tools_copy(source->tools, error) : NULL;
+    if (source->tools && !tools)
+        return -1;
+    pthread_mutex_lock(&forking->sessions->lock);
+    branch->tools = tools;
+    pthread_mutex_unlock(&forking->sessions->lock);
     if (px_runtime_acquire(executor, &branch->policy, &branch->kind, error) < 0)
         return -1;
     if (source->host_root >= 0 && px_session_open_branch_folder(forking->sessions, source, branch, how, error) < 0)

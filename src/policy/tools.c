@@ -465,6 +465,19 @@ static int copy_tool(struct px_tools *tools, const struct px_tool *from, pyexec_
     return px_error_oom(error);
 }
 
+struct px_tools *px_tools_copy(const struct px_tools *tools, pyexec_error *error)
+{
+    struct px_tools *copy = px_tools_new();
+    int failed = copy ? 0 : px_error_oom(error);
+    if (copy)
+        copy->shared = tools->shared;
+    for (size_t i = 0; i < tools->count && !failed; i++)
+        failed = copy_tool(copy, tools->items[i], tools->items[i]->callback, tools->items[i]->userdata, error);
+    if (failed)
+        px_drop_tools(&copy);
+    return copy;
+}
+
 static int refuse_session(pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST,

@@ -47,6 +47,9 @@ struct px_tools *px_tools_new(void);
  * `tools` may be NULL. */
 void px_tools_free(struct px_tools *tools);
 
+/* A copy for another owner, with the same callbacks; NULL with an error when there is no memory. */
+struct px_tools *px_tools_copy(const struct px_tools *tools, pyexec_error *error);
+
 static inline void px_drop_tools(struct px_tools **tools)
 {
     px_tools_free(*tools);

@@ -21,6 +21,7 @@ class Executor:
         self.process = subprocess.Popen([*prefix, program, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
         self.pid = self.process.pid
         self.lock, self.waiting, self.number = threading.Lock(), {}, 0
+        self.tool = None        # a function that gets the params of each tool call and returns its result
         threading.Thread(target=self._read, daemon=True).start()
         try:
             self._do("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3", **(policy or {})},
@@ -40,19 +41,29 @@ class Executor:
         with self.process.stdout:
             for line in self.process.stdout:
                 answer = json.loads(line)
+                if answer.get("method") == "tool_call":
+                    threading.Thread(target=self._answer, args=(answer,), daemon=True).start()
+                    continue
                 with self.lock:
                     event, slot = self.waiting.pop(answer["id"])
                 slot.append(answer)
                 event.set()
+
+    def _answer(self, call):
+        result = self.tool(call["params"])
+        with self.lock:
+            self._send(id=call["id"], result=result)
+
+    def _send(self, **message):
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self.process.stdin.flush()
 
     def _do(self, method, **params):
         event, slot = threading.Event(), []
         with self.lock:
             self.number += 1
             self.waiting[self.number] = event, slot
-            line = json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
-            self.process.stdin.write(line.encode() + b"\n")
-            self.process.stdin.flush()
+            self._send(id=self.number, method=method, params=params)
         assert event.wait(60), (method, params)
         if "error" in slot[0]:
             data = slot[0]["error"]["data"]
@@ -64,6 +75,9 @@ class Executor:
         if session is None:
             return self._do("execute_once", code=code, **request)
         return self._do("execute", session_id=session, code=code, **request)
+
+    def create(self, session, **params):
+        self._do("create_session", session_id=session, **params)
 
     def interrupt(self, session):
         self._do("interrupt", session_id=session)

@@ -26,7 +26,8 @@
 #define INPUT_PAUSE_MIN_MS 5        /* when the script does not read its input */
 #define INPUT_PAUSE_MAX_MS 200      /* later */
 #define EVENT_MAX ((size_t)1 << 30) /* the largest result: 256 MiB of each stream, escaped */
-#define END_WAIT_MS 5000            /* for the result, after a signal has cancelled the run */
+#define SILENCE_MS 30000 /* then the server is asked whether it is alive; each 15 s it says something (serve/sse.c) */
+#define END_WAIT_MS 5000 /* for the result, after a signal has cancelled the run */
 
 struct remote {
     const struct server *server;
@@ -43,6 +44,7 @@ struct remote {
     int interrupts, terminated;
     bool cancelled;
     int64_t end_ns;         /* when to stop waiting for the result; 0: never */
+    int64_t heard_ns;       /* when the server last sent something */
     struct px_buffer input; /* read, and not sent yet */
     bool input_open, input_ended;
     int64_t input_after_ns;
@@ -295,11 +297,11 @@ static bool has_input(const struct remote *remote)
 
 static int wait_ms(const struct remote *remote)
 {
-    int64_t until = remote->end_ns ? remote->end_ns : INT64_MAX;
+    int64_t until = remote->heard_ns + SILENCE_MS * PX_NS_PER_MS;
+    if (remote->end_ns && remote->end_ns < until)
+        until = remote->end_ns;
     if (has_input(remote) && remote->input_after_ns < until)
         until = remote->input_after_ns;
-    if (until == INT64_MAX)
-        return -1;
     int64_t left = (until - px_now_ns() + PX_NS_PER_MS - 1) / PX_NS_PER_MS;
     return left > 0 ? (int)left : 0;
 }
@@ -308,6 +310,29 @@ static bool is_over(const struct remote *remote)
 {
     return remote->failed || remote->result.length || remote->events.ended || remote->events.lost ||
            (remote->end_ns && px_now_ns() >= remote->end_ns);
+}
+
+static const char *what_ran(const struct remote *remote)
+{
+    return remote->begun
+               ? "The script has begun, and its output up to here was printed. See the server's log before you run it again."
+               : "The script has not begun. See the server's log, and run it again.";
+}
+
+/* A server that runs a long script says so now and then. One that was stopped, or whose machine is gone, keeps the connection open and
+ * says nothing. Returns -1 with `error` when it does not answer another request either. */
+static int check_alive(struct remote *remote, pyexec_error *error)
+{
+    int64_t silent_ns = px_now_ns() - remote->heard_ns;
+    if (silent_ns < SILENCE_MS * PX_NS_PER_MS)
+        return 0;
+    if (server_ask(remote->server, &remote->control, "GET", "/healthz", "", 0, error) == 0) {
+        remote->heard_ns = px_now_ns();
+        return 0;
+    }
+    px_error_set(error, PYEXEC_INTERNAL, "the server %s has sent nothing for %d s, and does not answer",
+                 remote->server->name, (int)(silent_ns / (1000 * PX_NS_PER_MS)));
+    return px_error_hint(error, "%s", what_ran(remote));
 }
 
 /* Waits for the next thing, and does it. Returns -1 when our output failed, or with `error` when the answer is not HTTP. */
@@ -319,6 +344,8 @@ static int step(struct remote *remote, pyexec_error *error)
                               {.fd = wants ? STDIN_FILENO : -1, .events = POLLIN}};
     (void)!px_poll(polled, PX_COUNT(polled), wait_ms(remote));
     bool had_id = *remote->run_id;
+    if (polled[0].revents)
+        remote->heard_ns = px_now_ns();
     if (polled[0].revents && server_receive(&remote->events, error) < 0)
         return -1;
     if (remote->events.status == 200 && take_events(remote) < 0)
@@ -331,6 +358,8 @@ static int step(struct remote *remote, pyexec_error *error)
         read_input(remote);
     if (has_input(remote) && px_now_ns() >= remote->input_after_ns && !is_over(remote))
         send_input(remote);
+    if (!is_over(remote) && check_alive(remote, error) < 0)
+        return -1;
     if (remote->events.body.length <= EVENT_MAX)
         return 0;
     px_error_set(error, PYEXEC_INTERNAL, "the server sent an event of more than 1 GiB");
@@ -340,17 +369,14 @@ static int step(struct remote *remote, pyexec_error *error)
 static int lost(const struct remote *remote, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INTERNAL, "the server %s ended the connection before the result", remote->server->name);
-    if (!remote->begun)
-        return px_error_hint(error, "The script has not begun. See the server's log, and run it again.");
-    return px_error_hint(error,
-                         "The script has begun, and its output up to here was printed. See the server's log before you "
-                         "run it again.");
+    return px_error_hint(error, "%s", what_ran(remote));
 }
 
 /* Returns 0 when there is a result or a problem; -1 with `error` when there will be none, or when our output failed. */
 static int follow(struct remote *remote, pyexec_error *error)
 {
     *error = (pyexec_error){0};
+    remote->heard_ns = px_now_ns();
     while (!is_over(remote))
         if (step(remote, error) < 0)
             return -1;

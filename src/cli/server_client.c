@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/server_client.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -254,6 +255,16 @@ static int not_http(pyexec_error *error)
                          "a UNIX socket or a tunnel.");
 }
 
+/* Reads a number that begins here. strtoull(3) would take a sign, and look for the digits on the lines after this one. */
+static int read_size(const char *text, int base, uint64_t *ret)
+{
+    char *end;
+    if (!isxdigit((unsigned char)*text))
+        return -1;
+    *ret = strtoull(text, &end, base);
+    return end > text && *ret <= INT64_MAX ? 0 : -1;
+}
+
 /* Takes the status line and the headers that matter. */
 static int take_headers(struct server_answer *answer, char *text, pyexec_error *error)
 {
@@ -264,9 +275,11 @@ static int take_headers(struct server_answer *answer, char *text, pyexec_error *
     answer->left = UINT64_MAX;
     while ((line = strsep(&rest, "\n"))) {
         static const char length[] = "Content-Length:", coding[] = "Transfer-Encoding:";
-        if (strncasecmp(line, length, sizeof length - 1) == 0)
-            answer->left = strtoull(line + sizeof length - 1, NULL, 10);
-        else if (strncasecmp(line, coding, sizeof coding - 1) == 0)
+        if (strncasecmp(line, length, sizeof length - 1) == 0) {
+            line += sizeof length - 1;
+            if (read_size(line + strspn(line, " \t"), 10, &answer->left) < 0)
+                return not_http(error);
+        } else if (strncasecmp(line, coding, sizeof coding - 1) == 0)
             answer->chunked = strcasestr(line, "chunked");
     }
     answer->status = (int)status;
@@ -292,7 +305,6 @@ static const char *take_line(const struct server_answer *answer, size_t *at)
 
 static int take_chunk_line(struct server_answer *answer, const char *line, pyexec_error *error)
 {
-    char *end;
     if (answer->chunk_step == CHUNK_END) {
         answer->chunk_step = CHUNK_SIZE;
         return 0;
@@ -301,8 +313,7 @@ static int take_chunk_line(struct server_answer *answer, const char *line, pyexe
         answer->ended = *line == '\r' || *line == '\n';
         return 0;
     }
-    answer->left = strtoull(line, &end, 16);
-    if (end == line || answer->left > INT64_MAX)
+    if (read_size(line, 16, &answer->left) < 0)
         return not_http(error);
     answer->chunk_step = answer->left ? CHUNK_BYTES : CHUNK_TRAILER;
     return 0;

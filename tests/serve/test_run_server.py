@@ -344,6 +344,19 @@ def test_a_server_that_is_killed_in_the_middle(pyexec):
             assert run.wait(60) == 125 and b"before the result" in run.stderr.read()
 
 
+def test_a_server_that_is_stopped_keeps_nobody_waiting_for_ever(own):
+    with serving(own, *SERVER_FLAGS) as server:
+        with start(server, "-c", CATCHES, stdin=subprocess.DEVNULL) as run:
+            run.stdout.readline()
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                assert run.wait(120) == 125
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            said = run.stderr.read()
+            assert b"does not answer" in said and b"has begun" in said, said
+
+
 def test_the_default_socket_of_an_ordinary_user(server, open_folder):
     if server.program.uid == 0:
         pytest.skip("root's default socket is a fixed path of the machine")

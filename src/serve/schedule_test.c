@@ -289,7 +289,9 @@ static void test_a_job_begins_on_the_thread_that_submits_it_if_nothing_waits(voi
     assert_null(begin(schedule, &same_session).schedule);
     assert_null(begin(schedule, &other).schedule); /* another job waits */
     await(&other.ended);
-    px_schedule_count(schedule, &counts);
+    do { /* the worker has run it, and will count that */
+        px_schedule_count(schedule, &counts);
+    } while (counts.running == 2);
     assert_int_equal(counts.running, 1);
     assert_int_equal(counts.waiting, 1);
     assert_int_equal(pthread_create(&ending, NULL, end_schedule, schedule), 0);

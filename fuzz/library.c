@@ -110,6 +110,13 @@ int pyexec_session_fork(pyexec_executor *executor, const char *id, const char *c
     return no_session(id, error);
 }
 
+int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, const char *id, const char *const *ids,
+                               size_t count, json_t **ret, pyexec_error *error)
+{
+    (void)turn, (void)ret;
+    return pyexec_session_fork(executor, id, ids, count, NULL, error);
+}
+
 int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
 {
     (void)executor;

@@ -758,6 +758,11 @@ PYEXEC_API int pyexec_session_create_object(pyexec_executor *executor, const cha
 PYEXEC_API int pyexec_session_create_tools_object(pyexec_executor *executor, const char *session_id,
                                                   struct json_t *policy, struct json_t *ceiling, struct json_t *tools,
                                                   pyexec_tool_fn callback, void *userdata, pyexec_error *error);
+/* `turn` is a turn that the caller has (pyexec_queue_next()), so that the fork does not wait for another one. It is borrowed. NULL:
+ * none. */
+PYEXEC_API int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, const char *session_id,
+                                          const char *const *ids, size_t count, struct json_t **ret,
+                                          pyexec_error *error);
 PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forks of a session: new sessions that go on from its state. The fork takes the place of a call in the order of the
  * session, but only if no call runs or waits. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +9,12 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fork_ids.h"
 #include "base/json.h"
 #include "base/retry.h"
 #include "executor/session.h"
 #include "executor/session_private.h"
 #include "runner/branch.h"
-
-#define FORKS_MAX 1000
 
 struct forking {
     struct px_sessions *sessions;
@@ -22,6 +22,7 @@ struct forking {
     struct px_session *
         *branches; /* those that were made, each with its turn taken, so that none is ended to make room */
     size_t count;
+    pyexec_turn *turn; /* the caller's, or NULL */
     int64_t pause_ns;
 };
 
@@ -106,6 +107,7 @@ static struct px_session *enter_branch(const struct forking *forking, const char
     if (px_session_look_up(sessions, key)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "there is already a session '%.140s'", px_session_id(key));
         px_error_hint(error, "Use another id, or close it first.");
+        error->sys_errno = EEXIST;
     } else {
         branch = px_session_new(sessions, key, &source->policy, error);
     }
@@ -159,6 +161,7 @@ static int fork_one(struct forking *forking, const char *id, pyexec_error *error
     struct px_turn own = {0};
     if (!request)
         return px_error_oom(error);
+    pyexec_request_set_turn(request, forking->turn);
     struct px_child_options options = {.policy = &forking->source->policy,
                                        .request = request,
                                        .workspace_path = forking->source->workspace_path,
@@ -178,15 +181,13 @@ static int fork_one(struct forking *forking, const char *id, pyexec_error *error
     return result;
 }
 
-static int describe(const struct forking *forking, char **ret, pyexec_error *error)
+static int describe(const struct forking *forking, json_t **ret, pyexec_error *error)
 {
     px_auto_json json_t *ids = json_array();
     int failed = ids ? 0 : -1;
     for (size_t i = 0; i < forking->count && !failed; i++)
         failed = json_array_append_new(ids, json_string(forking->branches[i]->id));
-    px_auto_json json_t *object =
-        failed ? NULL : json_pack("{s:O,s:f}", "sessions", ids, "pause_ms", (double)forking->pause_ns / 1e6);
-    *ret = object ? px_json_dumps(object, JSON_COMPACT) : NULL;
+    *ret = failed ? NULL : json_pack("{s:O,s:f}", "sessions", ids, "pause_ms", (double)forking->pause_ns / 1e6);
     return *ret ? 0 : px_error_oom(error);
 }
 
@@ -202,14 +203,24 @@ static void leave_branches(const struct forking *forking, bool failed)
 int pyexec_session_fork(pyexec_executor *executor, const char *session_id, const char *const *ids, size_t count,
                         char **ret, pyexec_error *error)
 {
-    if (count < 1 || count > FORKS_MAX) {
+    px_auto_json json_t *object = NULL;
+    if (pyexec_session_fork_object(executor, NULL, session_id, ids, count, &object, error) < 0)
+        return -1;
+    *ret = px_json_dumps(object, JSON_COMPACT);
+    return *ret ? 0 : px_error_oom(error);
+}
+
+int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, const char *session_id,
+                               const char *const *ids, size_t count, json_t **ret, pyexec_error *error)
+{
+    if (count < 1 || count > PX_FORK_IDS_MAX) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "count: %zu", count);
-        return px_error_hint(error, "Make 1 to %d sessions at once.", FORKS_MAX);
+        return px_error_hint(error, "Make 1 to %d sessions at once.", PX_FORK_IDS_MAX);
     }
     px_auto_free struct px_session **branches = calloc(count, sizeof(struct px_session *));
     if (!branches)
         return px_error_oom(error);
-    struct forking forking = {.branches = branches, .sessions = px_sessions_get(executor, error)};
+    struct forking forking = {.branches = branches, .turn = turn, .sessions = px_sessions_get(executor, error)};
     if (!forking.sessions)
         return -1;
     pthread_mutex_lock(&forking.sessions->lock);

@@ -485,10 +485,12 @@ static void look_into(struct px_mcp_call *call)
     bool begins = strcmp(call->method, "initialize") == 0;
     call->modern = !begins && (json_object_get(meta, PX_MCP_META "protocolVersion") ||
                                strcmp(call->method, "server/discover") == 0);
-    call->waits = call->id && call->caller.clients && strcmp(call->method, "tools/list") == 0;
+    call->lists = call->id && strcmp(call->method, "tools/list") == 0;
+    call->waits = call->lists && call->caller.clients;
     if (!call->id || strcmp(call->method, "tools/call") != 0)
         return;
     call->tool = name ? px_mcp_tool_find(name) : NULL;
+    call->waits = call->forks = call->tool && call->tool->forks;
     call->slow = call->tool && call->tool->slow;
     if (!call->slow)
         return;

@@ -56,6 +56,7 @@ struct px_mcp_caller {
     const struct px_mcp_executions *executions; /* its runs that continue after their answer */
     const char *traceparent, *tracestate;       /* its span, from headers of the transport; NULL: none */
     const char *principal;                      /* for spans; NULL: there are no principals */
+    pyexec_turn *turn;                          /* the turn of the call; NULL: it takes one */
     json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
@@ -81,11 +82,13 @@ struct px_mcp_call {
     bool slow, in_session;          /* the call runs code; it runs it in a session */
     json_t *progress_token;         /* NULL: the client does not want progress */
     pyexec_request *request;        /* the run of a call that runs code */
-    bool waits;                     /* the call waits for other servers, so it must be served on its own thread */
-    struct px_client_tools *tools;  /* the tools of other servers that the request offers, or NULL */
-    struct px_buffer answer;        /* one JSON message */
-    int code;                       /* the code of an answer that is an error; else 0 */
-    bool withdrawn;                 /* the client cancelled it and wants no answer */
+    bool waits; /* the call waits for other servers or for a turn, so it must be served on its own thread */
+    bool lists; /* it asks for the list of tools */
+    bool forks; /* its tool clones processes, so it takes a turn */
+    struct px_client_tools *tools; /* the tools of other servers that the request offers, or NULL */
+    struct px_buffer answer;       /* one JSON message */
+    int code;                      /* the code of an answer that is an error; else 0 */
+    bool withdrawn;                /* the client cancelled it and wants no answer */
     /* These belong to px_mcp and are protected by its lock. */
     struct px_mcp_call *next;
     bool listed;

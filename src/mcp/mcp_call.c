@@ -22,9 +22,7 @@ static const char *argument(json_t *arguments, const char *name)
     return json_string_value(json_object_get(arguments, name));
 }
 
-/* Returns PREFIX and the id of the session; the caller frees it. NULL when no id is given, or with *error on
- * failure. */
-static char *session_key(const struct px_mcp_call *call, json_t *arguments)
+char *px_mcp_session_key(const struct px_mcp_call *call, json_t *arguments)
 {
     const char *id = argument(arguments, "session_id");
     char *key = NULL;
@@ -43,6 +41,8 @@ static int check_type(const char *name, const json_t *value, const char *type, p
         return json_is_integer(value) ? 0 : wrong_type(name, "an integer", error);
     if (strcmp(type, "object") == 0)
         return json_is_object(value) ? 0 : wrong_type(name, "an object", error);
+    if (strcmp(type, "array") == 0)
+        return json_is_array(value) ? 0 : wrong_type(name, "a list", error);
     if (strcmp(type, "boolean") == 0)
         return json_is_boolean(value) ? 0 : wrong_type(name, "true or false", error);
     if (!json_is_string(value))
@@ -163,7 +163,7 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
     pyexec_error error;
     pyexec_result *result = NULL;
     bool session = json_object_get(arguments, "session_id");
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     const json_t *code = json_object_get(arguments, "code");
     bool detaches = px_mcp_detaches(call);
     int status = session && !key ? px_error_oom(&error) : make_request(call, arguments, &error);
@@ -197,7 +197,7 @@ static void answer_object(struct px_mcp_call *call, json_t *structured, const ch
 static void interrupt(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     if (!key)
         px_error_oom(&error);
     if (!key || pyexec_session_interrupt(px_mcp_executor(call), key, &error) < 0)
@@ -210,7 +210,7 @@ static void interrupt(struct px_mcp_call *call, json_t *arguments)
 static void reset_session(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     int status = key ? pyexec_session_close(px_mcp_executor(call), key, &error) : px_error_oom(&error);
     bool absent = status < 0 && error.code == PYEXEC_SESSION_NOT_FOUND;
     if (status < 0 && !absent)
@@ -228,7 +228,7 @@ static void reset_session(struct px_mcp_call *call, json_t *arguments)
 static void list_files(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     pyexec_file_list *list = NULL;
     if (!key)
         px_error_oom(&error);
@@ -286,7 +286,7 @@ static void answer_file(struct px_mcp_call *call, const char *path, const char *
 static void read_file(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     px_auto_free void *bytes = NULL;
     size_t length = 0;
     int status =
@@ -336,7 +336,7 @@ static void write_file(struct px_mcp_call *call, json_t *arguments)
 {
     pyexec_error error;
     const char *path = argument(arguments, "path");
-    px_auto_free char *key = session_key(call, arguments);
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
     px_auto_buffer struct px_buffer bytes = {0}, note = {0};
     if (!key)
         px_error_oom(&error);
@@ -381,6 +381,15 @@ static const char interrupt_output[] =
 static const char reset_output[] =
     "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"},\"existed\":{\"type\":\"boolean\"}},"
     "\"required\":[\"session_id\",\"existed\"]}";
+static const char fork_input[] =
+    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session. It stays as it is.\"},"
+    "\"count\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"description\":\"How many new sessions; 1 if it is left "
+    "out.\"},\"ids\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,\"items\":{\"type\":\"string\",\"pattern\":"
+    "\"^[A-Za-z0-9._:-]+$\"},\"description\":\"Instead of count: the ids of the new sessions.\"}},"
+    "\"required\":[\"session_id\"],\"additionalProperties\":false}";
+static const char fork_output[] =
+    "{\"type\":\"object\",\"properties\":{\"sessions\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"pause_ms\":{"
+    "\"type\":\"number\"}},\"required\":[\"sessions\",\"pause_ms\"]}";
 static const char list_output[] =
     "{\"type\":\"object\",\"properties\":{\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
     "{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT "},\"required\":[\"path\",\"bytes\"]}}},"
@@ -420,26 +429,32 @@ static const char cancel_output[] =
 #define CHANGES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":true,\"openWorldHint\":false}"
 #define ENDS "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":true,\"openWorldHint\":false}"
 
+#define MAKES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":false,\"openWorldHint\":false}"
+
 const struct px_mcp_tool px_mcp_tools[] = {
-    {"run_python", "Run Python", NULL, NULL, run_input, NULL, true, run_python},
+    {"run_python", "Run Python", NULL, NULL, run_input, NULL, .slow = true, .serve = run_python},
     {"interrupt", "Interrupt", CHANGES,
      "Interrupts what runs in a session, as Ctrl-C would; its variables and files stay.", OF_SESSION, interrupt_output,
-     false, interrupt},
+     .serve = interrupt},
     {"reset_session", "Reset session", ENDS,
-     "Ends a session with its variables and files; what runs in it is cancelled.", OF_SESSION, reset_output, false,
-     reset_session},
+     "Ends a session with its variables and files; what runs in it is cancelled.", OF_SESSION, reset_output,
+     .serve = reset_session},
     {"list_files", "List files", READS, "Lists the files in a session's working directory.", OF_SESSION, list_output,
-     false, list_files},
+     .serve = list_files},
     {"read_file", "Read file", READS,
      "Reads a file of a session's working directory, at most 8 MiB: text as text, images as images.", read_input,
-     read_output, false, read_file},
+     read_output, .serve = read_file},
     {"write_file", "Write file", CHANGES,
      "Writes a file into a session's working directory, and makes the folders above it.", write_input, write_output,
-     false, write_file},
+     .serve = write_file},
     {"get_execution", "Get execution", READS,
      "Returns the state of a run that was started with detach, and its result when it has ended.", get_input,
-     get_output, false, px_mcp_get_execution},
+     get_output, .serve = px_mcp_get_execution},
     {"cancel_execution", "Cancel execution", ENDS, "Cancels a run that was started with detach.", cancel_input,
-     cancel_output, false, px_mcp_cancel_execution},
+     cancel_output, .serve = px_mcp_cancel_execution},
+    {"fork_session", "Fork session", MAKES,
+     "Makes new sessions that go on from the state of a session: its variables, imports and files. To try several ways from one "
+     "state, each in a session of its own.",
+     fork_input, fork_output, .serve = px_mcp_fork_session, .forks = true},
 };
 const size_t px_mcp_tool_count = PX_COUNT(px_mcp_tools);

@@ -11,6 +11,7 @@ struct px_mcp_tool {
     const char *input, *output; /* JSON Schemas of arguments and result; `output` NULL: the result object */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
+    bool forks; /* it clones processes, so it takes a turn; it is listed only if the caller's sessions can be forked */
 };
 
 extern const struct px_mcp_tool px_mcp_tools[]; /* mcp_call.c */
@@ -24,6 +25,9 @@ extern const char px_mcp_instructions[];
 
 /* Checks arguments against a tool's schema: no unknown ones, all required ones, each of the right type. */
 int px_mcp_check_arguments(const struct px_mcp_tool *tool, json_t *arguments, pyexec_error *error);
+
+/* Returns PREFIX and the argument session_id; the caller frees it. NULL when no id is given, or when there is no memory. */
+char *px_mcp_session_key(const struct px_mcp_call *call, json_t *arguments);
 
 /* Makes content for people and models from a result: a new array (mcp_content.c). */
 json_t *px_mcp_content(const pyexec_result *result);
@@ -58,6 +62,9 @@ void px_mcp_get_task(struct px_mcp_call *call);
 void px_mcp_get_task_result(struct px_mcp_call *call);
 void px_mcp_update_task(struct px_mcp_call *call);
 void px_mcp_cancel_task(struct px_mcp_call *call);
+
+/* Tools for sessions that can be forked (mcp_fork.c). */
+void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments);
 
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call);
 

@@ -76,7 +76,7 @@ static void serve_run(struct px_task *task)
     if (awaited)
         px_mcp_kept_wait(&run->stdio->kept, awaited, wait_ms);
     px_mcp_serve(run->call);
-    if (run->call->waits)
+    if (run->call->lists)
         atomic_store(&run->stdio->listed, true);
     px_task_arrived(task); /* later tasks wait for this; a call that is refused early has not called it yet */
     send_answer(run->stdio, run->call);

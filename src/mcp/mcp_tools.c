@@ -172,7 +172,8 @@ json_t *px_mcp_tool_list(const struct px_mcp_call *call)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < px_mcp_tool_count; i++)
-        if (json_array_append_new(list, describe_tool(call, &px_mcp_tools[i])) < 0) {
+        if ((call->caller.policy->forkable || !px_mcp_tools[i].forks) &&
+            json_array_append_new(list, describe_tool(call, &px_mcp_tools[i])) < 0) {
             json_decref(list);
             return NULL;
         }

@@ -15,6 +15,7 @@
 #include "serve/drive.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
+#include "serve/fork_route.h"
 #include "serve/mcp_http.h"
 #include "serve/playground.h"
 #include "serve/route.h"
@@ -340,6 +341,8 @@ const struct px_route px_routes[] = {
      "Run code in a session, which is made if it does not exist.", PX_BODY_JSON, .runs = true, .serve = execute},
     {"POST", "/v1/sessions/{id}/interrupt", "session_interrupt", "Interrupt the running call as Ctrl-C would.",
      PX_BODY_NONE, .serve = interrupt},
+    {"POST", "/v1/sessions/{id}/fork", "session_fork", "Make sessions that go on from the state of this one.",
+     PX_BODY_JSON, .serve = px_fork_route_serve},
     {"GET", "/v1/sessions/{id}/files", "file_list",
      "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_file_routes_list},
     {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.", PX_BODY_FILE,

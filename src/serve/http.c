@@ -434,6 +434,13 @@ int px_http_request_move(struct px_http_request *request, void (*run)(struct px_
     return submit(request, request->server->runs, request->session, serve_moved, error);
 }
 
+int px_http_request_move_apart(struct px_http_request *request, void (*run)(struct px_http_request *request),
+                               pyexec_error *error)
+{
+    request->moved_to = run;
+    return submit(request, request->server->runs, NULL, serve_moved, error);
+}
+
 static void dispatch(struct px_http_request *request)
 {
     struct px_server *server = request->server;

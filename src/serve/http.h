@@ -192,6 +192,9 @@ void px_http_request_run(struct px_http_request *request, pyexec_request *run);
  * must answer the request. */
 int px_http_request_move(struct px_http_request *request, void (*run)(struct px_http_request *request),
                          pyexec_error *error);
+/* The same, but the request does not wait until other calls of its session have ended. */
+int px_http_request_move_apart(struct px_http_request *request, void (*run)(struct px_http_request *request),
+                               pyexec_error *error);
 
 void px_http_request_hold(struct px_http_request *request);
 void px_http_request_release(struct px_http_request *request);

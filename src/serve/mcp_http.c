@@ -213,11 +213,19 @@ static void fail(struct px_http_request *request, const pyexec_error *error)
 {
     request->outcome = pyexec_code_name(error->code);
     request->server->metrics.errors[error->code]++;
-    if (request->mcp->call->slow)
+    if (request->mcp->call->slow || request->mcp->call->forks)
         px_mcp_fail(request->mcp->call, error);
     else
         px_mcp_refuse(request->mcp->call, PX_RPC_INTERNAL_ERROR, "%s. %s", error->message, error->hint);
     answer(request);
+}
+
+/* For the log, and for the order of the calls of a session. */
+static void name_session(struct px_http_request *request)
+{
+    const json_t *arguments = json_object_get(request->mcp->call->params, "arguments");
+    const char *session = json_string_value(json_object_get(arguments, "session_id"));
+    request->session = session ? strdup(session) : NULL;
 }
 
 /* Runs in the schedule of runs. Clients of the legacy protocol may reconnect for the answer. */
@@ -249,16 +257,31 @@ static void list(struct px_http_request *request)
     serve(request);
 }
 
+/* Runs in the schedule of runs. */
+static void fork_now(struct px_http_request *request)
+{
+    request->mcp->call->caller.turn = request->job.turn;
+    serve(request);
+}
+
+/* A tool that forks takes a turn, but does not wait for other calls of the session: such a session is busy. */
+static void start_fork(struct px_http_request *request)
+{
+    pyexec_error error;
+    name_session(request);
+    if (px_http_request_move_apart(request, fork_now, &error) < 0)
+        fail(request, &error);
+}
+
 static void start(struct px_http_request *request)
 {
     struct px_mcp_call *call = request->mcp->call;
-    const char *session = json_string_value(json_object_get(json_object_get(call->params, "arguments"), "session_id"));
     pyexec_error error;
-    request->session = session ? strdup(session) : NULL;
+    name_session(request);
     pthread_mutex_lock(&request->lock);
     request->stays = !call->modern;
     pthread_mutex_unlock(&request->lock);
-    bool lists = !call->slow;
+    bool lists = call->lists;
     if (px_run_request_servers(request, &request->mcp->held, &error) == 0) {
         call->caller.clients = px_principal_servers_clients(request->mcp->held);
         if (lists && !call->caller.clients) {
@@ -293,7 +316,9 @@ void px_mcp_http_answer(struct px_http_request *request)
         serve(request);
     else if (px_mcp_http_await(request, call, serve))
         return;
-    else if (call->slow || (call->id && strcmp(call->method, "tools/list") == 0))
+    else if (call->forks)
+        start_fork(request);
+    else if (call->slow || call->lists)
         start(request);
     else
         serve(request);

@@ -141,6 +141,10 @@ static const char *const call_answer_members[] = {"result:any", "error:#CallErro
 static const char *const call_error_members[] = {"message:string", "data:any"};
 static const char *const session_request_members[] = {
     "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy", "tools:[#Tool"};
+static const char *const fork_request_members[] = {"ids:[string The ids of the new sessions.",
+                                                   "count:integer How many, if ids is left out; 1 if both are."};
+static const char *const forked_members[] = {"sessions:[string The ids of the new sessions.",
+                                             "pause_ms:number How long the session stood still."};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
@@ -165,6 +169,13 @@ static void add_bounds(json_t *schemas)
     px_json_set(json_object_get(schemas, "CallAnswer"), "minProperties", json_integer(1));
     px_json_set(json_object_get(schemas, "CallAnswer"), "maxProperties", json_integer(1));
     px_json_set(property(schemas, "SessionRequest", "id"), "pattern", json_string(ID_PATTERN));
+    json_t *ids = property(schemas, "ForkRequest", "ids"), *count = property(schemas, "ForkRequest", "count");
+    px_json_set(json_object_get(ids, "items"), "pattern", json_string(ID_PATTERN));
+    px_json_set(ids, "minItems", json_integer(1));
+    px_json_set(ids, "maxItems", json_integer(1000));
+    px_json_set(count, "minimum", json_integer(1));
+    px_json_set(count, "maximum", json_integer(1000));
+    px_json_set(json_object_get(schemas, "ForkRequest"), "maxProperties", json_integer(1));
 }
 
 /* Adds the schemas of the objects in result.def. */
@@ -214,6 +225,8 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("CallAnswer", call_answer_members, true, NULL);
     ADD("CallError", call_error_members, true, "message");
     ADD("SessionRequest", session_request_members, true, NULL);
+    ADD("ForkRequest", fork_request_members, true, NULL);
+    ADD("Forked", forked_members, false, "sessions");
     ADD("Sessions", sessions_members, false, "sessions");
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
@@ -275,6 +288,10 @@ static void add_success(json_t *responses, const struct px_route *route)
         status = strcmp(name, "session_get") == 0 ? "200" : "201";
         text = "The session.";
         body = content("application/json", schema_of("Session"));
+    } else if (strcmp(name, "session_fork") == 0) {
+        status = "201";
+        text = "The new sessions.";
+        body = content("application/json", schema_of("Forked"));
     } else if (strcmp(name, "session_list") == 0) {
         text = "The sessions.";
         body = content("application/json", schema_of("Sessions"));
@@ -344,9 +361,20 @@ static json_t *body_of(const struct px_route *route)
     if (strcmp(route->name, "mcp") == 0)
         return json_pack("{s:b, s:o}", "required", 1, "content",
                          content("application/json", json_pack("{s:s}", "type", "object")));
-    bool session = strcmp(route->name, "session_create") == 0, call = strcmp(route->name, "call_answer") == 0;
-    const char *schema = session ? "SessionRequest" : call ? "CallAnswer" : "ExecuteRequest";
-    return json_pack("{s:b, s:o}", "required", !session, "content", content("application/json", schema_of(schema)));
+    static const struct {
+        const char *route, *schema;
+        bool required;
+    } bodies[] = {{"session_create", "SessionRequest", false},
+                  {"session_fork", "ForkRequest", false},
+                  {"call_answer", "CallAnswer", true}};
+    const char *schema = "ExecuteRequest";
+    bool required = true;
+    for (size_t i = 0; i < PX_COUNT(bodies); i++)
+        if (strcmp(route->name, bodies[i].route) == 0) {
+            schema = bodies[i].schema;
+            required = bodies[i].required;
+        }
+    return json_pack("{s:b, s:o}", "required", required, "content", content("application/json", schema_of(schema)));
 }
 
 static json_t *operation(const struct px_route *route)

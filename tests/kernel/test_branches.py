@@ -100,7 +100,7 @@ def test_the_end_of_one_changes_nothing_for_the_others(pyexec, nothing_left):
 
 
 def test_limits_are_the_branchs_own(pyexec, nothing_left):
-    with started(pyexec, {**OPEN, "max_threads": 3, "cpu_time_seconds": 1, "max_open_files": 5}) as executor:
+    with started(pyexec, {**OPEN, "max_threads": 3, "cpu_time_seconds": 1, "max_open_files": 5, "timeout_ms": 60000}) as executor:
         executor.call("s", NATIVE + "\nstop = threading.Event()\n"
                       "def fill():\n    made = []\n    try:\n        while True:\n            t = threading.Thread(target=stop.wait)\n"
                       "            t.start()\n            made.append(t)\n    except RuntimeError: pass\n    return len(made)\n")

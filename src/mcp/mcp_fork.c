@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tools for sessions that can be forked. */
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/fork_ids.h"
+#include "base/json.h"
+#include "mcp/mcp_private.h"
+
+static void answer_forked(struct px_mcp_call *call, const json_t *forked)
+{
+    px_auto_buffer struct px_buffer note = {0};
+    px_auto_free char *text = px_json_dumps(forked, JSON_COMPACT);
+    const json_t *ids = json_object_get(forked, "sessions"), *id;
+    size_t i;
+    px_buffer_add_string(&note, "New sessions that go on from the state of this one: ");
+    json_array_foreach(ids, i, id)
+        px_buffer_printf(&note, "%s%s", i ? ", " : "", json_string_value(id));
+    px_buffer_add_string(&note, ". Give one of them to run_python as session_id.");
+    json_t *content = text && px_buffer_ok(&note) ? px_mcp_text(px_buffer_string(&note), note.length) : NULL;
+    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, text, false);
+}
+
+void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
+    px_auto_json json_t *forked = NULL;
+    px_auto(px_fork_ids_done) struct px_fork_ids ids = {0};
+    int status = key ? px_fork_ids_read(arguments, &ids, &error) : px_error_oom(&error);
+    if (status == 0)
+        status = pyexec_session_fork_object(px_mcp_executor(call), call->caller.turn, key, ids.ids, ids.count, &forked,
+                                            &error);
+    if (status < 0)
+        px_mcp_fail(call, &error);
+    else
+        answer_forked(call, forked);
+}

@@ -32,6 +32,7 @@
 #include "guest/guard/guard.h"
 #include "guest/guard/open_files.h"
 #include "guest/guard/trap.h"
+#include "guest/huge_pages.h"
 #include "guest/mountpoint.h"
 #include "guest/reseed.h"
 #include "guest/script.h"
@@ -362,6 +363,8 @@ static void become_child(struct px_zygote *zygote, const struct px_clone_request
         fail(fds[0], &error);
     PyOS_AfterFork_Child();
     px_reseed();
+    if (request->forkable)
+        px_huge_pages_for_forks(zygote->start.huge_on_advice);
     if (request->warm)
         px_script_warm();
     if (lock_down(zygote, request, &error) < 0)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/huge_pages.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +15,10 @@
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
+#endif
+
+#ifndef PR_THP_DISABLE_EXCEPT_ADVISED
+#define PR_THP_DISABLE_EXCEPT_ADVISED 2
 #endif
 
 #define HUGE_PAGE UINT64_C(0x200000) /* x86-64, and arm64 with pages of 4 KiB; elsewhere madvise(2) refuses */
@@ -48,4 +54,128 @@ void px_huge_pages_collapse_heap(int proc)
     collapse_private_memory(maps);
     prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     fclose(maps);
+}
+
+/* ---- Sessions that can be forked ---- */
+
+#define LARGE_BLOCK (4u << 20)         /* numpy asks for huge pages from the same size on */
+#define SMALL_ARENAS_BYTES (16u << 20) /* so much of small objects stays in small pages */
+
+/* PyMemAllocatorEx and PyObjectArenaAllocator, the same in CPython 3.5 and later. The limited API does not have them. */
+struct block_allocator {
+    void *context;
+    void *(*allocate)(void *context, size_t size);
+    void *(*allocate_zeros)(void *context, size_t count, size_t size);
+    void *(*resize)(void *context, void *block, size_t size);
+    void (*release)(void *context, void *block);
+};
+struct arena_allocator {
+    void *context;
+    void *(*allocate)(void *context, size_t size);
+    void (*release)(void *context, void *arena, size_t size);
+};
+#define DOMAIN_RAW 0 /* PYMEM_DOMAIN_RAW: all blocks of more than 512 bytes come from it */
+
+static struct block_allocator raw;
+static struct arena_allocator arenas;
+static size_t arena_bytes; /* protected by the GIL */
+static uintptr_t chunk, chunk_end;
+
+/* Asks for huge pages, which the kernel gives when the memory is first used. */
+static void *advise(void *block, size_t size)
+{
+    uintptr_t start = ((uintptr_t)block + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    uintptr_t end = ((uintptr_t)block + size) & ~(HUGE_PAGE - 1);
+    int saved = errno;
+    if (block && size >= LARGE_BLOCK && start < end)
+        madvise((void *)start, end - start, MADV_HUGEPAGE);
+    errno = saved;
+    return block;
+}
+
+static void *allocate(void *context, size_t size)
+{
+    return advise(raw.allocate(context, size), size);
+}
+
+static void *allocate_zeros(void *context, size_t count, size_t size)
+{
+    return advise(raw.allocate_zeros(context, count, size), count * size);
+}
+
+static void *resize(void *context, void *block, size_t size)
+{
+    return advise(raw.resize(context, block, size), size);
+}
+
+/* Maps one huge page. New mappings lie below the last one, so only the first of them has to be cut. */
+static bool map_chunk(void)
+{
+    const int access = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    void *mapped = mmap(NULL, HUGE_PAGE, access, flags, -1, 0);
+    if (mapped == MAP_FAILED)
+        return false;
+    uintptr_t start = (uintptr_t)mapped;
+    if (start % HUGE_PAGE) {
+        munmap(mapped, HUGE_PAGE);
+        mapped = mmap(NULL, 2 * HUGE_PAGE, access, flags, -1, 0);
+        if (mapped == MAP_FAILED)
+            return false;
+        start = ((uintptr_t)mapped + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+        size_t before = start - (uintptr_t)mapped;
+        if (before)
+            munmap(mapped, before);
+        if (before < HUGE_PAGE)
+            munmap((void *)(start + HUGE_PAGE), HUGE_PAGE - before);
+    }
+    madvise((void *)start, HUGE_PAGE, MADV_HUGEPAGE);
+    chunk = start;
+    chunk_end = start + HUGE_PAGE;
+    return true;
+}
+
+/* The interpreter's own allocator also maps each arena, and the release unmaps it, so arenas of both can be released by it. */
+static void *allocate_arena(void *context, size_t size)
+{
+    void *arena = NULL;
+    if (arena_bytes >= SMALL_ARENAS_BYTES && HUGE_PAGE % size == 0 && (chunk + size <= chunk_end || map_chunk())) {
+        arena = (void *)chunk;
+        chunk += size;
+    } else {
+        arena = arenas.allocate(context, size);
+    }
+    if (arena)
+        arena_bytes += size;
+    return arena;
+}
+
+static void release_arena(void *context, void *arena, size_t size)
+{
+    arenas.release(context, arena, size);
+    arena_bytes -= arena_bytes < size ? arena_bytes : size; /* some are older than the count */
+}
+
+static void replace_allocators(void)
+{
+    void (*get)(int, struct block_allocator *), (*set)(int, struct block_allocator *);
+    void (*get_arenas)(struct arena_allocator *), (*set_arenas)(struct arena_allocator *);
+    *(void **)&get = dlsym(RTLD_DEFAULT, "PyMem_GetAllocator");
+    *(void **)&set = dlsym(RTLD_DEFAULT, "PyMem_SetAllocator");
+    *(void **)&get_arenas = dlsym(RTLD_DEFAULT, "PyObject_GetArenaAllocator");
+    *(void **)&set_arenas = dlsym(RTLD_DEFAULT, "PyObject_SetArenaAllocator");
+    if (!get || !set || !get_arenas || !set_arenas)
+        return;
+    get(DOMAIN_RAW, &raw);
+    struct block_allocator ours = {raw.context, allocate, allocate_zeros, resize, raw.release};
+    set(DOMAIN_RAW, &ours);
+    get_arenas(&arenas);
+    struct arena_allocator our_arenas = {arenas.context, allocate_arena, release_arena};
+    set_arenas(&our_arenas);
+}
+
+void px_huge_pages_for_forks(bool on_advice)
+{
+    if (prctl(PR_SET_THP_DISABLE, 1, PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0) == 0 ||
+        (on_advice && prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0))
+        replace_allocators();
 }

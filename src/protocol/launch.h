@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580007u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580008u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -134,6 +134,7 @@ struct px_zygote_start {
     uint32_t privileged;       /* started as root */
     uint32_t run_uid, run_gid; /* ids of the host; used when there is no user namespace */
     uint32_t run_uid_count;
+    uint32_t huge_on_advice; /* true: the machine gives huge pages only to memory that asks for them */
     uint32_t preload_bytes;
 };
 

@@ -2,6 +2,7 @@
 #include "runner/zygotes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -175,6 +176,13 @@ static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *l
                          zygotes->python);
 }
 
+static bool huge_on_advice(void)
+{
+    char text[128];
+    return px_read_small_file(AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text) >= 0 &&
+           strstr(text, "[madvise]");
+}
+
 /* Sends the start message. */
 static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
 {
@@ -188,6 +196,7 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
         .run_uid = zygotes->ids.run_uid,
         .run_gid = zygotes->ids.run_gid,
         .run_uid_count = zygotes->ids.run_uid_count,
+        .huge_on_advice = huge_on_advice(),
     };
     struct px_buffer px_auto_buffer names = {0};
     for (size_t i = 0; i < zygotes->preloads.count; i++)

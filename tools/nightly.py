@@ -73,6 +73,13 @@ def kills():
     return "`%s`, each point 50 times" % path, output.strip().splitlines()[-1], status == 0
 
 
+def branches():
+    """Runs the whole corpus in branches in all ways."""
+    path = "tests/kernel/test_branch_escape.py"
+    status, output = run_tests(path)
+    return "`%s`, all scripts in all ways" % path, output.strip().splitlines()[-1], status == 0
+
+
 def artifacts():
     """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13. `make test` uses only some of these."""
     path = "tests/tree/test_fresh_debian.py"
@@ -136,13 +143,13 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, artifacts, collector, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, artifacts, collector, fuzz, soak, runs")
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "artifacts": artifacts, "collector": collector,
+             "kills": kills, "branches": branches, "artifacts": artifacts, "collector": collector,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
              "runs": lambda: runs(given.runs)}
     if set(given.parts) - set(parts):

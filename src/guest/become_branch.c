@@ -15,6 +15,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -31,6 +32,7 @@
 #include "sandbox/limits.h"
 
 #define CHANNEL (PX_BRANCH_FDS - 1)
+#define PATHS_END 8192
 
 static pid_t clone_branch(void)
 {
@@ -53,6 +55,13 @@ static int drop_capabilities(void)
     return (int)syscall(SYS_capset, &header, sets);
 }
 
+/* poll() does not know O_PATH descriptors, such as those that this process has got when it became a branch itself. If it has one with
+ * a number above those of any policy, the host refuses the branch. */
+static bool is_open(const struct pollfd *polled)
+{
+    return !(polled->revents & POLLNVAL) || (polled->fd < PATHS_END && fcntl(polled->fd, F_GETFD) >= 0);
+}
+
 /* The numbers of closed descriptors would be given to the next files that are opened, and an object of the script that
  * still has an old number would then use a wrong file. So each number stays taken, by a descriptor with which nothing
  * can be done (open(2), O_PATH), until its object closes it. */
@@ -67,7 +76,7 @@ static int replace_below(int nothing, int end)
         if (px_poll(polled, count, 0) < 0)
             return -1;
         for (nfds_t i = 0; i < count; i++)
-            if (!(polled[i].revents & POLLNVAL) && dup3(nothing, polled[i].fd, O_CLOEXEC) < 0)
+            if (is_open(&polled[i]) && dup3(nothing, polled[i].fd, O_CLOEXEC) < 0)
                 return -1;
     }
     return 0;

@@ -219,6 +219,10 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     };
     /* The limit includes the reserve until the run has been received, because the run message brings descriptors. */
     limits.open_files = open_files_limit(request->open_files);
+    uint64_t open_files = limits.open_files;
+    /* The listener is handed over under pyexec's own limit, see above. The filter lets the limit be lowered after that. */
+    if (request->forkable)
+        limits.open_files = UINT64_MAX;
     if (limits.threads != UINT64_MAX)
         limits.threads++;
     uint64_t threads = limits.threads;
@@ -244,7 +248,11 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         return 0;
     if (host_files && px_seccomp_keep_files() < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
-    return enter_filter(request->forkable, error);
+    if (enter_filter(request->forkable, error) < 0)
+        return -1;
+    if (request->forkable && !px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_open_files(open_files) < 0)
+        return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");
+    return 0;
 }
 
 static void set_open_files(const struct px_script *run, rlim_t below_hard)

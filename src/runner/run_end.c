@@ -15,9 +15,11 @@ void px_run_collect_facts(struct run *run)
     pyexec_result *result = run->result;
     struct px_child_facts facts = {.cpu_ns = -1};
     bool done = result->claims.done && !ending->protocol;
-    bool known = done && px_child_facts(&run->child, ending->cpu_before_ns, &facts);
+    /* A process that was trapped in a refused system call says so and ends. The process of a session lives on after all others. */
+    bool lives = done && result->claims.outcome != PX_OUTCOME_TRAPPED;
+    bool known = lives && px_child_facts(&run->child, ending->cpu_before_ns, &facts);
     result->wall_ms = (double)(px_now_ns() - run->started_ns) / 1e6;
-    if (!known && !(run->session && done)) {
+    if (!known && !(run->session && lives && px_child_alive(&run->child))) {
         struct px_launch_event event;
         px_child_signal(&run->child, SIGKILL);
         run->child.ended = true;

@@ -67,6 +67,11 @@ int px_limits_enter(const struct px_limits *limits)
     return 0;
 }
 
+int px_limits_open_files(uint64_t limit)
+{
+    return set_limit(RLIMIT_NOFILE, limit, limit);
+}
+
 static int read_capabilities(struct __user_cap_data_struct sets[2])
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -19,6 +19,7 @@ struct px_limits {
     uint64_t open_files_reserve; /* the hard limit of open files is higher by this much (for imports) */
 };
 int px_limits_enter(const struct px_limits *limits);
+int px_limits_open_files(uint64_t limit);
 
 /* Empties the capability sets (effective, permitted, inheritable, ambient), locks securebits,
  * sets no_new_privs and makes the process not dumpable. */

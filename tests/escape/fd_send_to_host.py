@@ -1,6 +1,6 @@
 # goal: fill the host's table of descriptors through the channel
 # layer: host receives without control buffer
-# expect: contained:crashed
+# expect: contained:crashed,error
 import socket, array
 channel = socket.socket(fileno=3)
 for _ in range(3):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources that attack while they are forked (docs/security.md, Sessions that can be forked): native code in a hook that runs when the host
 has allowed one clone. What a branch keeps, and who signals whom: test_branches.py."""
+import os
 import struct
 
 import pytest
 
-from library import Failure
+from conftest import ORDINARY
+from library import Executor, Failure
+from test_escape_sessions import PARK
 from test_branches import BRANCH_FLAGS, CAPSET, CLONE, GETPGID, NATIVE, OPEN, started, value
 
 CLONED = "sc(%d, %d, 0, 0, ctypes.addressof(cell), ctypes.addressof(cell), 0)" % (CLONE, BRANCH_FLAGS)
@@ -60,3 +63,30 @@ def test_the_root_of_the_source_is_no_way_to_its_workspace(any_pyexec, nothing_l
                       "        %s\n        while True: time.sleep(1)\n    time.sleep(0.5)\nos.register_at_fork(before=steal)" % (CLONED, DROP, keep, REPORT))
         with pytest.raises(Failure, match="session_not_forkable.*" + words):
             executor.fork("s", "a")
+
+
+def test_descriptors_in_flight_of_other_runs_do_not_prevent_forks(own, nothing_left):
+    """The kernel counts them for each user. A session hands over its listener, and pyexec a branch's descriptors, in a message too."""
+    keywords = {"user": ORDINARY, "group": ORDINARY, "extra_groups": []} if os.getuid() == 0 else {}
+    policy = {**OPEN, "forkable": False, "max_open_files": None, "cpu_time_seconds": 20, "timeout_ms": 30_000}
+    with Executor(policy, program=own.path, cwd="/", **keywords) as executor:
+        assert value(executor, "greedy", PARK) is True
+        executor.call("s", "x = 1", policy={"forkable": True, "max_open_files": 16})
+        executor.fork("s", "a", "b")
+        executor.fork("a", "c")
+        assert [value(executor, name, "x") for name in ("s", "a", "b", "c")] == [1] * 4
+        soft, hard = value(executor, "c", "import resource\nresource.getrlimit(resource.RLIMIT_NOFILE)")
+        assert (soft, hard) == value(executor, "s", "import resource\nresource.getrlimit(resource.RLIMIT_NOFILE)") and soft < 64 and hard < 256
+
+
+def test_the_end_of_a_session_by_a_refused_call_is_a_crash_with_facts(pyexec, nothing_left):
+    """The process says what was refused, and ends. The host does not read its memory while it ends."""
+    with started(pyexec) as executor:
+        executor.call("s", NATIVE)
+        for number in range(20):
+            executor.fork("s", "b")
+            result = executor.call("b", "libc.unshare(0)")
+            assert result["status"] == "crashed" and result["usage"]["peak_memory_bytes"] > 0, result
+            result = executor.call("b", "1")
+            assert result["session"]["restarted"] == "crashed", result
+            executor.close("b")

@@ -27,7 +27,7 @@ def started(program, policy=OPEN, **keywords):
     """An executor of this program, as its user."""
     if program.uid != os.getuid():
         keywords.update(user=program.uid, group=program.uid, extra_groups=[])
-    return Executor(policy, program=program.path, cwd="/", env={**os.environ}, **keywords)
+    return Executor(policy, program=program.path, cwd="/", **keywords)
 
 
 @pytest.fixture
@@ -233,6 +233,15 @@ def test_files_of_branches_go_their_own_way(with_files):
     assert value(with_files, "a", "try: os.pread(opened.fileno(), 9, 0)\nexcept OSError as e: x = e.errno\nx") == 9
     result = with_files.call("a", "open('z', 'w').write('z')")
     assert [(item["path"], item["change"]) for item in result["files"]] == [("z", "created")]
+
+
+def test_open_files_and_folders_do_not_prevent_a_fork_of_the_branch(with_files):
+    """A branch has O_PATH descriptors in their place, and a source may have such descriptors too."""
+    with_files.call("s", "files = [open('a', 'w'), os.open('.', os.O_PATH), os.open('.', os.O_RDONLY), os.dup(1)]")
+    for source, branch in (("s", "a"), ("a", "a.a"), ("a.a", "a.a.a")):
+        assert with_files.fork(source, branch) == [branch]
+        assert value(with_files, branch, "try: files[0].write('x'); files[0].flush()\nexcept OSError as e: x = e.errno\nx") == 9
+        assert value(with_files, branch, "os.path.exists('a'), [sc(%d, file, 0, 0) for file in files[1:]]" % (217 if X86 else 61)) == (True, [-9] * 3)
 
 
 def test_each_branch_has_the_whole_quota(pyexec, nothing_left):

@@ -530,7 +530,7 @@ PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec
 
 /* These return JSON text, which the caller gives to free(). pyexec_sessions_json(): an array of the live sessions, each
  * {"id", "principal", "busy", "execution_count", "age_ms", "idle_ms"}. pyexec_session_json(): one session, which also
- * has "restarted", the "policy" in force and the "tools" of all its calls. pyexec_stats_json(): an object of counters (docs/c-api.md). */
+ * has "restarted", the "policy" in force, the "tools" of all its calls and its memory. pyexec_stats_json(): an object of counters (docs/c-api.md). */
 PYEXEC_API int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_session_json(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error);
@@ -554,6 +554,10 @@ PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *
 PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info *info);
 PYEXEC_API const char *pyexec_session_info_tools_json(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
+/* Also only for such a session. Its memory now, read at the first call of one of the two: where processes share a page, each has an
+ * equal part of it; and the part that no other process shares. 0: a call is in progress, or the kernel does not tell. */
+PYEXEC_API uint64_t pyexec_session_info_memory_bytes(const pyexec_session_info *info);
+PYEXEC_API uint64_t pyexec_session_info_private_memory_bytes(const pyexec_session_info *info);
 
 /* Calls `fn` once for each counter of pyexec_stats_json(). `key` is the counter's name. Some counters have one number
  * for each status, layer or reason; `thing` is then this status, layer or reason, such as "timeout". Else it is NULL. */

@@ -70,6 +70,7 @@ static int hand_out(struct px_buffer *text, char **ret, pyexec_error *error)
 
 static void info_done(struct pyexec_session_info *info)
 {
+    px_close_fd(&info->memory);
     free(info->id);
     free(info->principal);
     free(info->policy_json);
@@ -109,6 +110,9 @@ const pyexec_session_info *pyexec_session_list_get(const pyexec_session_list *li
 static int describe_details(const struct px_session *session, struct pyexec_session_info *ret, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer text = {0};
+    /* During a call the thread of the call may replace the process. */
+    if (session->state == PX_SESSION_IDLE && session->process)
+        ret->memory = px_child_open_memory(&session->child);
     px_tools_write(session->tools, &text);
     ret->tools_json = px_buffer_take(&text);
     return ret->tools_json ? px_policy_copy(&ret->policy, &session->policy, error) : px_error_oom(error);
@@ -128,6 +132,7 @@ static int describe(const struct px_session *session, bool alone, struct pyexec_
         .age_ms = (now - session->created_ns) / 1000000,
         .idle_ms = session->state == PX_SESSION_BUSY ? 0 : (now - session->used_ns) / 1000000,
         .restarted = alone && session->restarted ? px_session_end_name(session->restarted) : NULL,
+        .memory = -1,
     };
     if (!principal || !ret->id || (name && !ret->principal))
         return px_error_oom(error);

@@ -15,7 +15,13 @@ struct pyexec_session_info {
     struct px_policy policy; /* only when one session was asked for; else empty */
     char *policy_json;       /* made when it is first asked for */
     char *tools_json;        /* the tools of all its calls, a list; only when one session was asked for */
+    int memory;              /* smaps_rollup of its process (proc_pid_smaps(5)), or -1 */
+    bool measured;           /* the rest was read: it can take 25 ms for 1 GiB */
+    uint64_t memory_bytes, private_memory_bytes;
 };
+
+/* Reads how much memory the session has, at the first call. Returns `info`. */
+const struct pyexec_session_info *px_session_info_memory(const struct pyexec_session_info *info);
 
 /* the C type of each owner */
 #define PX_ITEM_Result pyexec_result

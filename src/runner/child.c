@@ -259,6 +259,14 @@ void px_child_open_facts(struct px_child *child)
         child->status = TAKE_FD(status);
 }
 
+int px_child_open_memory(const struct px_child *child)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", child->host_pid);
+    px_auto_fd int memory = child->host_pid > 0 ? px_open(path, O_RDONLY | O_CLOEXEC, 0) : -1;
+    return memory >= 0 && px_child_alive(child) ? TAKE_FD(memory) : -1;
+}
+
 void px_child_done(struct px_child *child)
 {
     int fds[] = {child->channel, child->streams[0], child->streams[1], child->input,

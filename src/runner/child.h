@@ -90,6 +90,10 @@ void px_child_let_files_grow(const struct px_child *child, bool grow);
 /* CPU time used so far in nanoseconds, or -1 when it can't be read. */
 int64_t px_child_cpu_ns(const struct px_child *child);
 
+/* Opens smaps_rollup of its process (proc_pid_smaps(5)), which another thread may read at any time. Returns a descriptor or
+ * -1. */
+int px_child_open_memory(const struct px_child *child);
+
 /* Facts about a living child, since its script began: cpu_before_ns is the CPU time that it had used before. Returns
  * false when the child has ended or its /proc can't be read. */
 struct px_child_facts {

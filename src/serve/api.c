@@ -175,6 +175,9 @@ static void write_session(struct px_buffer *out, const pyexec_session_info *sess
         px_buffer_add_string(out, pyexec_session_info_policy_json(session));
         px_buffer_add_string(out, ",\"tools\":");
         px_buffer_add_string(out, pyexec_session_info_tools_json(session));
+        px_buffer_printf(out, ",\"memory_bytes\":%llu,\"private_memory_bytes\":%llu",
+                         (unsigned long long)pyexec_session_info_memory_bytes(session),
+                         (unsigned long long)pyexec_session_info_private_memory_bytes(session));
     }
     px_buffer_add_byte(out, '}');
 }

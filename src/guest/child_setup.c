@@ -228,6 +228,9 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
     uint64_t threads = limits.threads;
     if (request->forkable)
         limits.threads = UINT64_MAX;
+    /* The kernel counts them in the user namespaces above too, so at a low limit the members of a family would notice each other. The
+     * family's process refuses those of which a process can queue many. */
+    limits.keep_signals = request->forkable;
     if (px_trap_install() < 0 || px_crash_install(CHANNEL_FD, request->address_space_bytes) < 0)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't install signal handlers");
     bool drop = !px_zygote_lacks(zygote, PX_LAYER_PRIVILEGES);

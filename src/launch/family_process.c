@@ -35,6 +35,7 @@
 #define FAMILY_CONTROL_FD 3
 #define FAMILY_HANDOVER_FD 4
 #define FAMILY_MEMBERS_MAX 4096
+#define REAL_TIME_SIGNALS 32 /* SIGRTMIN of the kernel */
 
 struct member {
     pid_t pid;
@@ -141,6 +142,14 @@ static void take_arrival(struct family *family, const struct seccomp_notif *ques
     tell(family, PX_FAMILY_ARRIVED, pid, pidfd);
 }
 
+/* Real-time signals can be queued in any number, and the kernel counts them for a process and its branches together. */
+static bool queues_signals(const struct seccomp_notif *question)
+{
+    const int nr = question->data.nr;
+    bool sends = nr == SYS_kill || nr == SYS_tkill || nr == SYS_tgkill;
+    return sends && (uint32_t)question->data.args[nr == SYS_tgkill ? 2 : 1] >= REAL_TIME_SIGNALS;
+}
+
 /* True if the argument names the caller. */
 static bool names_caller(const struct seccomp_notif *question)
 {
@@ -171,7 +180,7 @@ static void take_question(struct family *family)
     else if (question.data.nr == SYS_getpgid && (pid_t)question.data.args[0] == PX_BRANCH_ARRIVES)
         take_arrival(family, &question);
     else
-        answer(family, question.id, names_caller(&question), EPERM);
+        answer(family, question.id, names_caller(&question) && !queues_signals(&question), EPERM);
 }
 
 static void end_fork(struct family *family)

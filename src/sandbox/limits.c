@@ -57,7 +57,8 @@ int px_limits_enter(const struct px_limits *limits)
 #include "base/rlimits.def"
     };
     for (size_t i = 0; i < PX_COUNT(fixed); i++)
-        if (set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
+        if ((fixed[i].resource != RLIMIT_SIGPENDING || !limits->keep_signals) &&
+            set_limit(fixed[i].resource, fixed[i].value, fixed[i].value) < 0)
             return -1;
     for (size_t i = 0; i < PX_COUNT(asked); i++) {
         uint64_t reserve = asked[i].resource == RLIMIT_NOFILE ? limits->open_files_reserve : 0;

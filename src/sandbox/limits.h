@@ -4,6 +4,7 @@
 #define PX_SANDBOX_LIMITS_H
 
 #include <linux/securebits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* With these bits, user id 0 has no privileges by itself, changing ids gives none back, and neither the bits nor the
@@ -17,6 +18,7 @@ struct px_limits {
 #define PX_RLIMIT(resource, member, value) uint64_t member;
 #include "base/rlimits.def"
     uint64_t open_files_reserve; /* the hard limit of open files is higher by this much (for imports) */
+    bool keep_signals;           /* leave the limit of queued signals as it is */
 };
 int px_limits_enter(const struct px_limits *limits);
 int px_limits_open_files(uint64_t limit);

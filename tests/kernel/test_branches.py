@@ -57,7 +57,7 @@ def below(pid):
 
 def value(executor, session, code, **request):
     result = executor.call(session, code, **request)
-    assert result["status"] == "ok", result
+    assert result["status"] == "ok", (result["status"], result["error_repr"], result["stderr"])
     return eval(result["last_value_repr"], {})
 
 

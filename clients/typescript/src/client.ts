@@ -157,15 +157,13 @@ export class Session {
   readonly id: string;
   readonly files: Files;
   readonly #client: Pyexec;
-  readonly #policy: Policy | undefined;
-  readonly #tools: Tools | undefined;
+  readonly #options: SessionOptions;
 
   /** @internal */
   constructor(client: Pyexec, id: string, options: SessionOptions) {
     this.#client = client;
     this.id = id;
-    this.#policy = options.policy;
-    this.#tools = options.tools;
+    this.#options = options;
     this.files = new Files(client, id, async () => {
       try {
         await this.open();
@@ -176,17 +174,19 @@ export class Session {
   }
 
   get #own(): Params {
-    return { session_id: this.id, ...(this.#policy ? { session_policy: this.#policy } : {}) };
+    const { policy } = this.#options;
+    return { session_id: this.id, ...(policy ? { session_policy: policy } : {}) };
   }
 
   #operation(code: string, request: Request): Operation<Result> {
-    const { params, tools } = executionParams(code, request, this.#tools);
+    const { params, tools } = executionParams(code, request, this.#options.tools);
     return { method: "execute", params: { ...params, ...this.#own }, tools, decode: resultFrom };
   }
 
   /** Makes the session now. ConflictError: it is there already. Otherwise its first call makes it. */
   async open(options: CallOptions = {}): Promise<void> {
-    await this.#client._ask("create_session", { session_id: this.id, ...(this.#policy ? { policy: this.#policy } : {}) }, options);
+    const { policy } = this.#options;
+    await this.#client._ask("create_session", { session_id: this.id, ...(policy ? { policy } : {}) }, options);
   }
 
   execute(code: string, request: Request = {}): Promise<Result> {
@@ -199,7 +199,17 @@ export class Session {
 
   /** A call that continues without this client (only with a server). */
   detach(code: string, request: DetachedRequest = {}): Promise<Execution> {
-    return this.#client._detach("execute", code, request, this.#own, this.#tools);
+    return this.#client._detach("execute", code, request, this.#own, this.#options.tools);
+  }
+
+  /**
+   * Makes new sessions that go on from the state of this one, which stays as it is (docs/branches.md): so many, or one for each of these ids.
+   * Needs the policy `forkable`. None of the calls of this session may run or wait.
+   */
+  async fork(which: number | readonly string[] = 1, options: CallOptions = {}): Promise<Session[]> {
+    const params = { session_id: this.id, ...(typeof which === "number" ? { count: which } : { ids: which }) };
+    const { sessions } = await this.#client._ask<{ sessions: string[] }>("fork_session", params, options);
+    return sessions.map((id) => new Session(this.#client, id, this.#options));
   }
 
   /** Stops the running call as Ctrl-C would. The state stays. */

@@ -70,6 +70,16 @@ export class SessionNotFoundError extends PyexecError {
   static override readonly code = "session_not_found";
 }
 
+/** A call of the session runs or waits, so it can't be forked now. */
+export class SessionBusyError extends PyexecError {
+  static override readonly code = "session_busy";
+}
+
+/** The session can't be forked. The message says why. */
+export class SessionNotForkableError extends PyexecError {
+  static override readonly code = "session_not_forkable";
+}
+
 export class OverloadedError extends PyexecError {
   static override readonly code = "overloaded";
 }
@@ -125,7 +135,7 @@ export class ClosedError extends PyexecError {
 const CLASSES: ReadonlyMap<string, typeof PyexecError> = new Map(
   [
     InvalidPolicyError, InvalidRequestError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError, SessionLimitError,
-    SessionNotFoundError, OverloadedError, ShuttingDownError, InternalError, UnauthorizedError, NotFoundError, ConflictError,
+    SessionNotFoundError, SessionBusyError, SessionNotForkableError, OverloadedError, ShuttingDownError, InternalError, UnauthorizedError, NotFoundError, ConflictError,
     CallNotFoundError, ExecutionNotFoundError, ProgramNotFoundError, ConnectionLostError, ClosedError,
   ].map((kind) => [kind.code, kind]),
 );

@@ -15,7 +15,7 @@ export type { CallOptions, ConnectOptions, DetachedRequest, PyexecOptions, Sessi
 export {
   CallNotFoundError, ClosedError, ConflictError, ConnectionLostError, ExecutionNotFoundError, InternalError, InvalidPolicyError,
   InvalidRequestError, NotFoundError, OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError,
-  SandboxUnavailableError, SessionLimitError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
+  SandboxUnavailableError, SessionBusyError, SessionLimitError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 } from "./errors.js";
 export type { ErrorDetails } from "./errors.js";
 export { Execution } from "./execution.js";

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  ConflictError, ConnectionLostError, InvalidPolicyError, InvalidRequestError, Pyexec, PyexecError, Result, SessionNotFoundError, UnauthorizedError,
+  ConflictError, ConnectionLostError, InvalidPolicyError, InvalidRequestError, Pyexec, PyexecError, Result, SessionBusyError, SessionNotForkableError,
+  SessionNotFoundError, UnauthorizedError,
   type Ended, type RunEvent,
 } from "pyexec-client";
 import { forEach, makeClient, server, until } from "./support.js";
@@ -281,3 +282,33 @@ test("HTTP refuses a wrong token, and the error does not have it", async () => {
     return true;
   });
 });
+
+forEach("branches go on from the state of a session", async (px) => {
+  const session = px.session(undefined, { policy: { forkable: true }, tools: { double: (n: unknown) => 2 * Number(n) } });
+  await session.execute("x = [1]");
+  const [one, two] = await session.fork(2);
+  assert.notEqual(one!.id, two!.id);
+  assert.equal((await one!.execute("x.append(2); x")).last_value_repr, "[1, 2]");
+  assert.equal((await two!.execute("x")).last_value_repr, "[1]");
+  assert.equal((await two!.execute("double(x[0])")).last_value_repr, "2");
+  const ids = [session.id + ".up", session.id + ".down"];
+  const named = await session.fork(ids);
+  assert.deepEqual(named.map((branch) => branch.id), ids);
+  assert.equal((await px.execute(ids[1]!, "x")).last_value_repr, "[1]");
+  const [single] = await one!.fork();
+  assert.equal((await single!.execute("x")).last_value_repr, "[1, 2]");
+  await assert.rejects(session.fork([ids[0]!]), (failure: PyexecError) => failure.message.includes(ids[0]!) && ["invalid_request", "conflict"].includes(failure.code));
+  await assert.rejects(session.fork(0), InvalidRequestError);
+  await assert.rejects(session.fork(["a/b"]), InvalidRequestError);
+  const call = session.stream(ENDLESS);
+  await call.next();
+  await assert.rejects(session.fork(), SessionBusyError);
+  await session.interrupt();
+  await call.result();
+  for (const branch of [one!, two!, single!, ...named, session]) await branch.close();
+  await assert.rejects(session.fork(), SessionNotFoundError);
+  const plain = px.session();
+  await plain.execute("1");
+  await assert.rejects(plain.fork(), SessionNotForkableError);
+  await plain.close();
+}, ["rpc", "tcp"]);

@@ -15,7 +15,7 @@ from .client import Files, Pyexec, Session, Stream
 from .errors import (
     ClosedError, ConflictError, ConnectionLostError, InternalError, InvalidPolicyError, InvalidRequestError, NotFoundError,
     OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError,
-    SessionLimitError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
+    SessionBusyError, SessionLimitError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 )
 from .tools import ToolDenied, ToolError
 from .types import (
@@ -28,6 +28,7 @@ __all__ = [
     "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
-    "Session", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotFoundError", "ShuttingDownError", "Stream",
+    "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",
+    "ShuttingDownError", "Stream",
     "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Usage",
 ]

@@ -4,7 +4,7 @@ and differ only in how they wait."""
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
@@ -84,6 +84,10 @@ class SessionOperations:
 
     def close(self) -> Operation[None]:
         return self._of("close_session", _nothing)
+
+    def fork(self, count: Optional[int], ids: Optional[Sequence[str]]) -> Operation[list[str]]:
+        which = {"count": count, "ids": None if ids is None else list(ids)}
+        return self._of("fork_session", lambda answer: list(answer["sessions"]), **{key: value for key, value in which.items() if value is not None})
 
     def list_files(self) -> Operation[list[FileEntry]]:
         return self._of("list_files", lambda answer: files_from(answer["files"]))

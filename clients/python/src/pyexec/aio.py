@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
@@ -160,7 +160,7 @@ class AsyncSession:
 
     def __init__(self, client: AsyncPyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
         self._client, self._operations = client, SessionOperations(session_id, policy, tools)
-        self.id = session_id
+        self.id, self._policy, self._tools = session_id, policy, tools
         self.files = AsyncFiles(self)
 
     async def execute(self, code: str, *, on_event: Optional[OnEvent] = None, **request: Unpack[RequestFields]) -> Result:
@@ -168,6 +168,10 @@ class AsyncSession:
 
     def stream(self, code: str, **request: Unpack[RequestFields]) -> AsyncStream:
         return AsyncStream(self._client._transport, self._operations.execute(code, request))
+
+    async def fork(self, count: Optional[int] = None, *, ids: Optional[Sequence[str]] = None) -> list[AsyncSession]:
+        made = await self._client._run(self._operations.fork(count, ids))
+        return [AsyncSession(self._client, one, self._policy, self._tools) for one in made]
 
     async def interrupt(self) -> None:
         await self._client._run(self._operations.interrupt())

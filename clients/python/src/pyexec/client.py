@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from types import TracebackType
@@ -175,7 +175,7 @@ class Session:
 
     def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
         self._client, self._operations = client, SessionOperations(session_id, policy, tools)
-        self.id = session_id
+        self.id, self._policy, self._tools = session_id, policy, tools
         self.files = Files(self)
 
     def execute(self, code: str, *, on_event: Optional[OnEvent] = None, **request: Unpack[RequestFields]) -> Result:
@@ -183,6 +183,12 @@ class Session:
 
     def stream(self, code: str, **request: Unpack[RequestFields]) -> Stream:
         return Stream(self._client._transport, self._operations.execute(code, request))
+
+    def fork(self, count: Optional[int] = None, *, ids: Optional[Sequence[str]] = None) -> list[Session]:
+        """Makes new sessions that go on from the state of this one, which stays as it is (docs/branches.md): one, or `count`, or
+        one for each of `ids`. Needs the policy `forkable`. None of the calls of this session may run or wait."""
+        made = self._client._run(self._operations.fork(count, ids))
+        return [Session(self._client, one, self._policy, self._tools) for one in made]
 
     def interrupt(self) -> None:
         """Stops the running call as Ctrl-C would. The state stays."""

@@ -52,6 +52,18 @@ class SessionNotFoundError(PyexecError):
     code = "session_not_found"
 
 
+class SessionBusyError(PyexecError):
+    """A call of the session runs or waits, so it can't be forked now."""
+
+    code = "session_busy"
+
+
+class SessionNotForkableError(PyexecError):
+    """The session can't be forked. The message says why."""
+
+    code = "session_not_forkable"
+
+
 class OverloadedError(PyexecError):
     code = "overloaded"
 

@@ -122,6 +122,11 @@ final class NativeClient implements Transport {
     }
 
     @Override
+    public void fork(String sessionId, List<String> ids) throws InterruptedException {
+        call("fork_session", Map.of("session_id", sent(sessionId), "ids", ids.stream().map(NativeClient::sent).collect(Collectors.toList())));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         call("close_session", Collections.singletonMap("session_id", sent(sessionId)));
     }

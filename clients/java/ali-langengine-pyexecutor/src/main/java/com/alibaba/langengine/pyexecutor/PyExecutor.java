@@ -8,11 +8,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import java.util.UUID;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * Runs Python that nobody has reviewed, each script in its own process, which the kernel isolates.
@@ -25,6 +28,8 @@ import java.util.function.Consumer;
 public class PyExecutor implements AutoCloseable {
     private static final Cleaner CLEANER = Cleaner.create();
     private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
+
+    private static final int FORK_MAX = 1000;
 
     private final PyExecutionPolicy policy;
     private final boolean sessionsEnabled;
@@ -144,6 +149,59 @@ public class PyExecutor implements AutoCloseable {
     public CompletableFuture<PyExecutionResult> executeAsync(String sessionId, String code, PyExecutionOptions options) {
         requireSession(sessionId, code);
         return async(sessionId, () -> inSession(sessionId, code, options));
+    }
+
+    /**
+     * Makes new sessions that go on from the state of a session, which stays as it is ({@code docs/branches.md}). It needs the
+     * policy {@link PyExecutionPolicy#setForkable forkable}. None of its calls may run or wait. If one session can't be made,
+     * none is.
+     *
+     * @param sessionId the session
+     * @param count how many, 1 to 1000
+     * @return the ids of the new sessions, which are made up
+     * @throws IllegalStateException when sessions are off
+     * @throws IllegalArgumentException when the count is not from 1 to 1000
+     * @throws PyExecutorException with the code session_busy, session_not_forkable, session_not_found, session_limit or another one
+     */
+    public List<String> fork(String sessionId, int count) {
+        if (count < 1 || count > FORK_MAX) {
+            throw new IllegalArgumentException("count " + count + ": make 1 to " + FORK_MAX + " sessions at once");
+        }
+        Objects.requireNonNull(sessionId, "sessionId");
+        return fork(sessionId, Stream.generate(() -> sessionId + "." + UUID.randomUUID().toString().substring(24)).limit(count)
+                .collect(Collectors.toList()));
+    }
+
+    /**
+     * {@link #fork(String, int)} with ids for the new sessions.
+     *
+     * @param sessionId the session
+     * @param ids of the new sessions, any texts
+     * @return the same ids
+     * @throws IllegalStateException when sessions are off
+     * @throws IllegalArgumentException when there are no ids or more than 1000, or when there is a session with one of them
+     * @throws PyExecutorException with the code session_busy, session_not_forkable, session_not_found, session_limit or another one
+     */
+    public List<String> fork(String sessionId, Collection<String> ids) {
+        requireSession(sessionId, "");
+        List<String> made = List.copyOf(ids);
+        OverloadRetry retry = new OverloadRetry(retryOverloaded);
+        call(() -> {
+            while (true) {
+                try {
+                    transport.fork(sessionId, made);
+                    return null;
+                } catch (PyExecutorOverloadedException e) {
+                    long wait = retry.waitNanos(e);
+                    if (wait < 0) {
+                        throw e;
+                    }
+                    TimeUnit.NANOSECONDS.sleep(wait);
+                }
+            }
+        });
+        made.forEach(sessions::note);
+        return made;
     }
 
     /**

@@ -4,7 +4,7 @@ package com.alibaba.langengine.pyexecutor;
 /**
  * A failure of the host, not of the script: its {@linkplain #getCode() code} is one of {@code invalid_policy},
  * {@code python_not_found}, {@code python_unsupported}, {@code sandbox_unavailable}, {@code session_limit},
- * {@code session_not_found}, {@code overloaded}, {@code shutting_down} and {@code internal}.
+ * {@code session_not_found}, {@code session_busy}, {@code session_not_forkable}, {@code overloaded}, {@code shutting_down} and {@code internal}.
  */
 public class PyExecutorException extends RuntimeException {
     private static final long serialVersionUID = 1L;

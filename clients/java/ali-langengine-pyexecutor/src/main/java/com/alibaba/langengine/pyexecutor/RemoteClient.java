@@ -269,6 +269,16 @@ final class RemoteClient implements Transport {
     }
 
     @Override
+    public void fork(String sessionId, List<String> ids) throws InterruptedException {
+        String body = Json.write(Map.of("ids", ids.stream().map(this::idOf).collect(Collectors.toList())));
+        try {
+            ask(server.request(path(sessionId) + "/fork").header("Content-Type", "application/json").POST(BodyPublishers.ofString(body)));
+        } catch (PyExecutorException e) {
+            throw "conflict".equals(e.getCode()) ? new IllegalArgumentException(e.getMessage(), e) : e;
+        }
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
         ask(server.request(path(sessionId)).DELETE());

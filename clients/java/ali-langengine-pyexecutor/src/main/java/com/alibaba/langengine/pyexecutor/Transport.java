@@ -37,6 +37,9 @@ interface Transport {
 
     void interrupt(String sessionId) throws InterruptedException;
 
+    /** Makes sessions with these ids that go on from the state of this one. */
+    void fork(String sessionId, List<String> ids) throws InterruptedException;
+
     /** Fails with session_not_found when there is no such session. */
     void closeSession(String sessionId) throws InterruptedException;
 

@@ -60,6 +60,43 @@ class SessionTest extends OnHost {
     }
 
     @Test
+    void branchesGoOnFromTheState() throws Exception {
+        policy.setForkable(true);
+        value("a b", "x = [1]");
+        List<String> made = executor.fork("a b", 2);
+        assertEquals("[1, 2]", value(made.get(0), "x.append(2); x"));
+        assertEquals("[1]", value(made.get(1), "x"));
+        assertEquals("[1]", value("a b", "x"));
+        assertEquals(List.of("up@x", "down"), executor.fork("a b", List.of("up@x", "down")));
+        assertEquals("[1]", value("up@x", "x"));
+        assertEquals(new PyExecutionResult.Session("down", false, null, 2), executor.execute("down", "x", null).getSession());
+        executor.closeSession("a b");
+        assertEquals("[1]", value(executor.fork("down", 1).get(0), "x"));
+    }
+
+    @Test
+    void whatCanNotBeForkedIsRefused() throws Exception {
+        value("plain", "1");
+        assertEquals("session_not_forkable", assertThrows(PyExecutorException.class, () -> executor.fork("plain", 1)).getCode());
+        policy.setForkable(true);
+        value("s", "kept = 1");
+        assertEquals("session_not_found", assertThrows(PyExecutorException.class, () -> executor.fork("t", 1)).getCode());
+        assertThrows(IllegalArgumentException.class, () -> executor.fork("s", 0));
+        assertThrows(IllegalArgumentException.class, () -> executor.fork("s", 1001));
+        assertThrows(IllegalArgumentException.class, () -> executor.fork("s", List.of()));
+        assertThrows(NullPointerException.class, () -> executor.fork(null, 1));
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> executor.fork("s", List.of("u", "s"))).getMessage().contains("'"));
+        CompletableFuture<PyExecutionResult> call = executor.executeAsync("s", "while True: pass", new PyExecutionOptions().setTimeout(Duration.ofMinutes(5)));
+        while (host.running(executor) == 0) {
+            Thread.sleep(20);
+        }
+        assertEquals("session_busy", assertThrows(PyExecutorException.class, () -> executor.fork("s", 1)).getCode());
+        executor.interrupt("s");
+        call.handle((result, failure) -> null).join();
+        assertEquals("1", value(executor.fork("s", 1).get(0), "kept"));
+    }
+
+    @Test
     void stateSurvivesAnException() throws Exception {
         value("s", "kept = 42");
         PyExecutionResult failed = executor.execute("s", "1 / 0", null);

@@ -14,14 +14,16 @@
 #include "cli/handles.h"
 #include "cli/print.h"
 #include "cli/repl_ask.h"
+#include "cli/repl_commands.h"
 #include "cli/repl_read.h"
 #include "cli/run_command.h"
 
-#define SESSION "repl"
+#define FIRST_SESSION "repl"
+#define SESSIONS_MAX 1001 /* with the policy forkable: the first session and its branches */
 #define COMPLETION_MS 300
 
 struct repl {
-    pyexec_executor *executor;
+    struct repl_sessions sessions;
     json_t *cell_policy; /* the part of the policy that later calls may change */
     json_t *completion_policy;
     char restarted[32]; /* why the state was lost, if the user was not told yet; else "" */
@@ -29,7 +31,7 @@ struct repl {
 
 static void repl_done(struct repl *repl)
 {
-    pyexec_executor_free(repl->executor);
+    pyexec_executor_free(repl->sessions.executor);
     json_decref(repl->cell_policy);
     json_decref(repl->completion_policy);
 }
@@ -68,7 +70,7 @@ static int execute_quietly(struct repl *repl, const char *code, json_t *policy, 
         pyexec_request_set_policy_object(request, policy) < 0)
         return px_error_exhausted(error, errno, "can't make the request");
     pyexec_request_set_silent(request, 1);
-    if (pyexec_execute(repl->executor, SESSION, request, &result, error) < 0)
+    if (pyexec_execute(repl->sessions.executor, repl->sessions.current, request, &result, error) < 0)
         return -1;
     note_restart(repl, result);
     if (ret)
@@ -225,7 +227,7 @@ static int run_cell(struct repl *repl, const struct px_buffer *cell, bool intera
     pyexec_request_set_output(request, write_output, &output);
     pyexec_request_set_display_object(request, run_display_write, &output.stream);
     repl_signals_hold(request);
-    int executed = pyexec_execute(repl->executor, SESSION, request, &result, &error);
+    int executed = pyexec_execute(repl->sessions.executor, repl->sessions.current, request, &result, &error);
     repl_signals_release();
     if (executed < 0) {
         cli_fail(&error);
@@ -271,6 +273,8 @@ static int loop(struct repl *repl, struct repl_reader *reader)
         int leaving = px_buffer_ok(&cell) ? exit_status(px_buffer_string(&cell)) : -1;
         if (leaving >= 0)
             return leaving;
+        if (px_buffer_ok(&cell) && repl_command(&repl->sessions, px_buffer_string(&cell)))
+            continue;
         status = run_cell(repl, &cell, interactive);
         if (status)
             return status;
@@ -301,17 +305,20 @@ static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *e
     return json_is_object(repl->cell_policy) && json_is_object(completion) ? 0 : px_error_oom(error);
 }
 
-/* One session that waits for its user for ever. */
+/* Sessions that wait for their user for ever. */
 static int open_executor(struct repl *repl, struct cli_settings *settings, pyexec_error *error)
 {
     settings->host.zygotes = 1;
     px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
     if (!config || set_policies(repl, json_object_get(config, "policy"), error) < 0)
         return -1;
-    px_json_set(config, "session", json_pack("{s:i, s:n, s:n}", "max_count", 1, "idle_ttl", "hard_ttl"));
+    bool forkable = json_is_true(json_object_get(json_object_get(config, "policy"), "forkable"));
+    px_json_set(config, "session",
+                json_pack("{s:i, s:n, s:n}", "max_count", forkable ? SESSIONS_MAX : 1, "idle_ttl", "hard_ttl"));
+    snprintf(repl->sessions.current, sizeof repl->sessions.current, FIRST_SESSION);
     if (!json_is_object(config))
         return px_error_oom(error);
-    if (pyexec_executor_open_object(config, &repl->executor, error) < 0)
+    if (pyexec_executor_open_object(config, &repl->sessions.executor, error) < 0)
         return -1;
     return execute_quietly(repl, "pass", repl->cell_policy, NULL, error);
 }
@@ -330,7 +337,7 @@ static char *history_path(void)
 
 static void greet(struct repl *repl)
 {
-    const char *python = pyexec_executor_python(repl->executor);
+    const char *python = pyexec_executor_python(repl->sessions.executor);
     px_auto_buffer struct px_buffer line = {0};
     px_buffer_printf(&line, "pyexec %s, Python %.*s in a sandbox. Ctrl-D leaves.\n", pyexec_version(),
                      (int)strcspn(python, " "), python);
@@ -359,12 +366,14 @@ static int run(const struct cli_arguments *arguments, void *target)
 const struct cli_command cmd_repl = {
     .name = "repl",
     .summary = "an interactive session",
-    .description = "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
-                   "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
-                   "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
-                   "completes names, Ctrl-D leaves. input() and getpass.getpass() ask at the terminal; the "
-                   "time that they wait does not count. History is in $XDG_STATE_HOME/pyexec/history "
-                   "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
+    .description =
+        "Reads Python as its prompt does and runs it in one sandboxed session, which keeps its "
+        "state; limits hold for each cell. Ctrl-C interrupts the running cell and keeps the "
+        "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
+        "completes names, Ctrl-D leaves. input() and getpass.getpass() ask at the terminal; the "
+        "time that they wait does not count. With --forkable, %fork makes new sessions that go on from the "
+        "state of this one, %switch ID continues in one of them, and %sessions lists them. History is in $XDG_STATE_HOME/pyexec/history "
+        "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
     .policy_flags = true,
     .run = run,
 };

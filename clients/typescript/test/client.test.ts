@@ -284,13 +284,13 @@ test("HTTP refuses a wrong token, and the error does not have it", async () => {
 });
 
 forEach("branches go on from the state of a session", async (px) => {
-  const session = px.session(undefined, { policy: { forkable: true }, tools: { double: (n: unknown) => 2 * Number(n) } });
+  const session = px.session(undefined, { policy: { forkable: true }, tools: { double: ({ n }: { n: number }) => 2 * n } });
   await session.execute("x = [1]");
   const [one, two] = await session.fork(2);
   assert.notEqual(one!.id, two!.id);
   assert.equal((await one!.execute("x.append(2); x")).last_value_repr, "[1, 2]");
   assert.equal((await two!.execute("x")).last_value_repr, "[1]");
-  assert.equal((await two!.execute("double(x[0])")).last_value_repr, "2");
+  assert.equal((await two!.execute("double(n=x[0])")).last_value_repr, "2");
   const ids = [session.id + ".up", session.id + ".down"];
   const named = await session.fork(ids);
   assert.deepEqual(named.map((branch) => branch.id), ids);

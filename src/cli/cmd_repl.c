@@ -19,7 +19,7 @@
 #include "cli/run_command.h"
 
 #define FIRST_SESSION "repl"
-#define SESSIONS_MAX 1001 /* with the policy forkable: the first session and its branches */
+#define BRANCHES_MAX 1001 /* with the policy forkable: the first session and its branches */
 #define COMPLETION_MS 300
 
 struct repl {
@@ -314,7 +314,7 @@ static int open_executor(struct repl *repl, struct cli_settings *settings, pyexe
         return -1;
     bool forkable = json_is_true(json_object_get(json_object_get(config, "policy"), "forkable"));
     px_json_set(config, "session",
-                json_pack("{s:i, s:n, s:n}", "max_count", forkable ? SESSIONS_MAX : 1, "idle_ttl", "hard_ttl"));
+                json_pack("{s:i, s:n, s:n}", "max_count", forkable ? BRANCHES_MAX : 1, "idle_ttl", "hard_ttl"));
     snprintf(repl->sessions.current, sizeof repl->sessions.current, FIRST_SESSION);
     if (!json_is_object(config))
         return px_error_oom(error);

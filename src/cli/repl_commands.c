@@ -39,7 +39,7 @@ static int show_sessions(struct repl_sessions *sessions, struct words *words, py
     px_auto_buffer struct px_buffer text = {0};
     if (words->count) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "%%sessions takes no arguments");
-        return -1;
+        return px_error_hint(error, "Leave them out.");
     }
     if (pyexec_sessions(sessions->executor, NULL, &list, error) < 0)
         return -1;
@@ -120,7 +120,7 @@ static int fork_session(struct repl_sessions *sessions, struct words *words, pye
     if (count < 1 || count > PX_FORK_IDS_MAX) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "%%fork makes 1 to %d sessions, not %.20s", PX_FORK_IDS_MAX,
                      words->items[0]);
-        return -1;
+        return px_error_hint(error, "Give a number in this range, or the ids of the new sessions.");
     }
     return make_ids(sessions, count, &made, error) < 0 ? -1 : fork_into(sessions, &made, error);
 }
@@ -141,6 +141,12 @@ static int run(struct repl_sessions *sessions, const char *name, struct words *w
     return px_error_hint(error, "%%fork [NUMBER or IDS], %%sessions and %%switch ID are known.");
 }
 
+static int too_many(pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "more than %d words", PX_FORK_IDS_MAX);
+    return px_error_hint(error, "Give fewer ids at once.");
+}
+
 bool repl_command(struct repl_sessions *sessions, const char *cell)
 {
     struct words words = {0};
@@ -156,7 +162,7 @@ bool repl_command(struct repl_sessions *sessions, const char *cell)
         if (words.count < PX_FORK_IDS_MAX)
             words.items[words.count++] = word;
         else
-            status = px_error_set(&error, PYEXEC_INVALID_REQUEST, "more than %d words", PX_FORK_IDS_MAX);
+            status = too_many(&error);
     if (status < 0 || run(sessions, name, &words, &error) < 0)
         cli_fail(&error);
     return true;

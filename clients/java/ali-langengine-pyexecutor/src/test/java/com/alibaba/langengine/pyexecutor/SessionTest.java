@@ -69,7 +69,7 @@ class SessionTest extends OnHost {
         assertEquals("[1]", value("a b", "x"));
         assertEquals(List.of("up@x", "down"), executor.fork("a b", List.of("up@x", "down")));
         assertEquals("[1]", value("up@x", "x"));
-        assertEquals(new PyExecutionResult.Session("down", false, null, 2), executor.execute("down", "x", null).getSession());
+        assertEquals(new PyExecutionResult.Session("down", false, null, 3), executor.execute("down", "x", null).getSession());
         executor.closeSession("a b");
         assertEquals("[1]", value(executor.fork("down", 1).get(0), "x"));
     }

@@ -20,7 +20,7 @@ import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The Java example of docs/tools.md, compiled and run as it stands there. */
+/** The Java examples of docs/tools.md and docs/branches.md, compiled and run as they stand there. */
 class ToolSnippetTest {
     @TempDir
     Path classes;
@@ -35,19 +35,28 @@ class ToolSnippetTest {
     }
 
     @Test
-    void theExampleOfTheDocumentationPrintsWhatItSays() throws Exception {
-        Matcher found = Pattern.compile("<!-- java: Weather -->\\n```java\\n(.*?)```.*?<!-- java output: Weather -->\\n```\\n(.*?)```", Pattern.DOTALL)
-                .matcher(Files.readString(Path.of("../../../docs/tools.md")));
+    void theExampleOfToolsPrintsWhatItSays() throws Exception {
+        assertPrints("tools.md", "Weather");
+    }
+
+    @Test
+    void theExampleOfBranchesPrintsWhatItSays() throws Exception {
+        assertPrints("branches.md", "TreeSearch");
+    }
+
+    private void assertPrints(String page, String name) throws Exception {
+        Matcher found = Pattern.compile("<!-- java: " + name + " -->\\n```java\\n(.*?)```.*?<!-- java output: " + name + " -->\\n```\\n(.*?)```", Pattern.DOTALL)
+                .matcher(Files.readString(Path.of("../../../docs/" + page)));
         assertTrue(found.find());
         StringWriter said = new StringWriter();
         assertTrue(ToolProvider.getSystemJavaCompiler().getTask(said, null, null,
                 List.of("-proc:none", "-d", classes.toString(), "-cp", System.getProperty("java.class.path")), null,
-                List.of(source("Weather", found.group(1)))).call(), said.toString());
+                List.of(source(name, found.group(1)))).call(), said.toString());
         ByteArrayOutputStream printed = new ByteArrayOutputStream();
         PrintStream before = System.out;
         try (URLClassLoader loader = new URLClassLoader(new URL[] {classes.toUri().toURL()}, getClass().getClassLoader())) {
             System.setOut(new PrintStream(printed, true));
-            loader.loadClass("Weather").getMethod("main", String[].class).invoke(null, (Object) new String[0]);
+            loader.loadClass(name).getMethod("main", String[].class).invoke(null, (Object) new String[0]);
         } finally {
             System.setOut(before);
         }

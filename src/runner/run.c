@@ -286,9 +286,35 @@ static int poll_timeout(const struct run *run, int64_t now)
     next = next < run->nudge_ns ? next : run->nudge_ns;
     int64_t tools = px_run_tools_next(&run->tools);
     next = next < tools ? next : tools;
+    next = run->rest.until_ns > now && run->rest.until_ns < next ? run->rest.until_ns : next;
     if (next == NEVER)
         return -1;
     return next <= now ? 0 : (int)((next - now + PX_NS_PER_MS - 1) / PX_NS_PER_MS);
+}
+
+static void read_stream(struct run *run, int which, int64_t now)
+{
+    int fd = run->child.streams[which];
+    uint64_t before = run->result->streams[which].bytes;
+    if (fd < 0)
+        return;
+    if (drain(run, which, sizeof run->block))
+        px_output_rest_after(&run->rest, which, fd, run->result->streams[which].bytes - before, now);
+    else
+        px_run_context_end_stream(run->context, &run->child, which);
+}
+
+/* Reads the streams that had output when they were polled. What one wrote that rested then comes before the output of the other. */
+static void read_streams(struct run *run, const bool ready[2], int64_t polled_ns)
+{
+    int64_t now = px_now_ns();
+    if (!ready[0] && !ready[1])
+        return;
+    int first = px_output_rests(&run->rest, 1, polled_ns) ? 1 : 0, second = 1 - first;
+    if (ready[first] || px_output_rests(&run->rest, first, polled_ns))
+        read_stream(run, first, now);
+    if (ready[second])
+        read_stream(run, second, now);
 }
 
 /* Serves the child until it has ended or sent its whole result. */
@@ -298,16 +324,17 @@ static void serve(struct run *run)
     for (;;) {
         bool want_input = child->input >= 0 && !run->input.held;
         bool unsent = px_run_tools_has_unsent(&run->tools);
+        int64_t now = px_now_ns();
         struct pollfd polled[] = {
             {child->channel, unsent ? POLLIN | POLLOUT : POLLIN, 0},
-            {child->streams[0], POLLIN, 0},
-            {child->streams[1], POLLIN, 0},
+            {px_output_rests(&run->rest, 0, now) ? -1 : child->streams[0], POLLIN, 0},
+            {px_output_rests(&run->rest, 1, now) ? -1 : child->streams[1], POLLIN, 0},
             {child->pidfd, POLLIN, 0},
             {run->context->request->wake, POLLIN, 0},
             {want_input ? run->context->request->input_fd : -1, POLLIN, 0},
             {child->input >= 0 && run->input.held ? child->input : -1, POLLOUT, 0},
         };
-        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, px_now_ns())) < 0) {
+        if (px_poll(polled, PX_COUNT(polled), poll_timeout(run, now)) < 0) {
             receive_failed(run);
             return;
         }
@@ -317,9 +344,7 @@ static void serve(struct run *run)
             /* The child closed the channel but may still run. Wait for its exit or a limit. */
             px_close_fd(&child->channel);
         }
-        for (int which = 0; which < 2; which++)
-            if (polled[1 + which].revents && !drain(run, which, sizeof run->block))
-                px_run_context_end_stream(run->context, &run->child, which);
+        read_streams(run, (const bool[]){polled[1].revents, polled[2].revents}, now);
         if (run->receive_errno)
             return;
         if (polled[4].revents)
@@ -332,7 +357,7 @@ static void serve(struct run *run)
                 read_channel(run);
             return;
         }
-        int64_t now = px_now_ns();
+        now = px_now_ns();
         run->ending.protocol = px_run_tools_serve(&run->tools, child, &run->result->claims, now, &run->soft_ns);
         if (run->ending.protocol)
             return;

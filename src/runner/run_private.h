@@ -10,6 +10,7 @@
 #include "result/run_status.h"
 #include "runner/child.h"
 #include "runner/input_feed.h"
+#include "runner/output_rest.h"
 #include "runner/run.h"
 #include "runner/run_tools.h"
 #include "runner/workspace.h"
@@ -32,6 +33,7 @@ struct run {
     int unsent_stop;   /* the signal that waits for READY, or 0 */
     unsigned threads;  /* number of threads when its result had come */
     struct px_run_tools tools;
+    struct px_output_rest rest;
     struct px_input_feed input;
     char block[65536]; /* what was read last: output, or a packet of the child */
 };

@@ -66,3 +66,12 @@ def test_the_thread_of_a_run_waits_seldom(compile_host, nothing_left, host):
         waits = (waits_of(driver.process) - before) / RUNS
     # For the next line of the test, and for the result. An unpooled run also waits for the zygote's answer and for LOCKED.
     assert 0.5 < waits <= {"unpooled": 4.5, "pooled": 3.5}[host], waits
+
+
+def test_short_lines_are_read_together(counted, compile_host, nothing_left):
+    with Driver(counted.command(compile_host("capi_driver.c")), host=HOSTS["unpooled"]) as driver:
+        own, others = counted.per_call(lambda: driver.call("", "for i in range(1000): print('line', i)"), calls=2)
+    # The script writes each line at once, so that who watches sees it: 1,000. The host that read each at once made 2,069; one that lets
+    # a stream rest for a millisecond after short reads makes about 200 to 400.
+    assert 1000 < others < 1200, others
+    assert own < 1000, own

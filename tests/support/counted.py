@@ -24,17 +24,17 @@ class Counted:
         with open(self.file, "rb") as file:
             return struct.unpack("2Q", file.read())
 
-    def per_call(self, call):
+    def per_call(self, call, calls=CALLS, rounds=ROUNDS):
         """Returns how many system calls one call costs the host, and how many its processes: the smallest numbers of several rounds.
         In other rounds a thread of the host may have refilled the pool, or a call had to wait for a lock."""
         call()
-        rounds = []
-        for _ in range(ROUNDS):
+        found = []
+        for _ in range(rounds):
             before = self.counts()
-            for _ in range(CALLS):
+            for _ in range(calls):
                 call()
-            rounds.append([(now - then) / CALLS for now, then in zip(self.counts(), before)])
-        return [min(numbers) for numbers in zip(*rounds)]
+            found.append([(now - then) / calls for now, then in zip(self.counts(), before)])
+        return [min(numbers) for numbers in zip(*found)]
 
 
 @pytest.fixture

@@ -96,6 +96,14 @@ bench-clients: all
 bench-tools: all
 	bench/tools.py $(BUILD)
 
+# Measures how long forks of sessions take, by the size of their files and data.
+bench-branches: all
+	bench/branches.py $(BUILD) $(if $(PYTHON),--python $(PYTHON)) $(if $(FOLDER),--folder $(FOLDER))
+
+# Checks that large scripts cost in proportion to their size; needs an idle machine.
+bench-code: all
+	bench/large_code.py $(BUILD)/pyexec --check
+
 # Compares calls by clients of other servers with POST /v1/execute; needs an idle machine.
 bench-dialects: all
 	bench/dialects.py $(BUILD)/pyexec

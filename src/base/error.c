@@ -143,7 +143,7 @@ int px_error_exhausted(pyexec_error *error, int sys_errno, const char *what)
     if (sys_errno == EMFILE && getrlimit(RLIMIT_NOFILE, &limit) == 0)
         return px_error_hint(error,
                              "This process can have at most %llu open files (RLIMIT_NOFILE), and each session uses "
-                             "four or five: raise the limit (ulimit -n; LimitNOFILE= in a unit of systemd), or "
+                             "four to six: raise the limit (ulimit -n; LimitNOFILE= in a unit of systemd), or "
                              "close sessions.",
                              (unsigned long long)limit.rlim_cur);
     return -1;

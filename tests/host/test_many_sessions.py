@@ -1,0 +1,75 @@
+"""Many sessions in one process: what each needs, how many there can be, and that the last costs no more than the first."""
+import os
+import resource
+import subprocess
+
+import pytest
+
+from counted import counted
+from json_lines import JsonLines
+from library import Executor, Failure
+
+__all__ = ["counted"]  # a fixture
+
+MANY = {"max_count": 0}
+# PYEXEC_NIGHTLY: 10,000, or as many as the limit of open files of the machine allows.
+WANTED = 10_000 if os.environ.get("PYEXEC_NIGHTLY") else 400
+BESIDE = 60     # descriptors of the program itself
+
+
+def descriptors(executor):
+    return len(os.listdir("/proc/%d/fd" % executor.pid))
+
+
+@pytest.mark.parametrize("policy, each", [({}, 4), ({"disable_open": False}, 5), ({"forkable": True}, 6)], ids=["plain", "files", "forkable"])
+def test_each_session_needs_few_descriptors(own, nothing_left, policy, each):
+    """Its message socket, its stdout and stderr, and its pidfd; a workspace; the socket and the pidfd of the family's process."""
+    with Executor(policy, session=MANY, host={"zygotes": 1, "pool_size": 0}, program=own.path) as executor:
+        for i in range(3):
+            executor.call("before-%d" % i, "1")
+        before = min(descriptors(executor) for _ in range(20))
+        for i in range(20):
+            executor.call("s%d" % i, "1")
+        assert min(descriptors(executor) for _ in range(20)) - before == 20 * each
+
+
+def test_there_can_be_as_many_as_the_limit_of_open_files_allows(own, nothing_left):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = hard if hard != resource.RLIM_INFINITY and hard < 4 * WANTED + BESIDE else 4 * WANTED + BESIDE
+    with Executor(session=MANY, host={"zygotes": 1, "pool_size": 0}, program=own.path, prefix=["prlimit", "--nofile=%d" % limit]) as executor:
+        count, failure = 0, None
+        while not failure:
+            try:
+                executor.call("s%d" % count, "x = %d" % count)
+                count += 1
+            except Failure as found:
+                failure = found
+        print("\n%d sessions with %d descriptors" % (count, limit))
+        assert count >= (limit - BESIDE) // 4
+        assert failure.code == "overloaded"
+        assert all(word in failure.hint for word in ("RLIMIT_NOFILE", str(limit), "ulimit -n", "LimitNOFILE=", "four to six"))
+        assert executor.call("s0", "x")["last_value_repr"] == "0"
+        executor.close("s1")
+        assert executor.call("s%d" % (count // 2), "x")["last_value_repr"] == str(count // 2)
+        assert executor.call("another", "6 * 7")["last_value_repr"] == "42"
+
+
+def test_the_last_session_costs_as_many_system_calls_as_the_first(counted, own, nothing_left):
+    class Program:
+        @staticmethod
+        def popen(*arguments, **keywords):
+            return subprocess.Popen(counted.command(own.path, *arguments), cwd="/", **keywords)
+
+    def cost(client, first, last):
+        before = counted.counts()[0]
+        for i in range(first, last):
+            client.ask("execute", session_id="s%d" % i, code="1")
+        return (counted.counts()[0] - before) / (last - first)
+
+    with JsonLines(Program, "rpc") as client:
+        client.ask("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"}, session=MANY)
+        client.ask("execute", session_id="warm", code="1")
+        early = min(cost(client, 0, 20), cost(client, 20, 40))
+        cost(client, 40, 140)
+        late = min(cost(client, 140, 160), cost(client, 160, 180))
+    assert late < early * 1.2 + 3, (early, late)

@@ -117,6 +117,14 @@ int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, con
     return pyexec_session_fork(executor, id, ids, count, NULL, error);
 }
 
+int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, json_t *object, char **ret,
+                         pyexec_error *error)
+{
+    (void)executor, (void)request, (void)ret;
+    require(json_is_object(object));
+    return px_error_set(error, PYEXEC_INVALID_REQUEST, "tests: not a list");
+}
+
 int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
 {
     (void)executor;

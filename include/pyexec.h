@@ -499,6 +499,18 @@ PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *s
 PYEXEC_API int pyexec_session_fork(pyexec_executor *executor, const char *session_id, const char *const *ids,
                                    size_t count, char **ret, pyexec_error *error);
 
+/* Runs a solution against many tests, each in a process of its own that is forked from the solution's (docs/verify.md).
+ *
+ * request  a request of the caller with everything that is not in the JSON: its ceiling, its turn. It can be used to cancel.
+ * json     {"solution": code, "tests": [...], "compare", "stop_on_fail", "each", "output_bytes"} and the members that an
+ *          execution has: "policy", "timeout_ms", "env", "files", "working_dir"
+ * *ret     JSON text, which the caller gives to free(): {"passed", "summary", "solution", "tests"}
+ *
+ * Expected values are compared in this process, and never sent to another one. Uses as many threads as the machine has CPUs, and
+ * a turn for each. A solution that fails is a verdict and no error. Errors: those of pyexec_execute_once(). */
+PYEXEC_API int pyexec_verify(pyexec_executor *executor, pyexec_request *request, const char *json, size_t length,
+                             char **ret, pyexec_error *error);
+
 /* Ends a session and removes everything that belongs to it. A running call ends as `cancelled`; waiting calls get
  * PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
 PYEXEC_API int pyexec_session_close(pyexec_executor *executor, const char *session_id, pyexec_error *error);
@@ -767,6 +779,8 @@ PYEXEC_API int pyexec_session_create_tools_object(pyexec_executor *executor, con
 PYEXEC_API int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, const char *session_id,
                                           const char *const *ids, size_t count, struct json_t **ret,
                                           pyexec_error *error);
+PYEXEC_API int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, struct json_t *object,
+                                    char **ret, pyexec_error *error);
 PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 

@@ -221,6 +221,17 @@ int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, py
     return result;
 }
 
+bool px_turns_try(struct px_turns *turns, struct px_turn *turn)
+{
+    pthread_mutex_lock(&turns->lock);
+    bool free = !turns->closed && !turns->queue.waiting && count_free(turns);
+    turn->turns = turns;
+    if (free)
+        set_state(turns, turn, PX_TURN_BUSY);
+    pthread_mutex_unlock(&turns->lock);
+    return free;
+}
+
 bool px_turn_is_held(struct px_turn *turn)
 {
     if (!turn->turns)

@@ -74,6 +74,9 @@ void px_turns_configure_plain(struct px_turns *turns, size_t count, size_t queue
  * others are waiting (with `patient` it still waits), or with shutting_down. */
 int px_turns_take(struct px_turns *turns, struct px_turn *turn, bool patient, pyexec_error *error);
 
+/* Takes the turn if one is free and nobody waits for it. Returns false if not. */
+bool px_turns_try(struct px_turns *turns, struct px_turn *turn);
+
 /* True if the turn is taken. Other threads can change its state when they measure, so this takes the lock. */
 bool px_turn_is_held(struct px_turn *turn);
 

@@ -25,6 +25,7 @@
 #include "guest/streams.h"
 #include "guest/threads.h"
 #include "guest/tools/guest_tools.h"
+#include "guest/verify.h"
 
 /* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {
@@ -177,6 +178,8 @@ static int evaluate(const struct px_program *program, PyObject *names, const str
         PyDict_SetItemString(kept.builtins_names, "_", value);
     if (value && value != Py_None && px_report_value(report, run, value) < 0)
         return -1;
+    if (run->flags & PX_RUN_FLAG_TEST)
+        px_buffer_add_string(&report->value_json, "null");
     /* A signal that came during the last call is raised here, so that it counts for the script and not for the
      * report. */
     return PyErr_CheckSignals();
@@ -199,14 +202,24 @@ static void show_figures(const struct px_script *run, struct px_source *source, 
     PyErr_Clear();
 }
 
+/* A program that is compiled once and then run in branches (PX_RUN_FLAG_COMPILE). */
+static struct {
+    struct px_program program;
+    struct px_source source;
+} ahead;
+
 static void run_code(const struct px_script *run, PyObject *names, struct px_source *source, struct px_report *report)
 {
     px_auto(px_program_done) struct px_program program = {0};
     bool split = run->flags & PX_RUN_FLAG_LAST_EXPRESSION;
+    bool ready = run->flags & (PX_RUN_FLAG_COMPILED | PX_RUN_FLAG_CALL);
     px_signals_allow(true);
-    int compiled = px_program_compile(&program, source, split, run->flags & PX_RUN_FLAG_SESSION);
+    int compiled = ready ? 0 : px_program_compile(&program, source, split, run->flags & PX_RUN_FLAG_SESSION);
     unsigned fired = px_signals_fired();
-    int failed = compiled < 0 ? -1 : evaluate(&program, names, run, report);
+    int failed = compiled < 0                        ? -1
+                 : run->flags & PX_RUN_FLAG_CALL     ? px_verify_call(run, names, report)
+                 : run->flags & PX_RUN_FLAG_COMPILED ? evaluate(&ahead.program, names, run, report)
+                                                     : evaluate(&program, names, run, report);
     px_signals_allow(false);
     /* A syntax tree takes up to a hundred times the memory of its source. So if the source is shorter than that, a
      * MemoryError means that the code is nested too deeply. */
@@ -301,7 +314,8 @@ static void end_script(const struct px_script *run, struct px_source *source, st
 static int execute_once(struct px_script *run)
 {
     px_auto(px_report_done) struct px_report report = {0};
-    px_auto(px_source_done) struct px_source source = source_of(run);
+    px_auto(px_source_done) struct px_source source = {0};
+    source = run->flags & PX_RUN_FLAG_COMPILED ? ahead.source : source_of(run);
     px_display_arm(run, &source);
     if (apply_environment(run) < 0 || reset_names(kept.names) < 0 || px_display_set_variables(run, kept.names) < 0 ||
         px_tools_begin(run, kept.names) < 0 || px_modules_begin(run, &source) < 0 || px_guard_arm(run) < 0)
@@ -314,6 +328,14 @@ static int execute_once(struct px_script *run)
     px_report_send(&report, run);
     px_display_arm(NULL, NULL);
     return report.exit_code;
+}
+
+/* The variables of a call are its arguments. */
+static int set_variables(const struct px_script *run)
+{
+    if (run->flags & PX_RUN_FLAG_PREPARE_CALLS && px_verify_prepare() < 0)
+        return -1;
+    return run->flags & PX_RUN_FLAG_CALL ? 0 : px_display_set_variables(run, kept.names);
 }
 
 static int execute_call(struct px_script *run)
@@ -329,8 +351,8 @@ static int execute_call(struct px_script *run)
         px_streams_renew_input();
     px_streams_restore_output();
     if ((!begun && reset_names(kept.names) < 0) || px_session_environment_save(&before, kept.environ, run->env) < 0 ||
-        apply_environment(run) < 0 || px_display_set_variables(run, kept.names) < 0 ||
-        px_tools_begin(run, kept.names) < 0 || px_modules_begin(run, source) < 0 || px_guard_arm(run) < 0)
+        apply_environment(run) < 0 || set_variables(run) < 0 || px_tools_begin(run, kept.names) < 0 ||
+        px_modules_begin(run, source) < 0 || px_guard_arm(run) < 0)
         px_report_exception(&report, run, source, false);
     else
         run_code(run, kept.names, source, &report);
@@ -345,10 +367,29 @@ static int execute_call(struct px_script *run)
     return report.exit_code;
 }
 
+/* Compiles the code without running any of it. */
+static int compile_ahead(struct px_script *run)
+{
+    px_auto(px_report_done) struct px_report report = {0};
+    ahead.source = source_of(run);
+    ahead.source.filename = strdup(run->filename);
+    run->code = NULL; /* the source keeps it */
+    px_signals_allow(true);
+    int failed = ahead.source.filename ? px_program_compile(&ahead.program, &ahead.source, false, false) : -1;
+    px_signals_allow(false);
+    if (failed < 0)
+        px_report_exception(&report, run, &ahead.source, true);
+    flush_streams();
+    px_report_send(&report, run);
+    return report.exit_code;
+}
+
 int px_script_execute(struct px_script *run)
 {
     current = run;
     px_signals_limits(run);
+    if (run->flags & PX_RUN_FLAG_COMPILE)
+        return compile_ahead(run);
     return run->flags & PX_RUN_FLAG_SESSION ? execute_call(run) : execute_once(run);
 }
 

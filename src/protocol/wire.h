@@ -110,7 +110,12 @@ enum {
     PX_RUN_FLAG_SAME_IMPORTS = 1 << 5, /* use the import sets of the last run; this message has none */
     PX_RUN_FLAG_DROP_STOP = 1 << 6,    /* the last run was told to stop, perhaps too late: the child drops
                                                a late signal and then sends READY */
-    PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_DROP_STOP << 1) - 1,
+    PX_RUN_FLAG_CALL = 1 << 7,    /* no code: VARIABLES is the call of a function, whose value is sent as VALUE_JSON */
+    PX_RUN_FLAG_TEST = 1 << 8,    /* sends null as VALUE_JSON if the code has run to its end */
+    PX_RUN_FLAG_COMPILE = 1 << 9, /* only compiles the code, and keeps it for branches */
+    PX_RUN_FLAG_COMPILED = 1 << 10,      /* no code: runs what was kept */
+    PX_RUN_FLAG_PREPARE_CALLS = 1 << 11, /* before the code runs, prepares what CALL needs */
+    PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_PREPARE_CALLS << 1) - 1,
 };
 
 /* Says whether the last value is sent as JSON, and how JSON writes tables. */

@@ -67,6 +67,8 @@ void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *pa
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_fork_session(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_fork.c */
 
+void px_rpc_verify(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_verify.c */
+
 /* ---- What an execution sends during its run (rpc_stream.c) ---- */
 
 /* The main function of the sending thread. It returns when `ended` is set. */

@@ -32,6 +32,16 @@ struct px_child {
     bool stopped;                    /* for a session: a signal was sent that the next call must not see */
 };
 
+/* What a call of a session does, or of a branch that lives for one test (docs/verify.md). */
+enum px_call_kind {
+    PX_CALL_CODE,     /* runs the request's code */
+    PX_CALL_SOLUTION, /* the same, and prepares calls of functions */
+    PX_CALL_COMPILE,  /* compiles the code, and keeps it */
+    PX_CALL_COMPILED, /* runs what was kept, as a single run */
+    PX_CALL_FUNCTION, /* calls a function of the solution */
+    PX_CALL_TEST,     /* runs code, and tells whether it has run to its end */
+};
+
 /* The settings of a child for one run. */
 struct px_child_options {
     const struct px_policy *policy;
@@ -40,6 +50,7 @@ struct px_child_options {
     const char *filename;             /* "<cell>", "<cell 3>" */
     const struct px_tool_list *tools; /* or NULL */
     bool session;                     /* a call of a session */
+    enum px_call_kind kind;           /* what the call does */
     bool later;                       /* not the first run: the child knows the policy's imports */
     bool drop_stop;                   /* the value of px_child.stopped after the previous call */
 };

@@ -114,7 +114,7 @@ int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_fa
 }
 
 /* The caller holds the lock. */
-static void limit_threads(const struct px_family_member *member, bool forking)
+static void limit_threads(const struct px_family_member *member)
 {
     struct rlimit limit;
     struct pollfd polled = {member->pidfd, POLLIN, 0};
@@ -122,7 +122,7 @@ static void limit_threads(const struct px_family_member *member, bool forking)
         prlimit(member->host_pid, RLIMIT_NPROC, NULL, &limit) < 0)
         return;
     uint64_t wanted = member->threads * (member->branches + 1);
-    limit.rlim_cur = forking || wanted > limit.rlim_max ? limit.rlim_max : wanted;
+    limit.rlim_cur = member->forking || wanted > limit.rlim_max ? limit.rlim_max : wanted;
     (void)!prlimit(member->host_pid, RLIMIT_NPROC, &limit, NULL);
 }
 
@@ -137,7 +137,7 @@ struct px_family_member *px_family_join(struct px_family_member *source)
     }
     for (struct px_family_member *above = source; member && above; above = above->source) {
         above->branches++;
-        limit_threads(above, false);
+        limit_threads(above);
     }
     pthread_mutex_unlock(&family->lock);
     return member;
@@ -160,7 +160,7 @@ void px_family_leave(struct px_family_member **leaving)
             one->source = member->source;
     for (struct px_family_member *above = member->source; above; above = above->source) {
         above->branches--;
-        limit_threads(above, false);
+        limit_threads(above);
     }
     bool last = !family->members;
     pthread_mutex_unlock(&family->lock);
@@ -183,9 +183,10 @@ int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, i
     return 0;
 }
 
-void px_family_limit_threads(const struct px_family_member *member, bool forking)
+void px_family_limit_threads(struct px_family_member *member, bool forking)
 {
     pthread_mutex_lock(&member->family->lock);
-    limit_threads(member, forking);
+    member->forking = forking;
+    limit_threads(member);
     pthread_mutex_unlock(&member->family->lock);
 }

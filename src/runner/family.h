@@ -31,6 +31,7 @@ struct px_family_member {
     int pidfd;                       /* or -1 */
     int depth;
     bool mapped;       /* its user namespace has an id map */
+    bool forking;      /* its limit of threads stays high: it is being forked */
     uint64_t threads;  /* the policy's limit, with the main thread; UINT64_MAX: none */
     uint64_t branches; /* that live, and those below them */
 };
@@ -51,6 +52,6 @@ void px_family_leave(struct px_family_member **member);
 
 /* The kernel counts the branches of a process, and theirs, as its threads. So the limit of a process grows with their
  * number. While it is forked its limit is as high as it can be: the kernel keeps that value for the branch. */
-void px_family_limit_threads(const struct px_family_member *member, bool forking);
+void px_family_limit_threads(struct px_family_member *member, bool forking);
 
 #endif

@@ -482,7 +482,9 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
                 pyexec_error *error)
 {
     char filename[32] = "<cell>";
-    if (call->number)
+    if (call->filename)
+        snprintf(filename, sizeof filename, "%s", call->filename);
+    else if (call->number)
         snprintf(filename, sizeof filename, "<cell %llu>", (unsigned long long)call->number);
     struct px_child_options options = {
         .policy = context->policy,
@@ -491,6 +493,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
         .filename = filename,
         .tools = context->tools,
         .session = true,
+        .kind = call->kind,
         .later = call->later,
         .drop_stop = call->child->stopped,
     };
@@ -498,6 +501,8 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
     if (!run)
         return -1;
     run->child = *call->child;
+    if (call->only_call)
+        run->child.workspace = -1;
     run->session = true;
     if (call->locked) {
         run->pooled = run->result->claims.locked = true;
@@ -508,6 +513,7 @@ int px_run_call(const struct px_run_context *context, struct px_call *call, pyex
     }
     int result = drive(run, &options, error);
     px_close_fd(&run->child.input);
+    run->child.workspace = call->child->workspace;
     *call->child = run->child;
     call->threads_left = run->threads > 1;
     call->cpu_ns = run->ending.cpu_ns;

@@ -48,8 +48,11 @@ static inline void px_run_context_end_stream(const struct px_run_context *contex
  * perhaps a killed process that has not ended yet. */
 int px_run_once(const struct px_run_context *context, pyexec_result **ret, pyexec_error *error);
 
-/* A call of a session. */
+/* A call of a session, or of a branch that lives only for it. */
 struct px_call {
+    enum px_call_kind kind;
+    const char *filename;   /* NULL: by the number */
+    bool only_call;         /* its process is not used afterwards: files that it changed are not looked for */
     struct px_child *child; /* started by the session, which still owns it */
     bool locked;            /* its LOCKED has been seen */
     bool later;             /* not the first call: it knows the policy's imports */

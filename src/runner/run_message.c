@@ -46,14 +46,26 @@ static uint64_t or_else(int64_t value, uint64_t none)
     return value == PX_NONE ? none : (uint64_t)value;
 }
 
+static uint32_t flags_of_kind(enum px_call_kind kind)
+{
+    static const uint32_t flags[] = {[PX_CALL_CODE] = PX_RUN_FLAG_SESSION,
+                                     [PX_CALL_SOLUTION] = PX_RUN_FLAG_SESSION | PX_RUN_FLAG_PREPARE_CALLS,
+                                     [PX_CALL_COMPILE] = PX_RUN_FLAG_SESSION | PX_RUN_FLAG_COMPILE,
+                                     [PX_CALL_COMPILED] = PX_RUN_FLAG_COMPILED,
+                                     [PX_CALL_FUNCTION] = PX_RUN_FLAG_SESSION | PX_RUN_FLAG_CALL,
+                                     [PX_CALL_TEST] = PX_RUN_FLAG_SESSION | PX_RUN_FLAG_TEST};
+    return flags[kind];
+}
+
 static uint32_t flags_of(const struct px_child_options *options)
 {
     const struct px_policy *policy = options->policy;
     return (policy->use_import_whitelist ? PX_RUN_FLAG_WHITELIST : 0) |
            (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
            (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
-           (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) | (options->session ? PX_RUN_FLAG_SESSION : 0) |
-           (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) | (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
+           (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
+           (options->session ? flags_of_kind(options->kind) : 0) | (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
+           (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
 }
 
 static void add_text(struct px_buffer *fields, uint16_t kind, const char *text)

@@ -86,6 +86,10 @@ class Executor:
         """Returns the ids of the new sessions."""
         return self._do("fork_session", session_id=session, **{"ids": ids} if ids else {})["sessions"]
 
+    def verify(self, solution, tests, **more):
+        """Returns the whole answer: passed, summary, solution, tests."""
+        return self._do("verify", solution=solution, tests=tests, **more)
+
     def close(self, session):
         self._do("close_session", session_id=session)
 

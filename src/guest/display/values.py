@@ -332,7 +332,11 @@ EXACT = {list: Encoder.put_list, tuple: Encoder.put_list, set: Encoder.put_list,
 
 
 def encode(value, tables, limit):
-    encoder = Encoder(tables, limit)
+    return encode_with(Encoder(tables, limit), value)
+
+
+def encode_with(encoder, value):
+    limit = encoder.limit
     encoder.put_value(value)
     text = "".join(encoder.parts)
     if limit is not None and len(text.encode("utf-8")) > limit:
@@ -342,9 +346,13 @@ def encode(value, tables, limit):
 
 def value_json(value, tables, limit):
     """Returns the value as JSON and None, or None and the reason why it has no JSON."""
+    return try_encode(Encoder(tables, limit), value)
+
+
+def try_encode(encoder, value):
     before = fired()
     try:
-        return encode(value, tables, limit), None
+        return encode_with(encoder, value), None
     except Unrepresentable as error:
         return None, str(error)
     except RecursionError:

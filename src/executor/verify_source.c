@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source is made as a session that can be forked, without being one: it has no id, no caller reaches it, and it lives as
+ * long as its verify. */
+#include "executor/verify_source.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "result/result.h"
+
+/* In a forkable process the path of the workspace has two parts, because Landlock's rule is for the folder above it. */
+#define WORKSPACE "/workspace/solution"
+
+static struct px_run_context context_of(struct px_verify_source *source, const struct px_policy *policy,
+                                        pyexec_request *request, struct px_turn *turn)
+{
+    return (struct px_run_context){
+        .launcher = source->executor->launcher,
+        .zygotes = source->kind->zygotes,
+        .policy = policy,
+        .request = request,
+        .processors = source->executor->processors,
+        .watch = px_turn_watch,
+        .watch_data = turn,
+        .max_wait_ns = INT64_MAX,
+        .wait_until_ns = INT64_MAX,
+    };
+}
+
+static int start(struct px_verify_source *source, pyexec_request *request, pyexec_error *error)
+{
+    if (px_runtime_acquire(source->executor, &source->policy, &source->kind, error) < 0 ||
+        px_runtime_check_limits(&source->policy, source->kind->zygotes, error) < 0)
+        return -1;
+    bool files = px_policy_files(&source->policy) != PX_FILES_NONE || request->working_dir;
+    snprintf(source->workspace_path, sizeof source->workspace_path, "%s", files ? WORKSPACE : "/workspace");
+    struct px_child_options options = {
+        .policy = &source->policy, .request = request, .workspace_path = source->workspace_path, .session = true};
+    px_child_shape(&source->shape, &options);
+    source->started = true;
+    return px_child_start(&source->child, source->executor->launcher, source->kind->zygotes, &source->shape, -1, -1,
+                          error);
+}
+
+int px_verify_source_start(struct px_verify_source *source, pyexec_executor *executor, const struct px_policy *policy,
+                           enum px_call_kind kind, pyexec_request *request, struct px_turn *turn, pyexec_result **ret,
+                           bool *ret_alive, pyexec_error *error)
+{
+    *source = (struct px_verify_source){.executor = executor};
+    if (px_policy_copy(&source->policy, policy, error) < 0)
+        return -1;
+    source->policy.forkable = true;
+    source->policy.print_last_expression = false;
+    if (start(source, request, error) < 0)
+        return -1;
+    if (kind == PX_CALL_SOLUTION)
+        px_zygotes_expect_displays(source->kind->zygotes); /* the next source finds ready what calls need */
+    struct px_run_context context = context_of(source, &source->policy, request, turn);
+    struct px_call call = {.kind = kind, .child = &source->child, .workspace_path = source->workspace_path};
+    return px_run_call(&context, &call, ret, ret_alive, error);
+}
+
+void px_verify_source_done(struct px_verify_source *source)
+{
+    if (source->started)
+        px_child_done(&source->child);
+    if (source->kind)
+        px_runtime_release(source->executor, source->kind);
+    px_policy_done(&source->policy);
+    *source = (struct px_verify_source){0};
+}
+
+int px_verify_source_run(struct px_verify_source *source, const struct px_policy *policy, enum px_call_kind kind,
+                         pyexec_request *request, struct px_turn *turn, pyexec_result **ret, pyexec_error *error)
+{
+    struct px_child branch;
+    struct px_branch how = {.shape = &source->shape, .zygotes = source->kind->zygotes};
+    bool alive;
+    int result = px_branch_start(&source->child, &how, &branch, error);
+    if (result == 0) {
+        struct px_run_context context = context_of(source, policy, request, turn);
+        struct px_call call = {.kind = kind,
+                               .filename = kind == PX_CALL_COMPILED ? "<cell>" : "<cell test>",
+                               .only_call = true,
+                               .child = &branch,
+                               .locked = true,
+                               .later = true,
+                               .workspace_path = source->workspace_path};
+        result = px_run_call(&context, &call, ret, &alive, error);
+    }
+    px_child_done(&branch);
+    return result;
+}

@@ -31,7 +31,7 @@
 #include "result/run_status.h"
 
 #define LANES_MAX 64
-#define ANSWER_MAX (24u << 20) /* bytes of the tests' objects together; a client's line has 32 MiB */
+#define VERIFY_ANSWER_MAX (24u << 20) /* bytes of the tests' objects together; a client's line has 32 MiB */
 
 struct verify;
 
@@ -223,9 +223,9 @@ static void note(struct verify *verify, size_t index)
         atomic_store(&verify->cancelled, true);
     if (outcome->verdict == PX_VERDICT_CANCELLED || (verify->tests.stop_on_fail && outcome->verdict != PX_VERDICT_PASS))
         atomic_store(&verify->stop, true);
-    if (atomic_fetch_add(&verify->answer_bytes, outcome->text.length) + outcome->text.length > ANSWER_MAX) {
+    if (atomic_fetch_add(&verify->answer_bytes, outcome->text.length) + outcome->text.length > VERIFY_ANSWER_MAX) {
         pyexec_error error;
-        px_error_set(&error, PYEXEC_INVALID_REQUEST, "the answer is larger than %u MiB", ANSWER_MAX >> 20);
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "the answer is larger than %u MiB", VERIFY_ANSWER_MAX >> 20);
         px_error_hint(&error, "Send a smaller output_bytes, or fewer tests at once.");
         fail(verify, &error);
     }

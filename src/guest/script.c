@@ -25,7 +25,7 @@
 #include "guest/streams.h"
 #include "guest/threads.h"
 #include "guest/tools/guest_tools.h"
-#include "guest/verify.h"
+#include "guest/verify_call.h"
 
 /* References taken before the script runs, because it can replace these objects in their modules. */
 static struct {

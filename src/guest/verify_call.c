@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest/verify.h"
+#include "guest/verify_call.h"
 
 #include "guest/embedded_python.h"
 #include "guest/pyobject_access.h"

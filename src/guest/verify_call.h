@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's part of verify (docs/verify.md): the call of a function of the solution, and code that is compiled once. It
  * knows the arguments of a test, never the value that is expected. */
-#ifndef PX_GUEST_VERIFY_H
-#define PX_GUEST_VERIFY_H
+#ifndef PX_GUEST_VERIFY_CALL_H
+#define PX_GUEST_VERIFY_CALL_H
 
 #include "guest/report.h"
 #include "guest/script.h"

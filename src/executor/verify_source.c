@@ -75,7 +75,7 @@ int px_verify_source_run(struct px_verify_source *source, const struct px_policy
                          pyexec_request *request, struct px_turn *turn, pyexec_result **ret, pyexec_error *error)
 {
     struct px_child branch;
-    struct px_branch how = {.shape = &source->shape, .zygotes = source->kind->zygotes};
+    struct px_branch how = {.shape = &source->shape, .zygotes = source->kind->zygotes, .folder = -1, .mount = -1};
     bool alive;
     int result = px_branch_start(&source->child, &how, &branch, error);
     if (result == 0) {

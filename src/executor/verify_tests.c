@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/spelling.h"
 
-#define SHOWN_BYTES 4096
+#define VERIFY_SHOWN_BYTES 4096
 #define TARGET_MAX 500
 
 static const struct {
@@ -173,7 +173,7 @@ static int read_own(struct px_verify_tests *tests, pyexec_error *error)
 {
     const json_t *stop = json_object_get(tests->object, "stop_on_fail");
     const json_t *output = json_object_get(tests->object, "output_bytes");
-    json_int_t bytes = output ? json_integer_value(output) : SHOWN_BYTES;
+    json_int_t bytes = output ? json_integer_value(output) : VERIFY_SHOWN_BYTES;
     tests->each = json_object_get(tests->object, "each");
     tests->stop_on_fail = json_is_true(stop);
     tests->output_bytes = (size_t)bytes;

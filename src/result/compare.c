@@ -121,11 +121,11 @@ static size_t without_line_ends(const char *text, size_t length)
     return length;
 }
 
-struct words {
+struct word_walk {
     const char *at, *end;
 };
 
-static bool next_word(struct words *words, const char **ret, size_t *ret_length)
+static bool next_word(struct word_walk *words, const char **ret, size_t *ret_length)
 {
     while (words->at < words->end && isspace((unsigned char)*words->at))
         words->at++;
@@ -154,7 +154,7 @@ bool px_compare_text(const struct px_compare *compare, const char *expected, siz
         sent_length = without_line_ends(sent, sent_length);
         return expected_length == sent_length && memcmp(expected, sent, sent_length) == 0;
     }
-    struct words left = {expected, expected + expected_length}, right = {sent, sent + sent_length};
+    struct word_walk left = {expected, expected + expected_length}, right = {sent, sent + sent_length};
     for (;;) {
         const char *a, *b;
         size_t a_length, b_length;

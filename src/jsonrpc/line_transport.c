@@ -17,7 +17,7 @@
 
 void px_line_transport_init(struct px_line_transport *lines, int output, int stop)
 {
-    *lines = (struct px_line_transport){.output = output, .stop = stop};
+    *lines = (struct px_line_transport){.output = output, .stop = stop, .moved = -1};
     pthread_mutex_init(&lines->output_lock, NULL);
     pthread_mutex_init(&lines->lock, NULL);
     pthread_cond_init(&lines->room, NULL);
@@ -28,6 +28,7 @@ void px_line_transport_done(struct px_line_transport *lines)
     pthread_mutex_destroy(&lines->output_lock);
     pthread_mutex_destroy(&lines->lock);
     pthread_cond_destroy(&lines->room);
+    px_close_fd(&lines->moved);
 }
 
 /* ---- Writing ---- */
@@ -77,6 +78,15 @@ static bool write_line(struct px_line_transport *lines, const char *bytes, size_
     return true;
 }
 
+/* With the output's lock held. */
+static void send_part(struct px_line_transport *lines, const char *bytes, size_t length)
+{
+    if (!lines->output_gone && !write_line(lines, bytes, length)) {
+        lines->output_errno = errno;
+        lines->output_gone = true;
+    }
+}
+
 static void count_unsent(struct px_line_transport *lines, size_t more, size_t less)
 {
     pthread_mutex_lock(&lines->lock);
@@ -93,11 +103,8 @@ void px_line_transport_send_parts(struct px_line_transport *lines, const struct 
         length += parts[i].iov_len;
     count_unsent(lines, length, 0);
     pthread_mutex_lock(&lines->output_lock);
-    for (size_t i = 0; i < count && !lines->output_gone; i++)
-        if (!write_line(lines, parts[i].iov_base, parts[i].iov_len)) {
-            lines->output_errno = errno;
-            lines->output_gone = true;
-        }
+    for (size_t i = 0; i < count; i++)
+        send_part(lines, parts[i].iov_base, parts[i].iov_len);
     pthread_mutex_unlock(&lines->output_lock);
     count_unsent(lines, 0, length);
 }
@@ -108,6 +115,16 @@ void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *l
     const struct iovec whole = {line->data, line->length};
     if (px_buffer_ok(line))
         px_line_transport_send_parts(lines, &whole, 1);
+}
+
+void px_line_transport_move(struct px_line_transport *lines, const struct px_buffer *last, int output)
+{
+    pthread_mutex_lock(&lines->output_lock);
+    send_part(lines, last->data, last->length);
+    px_close_fd(&lines->moved);
+    lines->moved = lines->output = output;
+    lines->output_waits = false;
+    pthread_mutex_unlock(&lines->output_lock);
 }
 
 /* ---- Reading ---- */

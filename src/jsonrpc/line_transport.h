@@ -16,6 +16,7 @@
 
 struct px_line_transport {
     int output, stop;            /* stop: becomes readable when everything must end; or -1 */
+    int moved;                   /* the output after px_line_transport_move(); or -1 */
     pthread_mutex_t output_lock; /* whole lines */
     bool output_waits;           /* the kernel can't say whether a write would wait: px_write_now() does not work */
     _Atomic bool output_gone;
@@ -35,6 +36,10 @@ void px_line_transport_send(struct px_line_transport *lines, struct px_buffer *l
 
 /* The same for a line, given with its end, that consists of parts. Allocates nothing. */
 void px_line_transport_send_parts(struct px_line_transport *lines, const struct iovec *parts, size_t count);
+
+/* Sends a last line, given with its end, to the output, and all later lines to this descriptor, which it takes. A client may ask for
+ * it more than once. */
+void px_line_transport_move(struct px_line_transport *lines, const struct px_buffer *last, int output);
 
 /* Says whether the whole line arrived. In the last two states only its beginning was kept, and the rest is lost. */
 enum px_line_state {

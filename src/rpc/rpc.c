@@ -265,6 +265,7 @@ static const struct {
     {"doctor", doctor, false, ""},
     {"stats", stats, false, ""},
     {"ping", ping, true, ""},
+    {"move_answers", px_rpc_move_answers, true, "path"},
     {"shutdown", shut_down, true, ""},
 };
 

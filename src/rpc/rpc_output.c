@@ -18,13 +18,19 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length)
     px_line_transport_send_parts(&rpc->lines, parts, PX_COUNT(parts));
 }
 
-/* Sends an answer whose last member is this JSON. Returns false when there is no memory. */
+/* Adds an answer whose last member is this JSON. */
+static void add_answer(struct px_buffer *line, const char *id, const char *member, const char *json)
+{
+    px_buffer_printf(line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id, member);
+    px_buffer_add_string(line, json);
+    px_buffer_add_byte(line, '}');
+}
+
+/* Returns false when there is no memory. */
 static bool send_answer(struct px_rpc *rpc, const char *id, const char *member, const char *json)
 {
     struct px_buffer px_auto_buffer line = {0};
-    px_buffer_printf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id, member);
-    px_buffer_add_string(&line, json);
-    px_buffer_add_byte(&line, '}');
+    add_answer(&line, id, member, json);
     px_line_transport_send(&rpc->lines, &line);
     return px_buffer_ok(&line);
 }
@@ -36,6 +42,19 @@ void px_rpc_answer(struct px_rpc *rpc, const char *id, const char *result)
         px_error_oom(&error);
         px_rpc_fail(rpc, id, &error);
     }
+}
+
+bool px_rpc_answer_and_move(struct px_rpc *rpc, const char *id, int fd)
+{
+    struct px_buffer px_auto_buffer line = {0};
+    px_auto_fd int output = fd;
+    if (id)
+        add_answer(&line, id, "result", "{}");
+    if (id)
+        px_buffer_add_byte(&line, '\n');
+    if (px_buffer_ok(&line))
+        px_line_transport_move(&rpc->lines, &line, TAKE_FD(output));
+    return px_buffer_ok(&line);
 }
 
 /* Takes ownership of `error`. */

@@ -61,6 +61,10 @@ void px_rpc_lose(struct px_rpc *rpc, const char *id, size_t id_length);
 /* Answers with an error of the protocol. Without an id the answer has the id null. */
 void px_rpc_refuse(struct px_rpc *rpc, const char *id, int code, const char *text);
 
+/* Answers {} and sends all later lines to `fd`, which it takes. Returns false, and moves nothing, when there is no memory. */
+bool px_rpc_answer_and_move(struct px_rpc *rpc, const char *id, int fd);
+void px_rpc_move_answers(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_move.c */
+
 /* Methods that can take long: another thread reads the next request meanwhile (rpc_execute.c). */
 void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);

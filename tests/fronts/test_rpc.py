@@ -2,7 +2,9 @@
 import json
 import os
 import random
+import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -42,6 +44,31 @@ def test_initialize_and_both_kinds_of_runs(client):
     client.call("close_session", session_id="s")
     assert client.call("list_sessions")["result"]["sessions"] == []
     assert client.call("ping")["result"] == {} and client.call("close_all")["result"] == {}
+
+
+def test_answers_move_to_a_socket(own, nothing_left):
+    """The answer to the request is the last line on standard output. Everything after it comes through the socket."""
+    with tempfile.TemporaryDirectory(prefix="pyexec-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = os.path.join(folder, "answers")
+        listener.bind(path)
+        listener.listen(1)
+        for public in (folder, path):
+            os.chmod(public, 0o777)
+        with JsonLines(own, "rpc") as client:
+            for bad in ("", os.path.join(folder, "nobody"), "x" * 200):
+                assert client.ask("move_answers", path=bad)["error"]["data"]["code"] == "invalid_request"
+            assert client.ask("move_answers", path=path)["result"] == {}
+            connection = listener.accept()[0]
+            with connection, connection.makefile("r") as lines:
+                initialize = client.send("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"})
+                assert json.loads(lines.readline())["id"] == initialize
+                number = client.send("execute_once", code="print('x' * 300000)", stream=True)
+                found = [json.loads(lines.readline())]
+                while found[-1].get("id") != number:
+                    found.append(json.loads(lines.readline()))
+                assert len(found) > 1 and found[-1]["result"]["stdout_bytes"] == 300001
+                client.process.stdin.close()
+                assert client.process.stdout.read() == b"" and lines.read() == ""
 
 
 def test_requests_run_concurrently_and_answer_out_of_order(client):

@@ -18,6 +18,8 @@ final class Json {
 
     private final String text;
     private int at;
+    /** The first backslash at or after `at`, or the length of the text. */
+    private int backslash = -1;
 
     private Json(String text) {
         this.text = text;
@@ -120,10 +122,13 @@ final class Json {
     }
 
     private char peek() {
-        while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
-            at++;
+        for (; at < text.length(); at++) {
+            char c = text.charAt(at);
+            if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+                return c;
+            }
         }
-        return at < text.length() ? text.charAt(at) : '\0';
+        return '\0';
     }
 
     private void take(char wanted) {
@@ -202,8 +207,20 @@ final class Json {
 
     private Number number() {
         int start = at;
-        while (at < text.length() && "+-.0123456789eE".indexOf(text.charAt(at)) >= 0) {
-            at++;
+        boolean plain = true;
+        long value = 0;
+        for (; at < text.length(); at++) {
+            char c = text.charAt(at);
+            if (c >= '0' && c <= '9') {
+                value = value * 10 + c - '0';
+            } else if (c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E') {
+                plain = false;
+            } else {
+                break;
+            }
+        }
+        if (plain && at > start && at - start <= 18) {
+            return value;
         }
         String digits = text.substring(start, at);
         try {
@@ -237,12 +254,16 @@ final class Json {
     private String string() {
         take('"');
         int start = at;
-        while (at < text.length() && text.charAt(at) != '"' && text.charAt(at) != '\\') {
-            at++;
+        int quote = text.indexOf('"', start);
+        if (backslash < start) {
+            int found = text.indexOf('\\', start);
+            backslash = found < 0 ? text.length() : found;
         }
-        if (at < text.length() && text.charAt(at) == '"') {
-            return text.substring(start, at++);
+        if (quote >= 0 && quote < backslash) {
+            at = quote + 1;
+            return text.substring(start, quote);
         }
+        at = quote < 0 ? text.length() : backslash;
         StringBuilder out = new StringBuilder(text.length() - start < 256 ? 64 : 256).append(text, start, at);
         while (at < text.length()) {
             char c = text.charAt(at++);

@@ -16,6 +16,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
@@ -61,7 +62,12 @@ final class NativeClient implements Transport {
 
         @Override
         public CompletableFuture<Map<String, Object>> answer() {
-            return call.answer;
+            return process.answer(call);
+        }
+
+        @Override
+        public Map<String, Object> message() throws InterruptedException, ExecutionException {
+            return process.await(call);
         }
 
         @Override

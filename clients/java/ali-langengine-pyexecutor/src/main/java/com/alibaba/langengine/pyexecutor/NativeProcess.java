@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor;
 
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -10,6 +9,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -18,8 +18,9 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * One {@code pyexec rpc} and its two pipes. Any number of threads send; one reads the answers and completes the
- * calls by id. When the process ends, every call that has no answer fails.
+ * One {@code pyexec rpc}. Any number of threads send requests to its standard input. Its answers come through a socket, so that
+ * the thread that waits for an answer can read it, or through its standard output if there can't be a socket
+ * ({@link AnswerReading}). When the process ends, every call that has no answer fails.
  */
 final class NativeProcess {
     private static final int WORDS_MAX = 4096;
@@ -31,7 +32,7 @@ final class NativeProcess {
     /** A call without an answer yet. */
     static final class Call {
         final long id;
-        final CompletableFuture<Map<String, Object>> answer = new CompletableFuture<>();
+        private final AnswerReading.Turn<Map<String, Object>> turn = new AnswerReading.Turn<>();
         private final ToolCalls tools;
 
         Call(long id, ToolCalls tools) {
@@ -43,6 +44,7 @@ final class NativeProcess {
     private final NativeProgram program;
     private final Process process;
     private final OutputStream input;
+    private final AnswerReading reading;
     private final ReentrantLock writing = new ReentrantLock();
     private final AtomicLong nextId = new AtomicLong();
     private final Map<Long, Call> calls = new ConcurrentHashMap<>();
@@ -59,7 +61,8 @@ final class NativeProcess {
             throw program.unusable(e.getMessage(), e);
         }
         input = process.getOutputStream();
-        startThread("pyexec-answers-" + process.pid(), this::readAnswers);
+        reading = new AnswerReading(AnswerLines.of(process.getInputStream()), this::take);
+        startThread("pyexec-answers-" + process.pid(), this::serveAnswers);
         startThread("pyexec-stderr-" + process.pid(), this::readLastWords);
     }
 
@@ -125,23 +128,53 @@ final class NativeProcess {
     /** Asks for the end of a call, which then gets its answer. This request itself has no answer. */
     void cancel(Call call) {
         try {
-            send("cancel", Collections.singletonMap("request", call.id), null);
+            reading.serve(send("cancel", Collections.singletonMap("request", call.id), null).turn);
         } catch (IOException e) {
             // The process is gone, and the call with it. The reader reports it.
         }
     }
 
-    private void readAnswers() {
+    /** The answer of a call, for which no thread waits in {@link #await}. */
+    CompletableFuture<Map<String, Object>> answer(Call call) {
+        reading.serve(call.turn);
+        return call.turn.answer;
+    }
+
+    /** Waits for the answer of a call. After an interrupt the call has not ended; see {@link #cancel}. */
+    Map<String, Object> await(Call call) throws InterruptedException, ExecutionException {
         try {
-            LineReader reader = new LineReader(process.getInputStream());
-            for (String line = reader.next(); line != null; line = reader.next()) {
-                take(line);
+            return reading.await(call.turn);
+        } catch (InterruptedException e) {
+            reading.serve(call.turn);
+            throw e;
+        }
+    }
+
+    private void serveAnswers() {
+        try {
+            moveAnswers();
+            if (!reading.serve()) {
+                process.destroyForcibly();
             }
-        } catch (IOException | RuntimeException | OutOfMemoryError e) {
-            process.destroyForcibly();
         } finally {
             ended = ending();
             calls.values().forEach(this::fail);
+            reading.close();
+        }
+    }
+
+    /** Asks the process for a connection, through which its answers come then. Versions that do not know this request refuse it. */
+    private void moveAnswers() {
+        try (AnswerSocket socket = AnswerSocket.open()) {
+            if (socket != null) {
+                Call call = send("move_answers", Collections.singletonMap("path", socket.path.toString()), null);
+                reading.readUntil(call.turn);
+                if (call.turn.answer.isDone() && call.turn.answer.join().containsKey("result")) {
+                    reading.continueWith(AnswerLines.of(socket.accept()));
+                }
+            }
+        } catch (IOException | CompletionException e) {
+            process.destroyForcibly();
         }
     }
 
@@ -154,7 +187,7 @@ final class NativeProcess {
         }
         Call call = id instanceof Long ? calls.remove(id) : null;
         if (call != null) {
-            call.answer.complete(message);
+            reading.arrived(call.turn, message);
         }
     }
 
@@ -194,7 +227,7 @@ final class NativeProcess {
 
     private void fail(Call call) {
         calls.remove(call.id);
-        call.answer.completeExceptionally(new ProcessEnded(ended));
+        reading.failed(call.turn, new ProcessEnded(ended));
     }
 
     /** Waits for the end of the process, and returns a text that says how it ended. */
@@ -221,6 +254,7 @@ final class NativeProcess {
             // The output that was read before is used.
         }
         lastWords.complete(words.toString());
+        reading.lookForEnd();
     }
 
     /** Closes the input of the process: then it cancels all runs, removes everything and ends. */
@@ -263,44 +297,6 @@ final class NativeProcess {
 
         ProcessEnded(String message) {
             super(message);
-        }
-    }
-
-    /** Lines of any length, as text. */
-    private static final class LineReader {
-        private final InputStream in;
-        private final byte[] chunk = new byte[1 << 16];
-        private int from;
-        private int to;
-
-        LineReader(InputStream in) {
-            this.in = in;
-        }
-
-        String next() throws IOException {
-            ByteArrayOutputStream line = null;
-            while (true) {
-                int end = from;
-                while (end < to && chunk[end] != '\n') {
-                    end++;
-                }
-                if (end < to && line == null) {
-                    String text = new String(chunk, from, end - from, StandardCharsets.UTF_8);
-                    from = end + 1;
-                    return text;
-                }
-                line = line == null ? new ByteArrayOutputStream() : line;
-                line.write(chunk, from, end - from);
-                if (end < to) {
-                    from = end + 1;
-                    return line.toString(StandardCharsets.UTF_8);
-                }
-                from = 0;
-                to = in.read(chunk);
-                if (to < 0) {
-                    return null;
-                }
-            }
         }
     }
 }

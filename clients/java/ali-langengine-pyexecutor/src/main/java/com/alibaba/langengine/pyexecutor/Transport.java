@@ -69,6 +69,11 @@ interface Transport {
     interface Pending<A> {
         CompletableFuture<A> answer();
 
+        /** Waits for the answer. It is used instead of {@link #answer}, and costs less. */
+        default A message() throws InterruptedException, ExecutionException {
+            return answer().get();
+        }
+
         /** Returns the result object, or throws the exception for this answer. */
         Map<String, Object> decode(A answer);
 
@@ -85,7 +90,7 @@ interface Transport {
         /** The result object. An interrupt of this thread cancels the call. */
         default Map<String, Object> await() throws InterruptedException {
             try {
-                return decode(answer().get());
+                return decode(message());
             } catch (ExecutionException e) {
                 throw failure(e.getCause());
             } catch (CancellationException e) {

@@ -210,6 +210,7 @@ class LifeTest {
             policy.setTimeout(Duration.ofMinutes(5));
             policy.setDisableOpen(false);
             PyExecutor executor = new PyExecutor(policy, new SessionConfig());
+            executor.execute("s", "1", null); // a call counts as running before its session has a workspace
             CompletableFuture<PyExecutionResult> running = executor.executeAsync("s",
                     "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n'done'", null);
             until(() -> running(executor) == 1);

@@ -74,10 +74,11 @@ def kills():
 
 
 def branches():
-    """Runs the whole corpus in branches in all ways."""
-    path = "tests/kernel/test_branch_escape.py"
-    status, output = run_tests(path)
-    return "`%s`, all scripts in all ways" % path, output.strip().splitlines()[-1], status == 0
+    """Runs the whole corpus in branches in all ways, and more forks and kills than `make test`."""
+    paths = ["tests/kernel/test_branch_escape.py", "tests/kernel/test_branch_storms.py"]
+    done = [run_tests(path) for path in paths]
+    return (", ".join("`%s`" % path for path in paths), "; ".join(output.strip().splitlines()[-1] for _, output in done),
+            not any(status for status, _ in done))
 
 
 def artifacts():

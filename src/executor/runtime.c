@@ -220,6 +220,14 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
     return result;
 }
 
+void px_runtime_share(pyexec_executor *executor, struct px_zygote_group *kind)
+{
+    pthread_mutex_lock(&executor->lock);
+    kind->users++;
+    kind->used = ++executor->uses;
+    pthread_mutex_unlock(&executor->lock);
+}
+
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind)
 {
     pthread_mutex_lock(&executor->lock);

@@ -88,6 +88,9 @@ int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygo
 /* Gets the kind of zygotes for this policy, which stays until it is released. Starts what has died. */
 int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                        pyexec_error *error);
+/* Takes the kind of another session, also when its launcher has died: a branch has that of its source. px_runtime_acquire() would wait
+ * until the source has released it. */
+void px_runtime_share(pyexec_executor *executor, struct px_zygote_group *kind);
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind);
 /* Ends the launcher and all zygotes. No run may use them. Afterwards another launcher may be started. */
 void px_runtime_end(pyexec_executor *executor);

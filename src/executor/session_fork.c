@@ -128,8 +128,8 @@ static int start_branch(const struct forking *forking, struct px_session *branch
     pthread_mutex_lock(&forking->sessions->lock);
     branch->tools = tools;
     pthread_mutex_unlock(&forking->sessions->lock);
-    if (px_runtime_acquire(executor, &branch->policy, &branch->kind, error) < 0)
-        return -1;
+    px_runtime_share(executor, source->kind);
+    branch->kind = source->kind;
     if (source->host_root >= 0 && px_session_open_branch_folder(forking->sessions, source, branch, how, error) < 0)
         return -1;
     memcpy(branch->workspace_path, source->workspace_path, sizeof branch->workspace_path);

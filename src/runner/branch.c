@@ -127,7 +127,7 @@ static int await_branch(struct fork *fork, pyexec_error *error)
 
 /* Lets the process of the family allow one clone, and asks the source for it. An empty pipe whose other end is closed is the
  * branch's stdin until its first call. */
-static int ask_source(struct fork *fork, const struct px_child_ends *ends, pyexec_error *error)
+static int ask_source(struct fork *fork, struct px_child_ends *ends, pyexec_error *error)
 {
     char field[PX_FIELD_HEADER] = {0};
     const uint16_t kind = PX_RUN_FORK;
@@ -139,6 +139,8 @@ static int ask_source(struct fork *fork, const struct px_child_ends *ends, pyexe
     fork->asked = true;
     int failed = order(fork, PX_FAMILY_FORK, fork->source->member->pid, fds, PX_COUNT(fds));
     px_close_fds(input, 2);
+    /* Only with these closed does the host notice the end of the branch. */
+    px_child_close_ends(ends);
     if (failed < 0)
         return px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
     if (px_send(fork->source->channel, field, sizeof field, MSG_NOSIGNAL) != sizeof field)
@@ -313,8 +315,7 @@ static int let_run(struct fork *fork, pyexec_error *error)
                                            "the process of the new session ended, or ran code, while it was made");
 }
 
-static int fork_source(struct fork *fork, struct px_branch *branch, const struct px_child_ends *ends,
-                       pyexec_error *error)
+static int fork_source(struct fork *fork, struct px_branch *branch, struct px_child_ends *ends, pyexec_error *error)
 {
     if (know_source(fork, error) < 0 || px_branch_check_source(fork->source, error) < 0 || map_source(fork, error) < 0)
         return -1;

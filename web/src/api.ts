@@ -138,6 +138,11 @@ export class Api {
     await this.ask("DELETE", ofSession(id));
   }
 
+  /** Makes a session that goes on from the state of this one. */
+  async fork(id: string): Promise<string> {
+    return (await (await this.ask("POST", `${ofSession(id)}/fork`)).json()).sessions[0];
+  }
+
   async interrupt(id: string): Promise<void> {
     await this.ask("POST", `${ofSession(id)}/interrupt`);
   }

@@ -45,11 +45,14 @@ const notebookFiles = new NotebookFiles(notebook, tell);
 const interrupt = button("Interrupt", "Interrupt the running cell", () => notebook.interrupt(), {disabled: true});
 const restart = button("Restart", "Restart the session", () => void restartSession());
 
+const fork = button("Fork", "Fork the session", () => void forkSession(), {hidden: true});
+
 function entered(session: Session): void {
   files.session = session.id;
   notebook.enter(session);
   limits.show(session.policy ?? {});
   name.textContent = session.id;
+  fork.hidden = session.policy?.["forkable"] !== true;
   void files.refresh();
 }
 
@@ -78,6 +81,18 @@ async function restartSession(): Promise<void> {
     say("The session is restarted");
   } catch (problem) {
     report(problem);
+  }
+}
+
+/** Cells run in a new session from now on, which goes on from this state. The old one stays as it is, and can be opened again. */
+async function forkSession(): Promise<void> {
+  const before = name.textContent;
+  try {
+    await sessions.fork(id => notebook.follow(id));
+    tell(`The cells run in a new session with the same state now. Open ${before} in the list of sessions to go back to this state.`);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    tell(`${problem.message}. ${problem.hint}`);
   }
 }
 
@@ -128,7 +143,7 @@ async function start(): Promise<void> {
 document.body.replaceChildren(
   el("header", {},
     el("h1", {}, "pyexec"), el("span", {class: "session"}, "session ", name), el("span", {class: "space"}),
-    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart,
+    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, fork,
     ...notebookFiles.elements, themeToggle(), helpButton(),
     banner, el("div", {class: "told"}, notice, button("✕", "Close the message", () => tell(""), {class: "icon"}))),
   el("div", {class: "columns"},

@@ -57,6 +57,12 @@ export class Notebook implements Host {
     if (held.some(cell => cell.life)) this.events.tell("The session from before the reload has ended. Its outputs are lost; the code is still here.");
   }
 
+  /** Cells run in a branch of their session from now on. It has the same state, so their outputs and numbers stay. */
+  follow(branch: string): void {
+    this.life.session = branch;
+    this.changed();
+  }
+
   /** Begins another session, or another life of the same one. */
   begin(life: Life): void {
     this.life = life;

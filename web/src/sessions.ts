@@ -45,6 +45,15 @@ export class Sessions {
     await this.refresh();
   }
 
+  /** Makes a session that goes on from the state of the current one. `made` is called with its id before it is opened. */
+  async fork(made: (id: string) => void): Promise<void> {
+    const id = await this.api.fork(this.current!.id);
+    const branch = await this.api.session(id);
+    made(id);
+    this.enter(branch);
+    await this.refresh();
+  }
+
   async refresh(): Promise<void> {
     const sessions = await this.api.sessions();
     this.list.replaceChildren(...sessions.map(session => this.row(session)));

@@ -459,3 +459,33 @@ def test_the_traceback_is_told_once_however_it_is_cut():
     assert errors.pass_on("50%") == "50%" and errors.rest(Result()) == ""
     errors = Untraced()     # a script's own, which it survived
     assert errors.pass_on(trace) + errors.rest(Result()) == trace
+
+
+def test_a_notebook_goes_on_in_branches(specs):
+    kernel = Kernel(specs, env={**os.environ, "PYEXEC_KERNEL_POLICY": '{"forkable": true}'})
+    try:
+        kernel.value("x = [1]\nx")
+
+        def said(code):
+            messages, reply = kernel.run(code)
+            assert reply["status"] == "ok", reply
+            return "".join(content["text"] for kind, content in messages if kind == "stream")
+        assert said("%fork 2") == "branch1, branch2\n%switch branch1 continues there. This session stays as it is.\n"
+        assert said("%switch branch2") == "" and kernel.value("x.append(2); x") == "[1, 2]"
+        assert said(" %fork up down \n").startswith("up, down\n")
+        assert said("%switch notebook") == "" and kernel.value("x") == "[1]"
+        assert said("%switch down") == "" and kernel.value("x") == "[1, 2]"
+        assert "* down: " in said("%sessions") and said("%sessions").count("\n") == 5
+        for code, says in [("%fork 0", "1 to 1000"), ("%fork up", "'up'"), ("%switch none", "'none'"), ("%switch", "needs the id"),
+                           ("%sessions all", "no arguments"), ("x = 1\n%fork", "alone in its cell")]:
+            messages, reply = kernel.run(code)
+            assert reply["status"] == "error" and says in reply["evalue"] and "Hint: " in reply["traceback"][-1], reply
+        assert kernel.value("x") == "[1, 2]"
+    finally:
+        kernel.client.stop_channels()
+        kernel.manager.shutdown_kernel()
+
+
+def test_a_notebook_that_can_not_be_forked_says_how_to_install_the_kernel(kernel):
+    _, reply = kernel.run("%fork")
+    assert reply["ename"] == "session_not_forkable" and "--set forkable=true" in reply["traceback"][-1]

@@ -13,10 +13,11 @@ from typing import Any, Optional, cast
 
 from ipykernel.kernelbase import Kernel
 
-from ..client import Pyexec, Session
+from ..client import Pyexec
 from ..errors import PyexecError
 from ..tools import ToolError, Tools
 from ..types import Display, Policy, Result, SessionConfig
+from .commands import COMMAND, Commands
 from .magics import HELPERS_CODE, MAY_HAVE_MAGIC, Cell, UsageError, as_python, help_code, span
 
 # Defaults for a person at a notebook. A notebook may import everything that the interpreter has, because the sandbox does
@@ -101,8 +102,8 @@ class PyexecKernel(Kernel):
             root, name = os.path.split(self.folder)
             life = {**life, "workspace_root": root, "adopt_workspace": True}
         self.client = Pyexec(policy=self.settings, session=life)
-        self.cells: Session = self.client.session(name)
-        self.aside = self.client.aio().session(name)
+        aio = self.client.aio()
+        self.commands = Commands(aio, aio.session(name))
 
     # ---- Life ----
 
@@ -122,7 +123,7 @@ class PyexecKernel(Kernel):
 
     def _interrupt(self) -> None:
         with contextlib.suppress(PyexecError):      # nothing runs
-            self.cells.interrupt()
+            self.client.session(self.commands.session.id).interrupt()
 
     async def do_shutdown(self, restart: bool) -> dict[str, Any]:
         self.client.close()
@@ -134,7 +135,11 @@ class PyexecKernel(Kernel):
                          allow_stdin: bool = False, *, cell_meta: Any = None, cell_id: Any = None) -> dict[str, Any]:
         if not code.strip():
             return self._ok({})
+        command = COMMAND.match(code)
         try:
+            if command is not None:
+                self._write(silent, "stdout", await self.commands.run(command["name"], command["words"].split()))
+                return self._ok({})
             cell = await self._as_python(code, silent)
             result, shown = await self._run_cell(cell.code, silent, allow_stdin)
         except UsageError as failure:
@@ -177,7 +182,7 @@ class PyexecKernel(Kernel):
         """Returns the result, and the display of its last value if it has one."""
         errors, result, shown = Untraced(), None, Display()
         tools: Tools = {"input": self._ask_front_end} if allow_stdin else {}
-        async for event in self.aside.stream(code, silent=silent, tools=tools):
+        async for event in self.commands.session.stream(code, silent=silent, tools=tools):
             if isinstance(event, Result):
                 result = event
             elif isinstance(event, Display):
@@ -210,7 +215,7 @@ class PyexecKernel(Kernel):
         return str(value)
 
     async def _expression(self, text: str) -> dict[str, Any]:
-        result = await self.aside.execute(text, silent=True, policy=ASIDE)
+        result = await self.commands.session.execute(text, silent=True, policy=ASIDE)
         if result.error is not None:
             return {"status": "error", "ename": result.error.type, "evalue": result.error.message, "traceback": []}
         return {"status": "ok", "data": {"text/plain": result.last_value_repr or "None"}, "metadata": {}}
@@ -249,7 +254,7 @@ class PyexecKernel(Kernel):
     async def _ask(self, code: str, policy: Policy = ASIDE) -> str:
         """Runs this code in the session and returns its output, or "" when it can't run."""
         try:
-            result = await self.aside.execute(code, silent=True, policy=policy)
+            result = await self.commands.session.execute(code, silent=True, policy=policy)
         except PyexecError:
             return ""
         if result.session is not None and result.session.restarted:

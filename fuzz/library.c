@@ -125,6 +125,12 @@ int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, jso
     return px_error_set(error, PYEXEC_INVALID_REQUEST, "tests: not a list");
 }
 
+int pyexec_session_undo(pyexec_executor *executor, const char *id, uint64_t to, char **ret, pyexec_error *error)
+{
+    (void)executor, (void)to, (void)ret;
+    return no_session(id, error);
+}
+
 int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
 {
     (void)executor;

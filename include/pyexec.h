@@ -276,6 +276,10 @@ PYEXEC_API int pyexec_request_set_value_json(pyexec_request *request, const char
  * execution_count and the "<cell N>" of tracebacks count only the other calls. */
 PYEXEC_API void pyexec_request_set_silent(pyexec_request *request, int silent);
 
+/* A call of a session: 1 keeps the state of the session before the call, for pyexec_session_undo(); 0 does not, although the policy
+ * has auto_checkpoint. The session needs the policy forkable or auto_checkpoint. If the state can't be kept, the call is refused. */
+PYEXEC_API void pyexec_request_set_checkpoint(pyexec_request *request, int checkpoint);
+
 /* A function that is called on the thread that executes when a call of a session has its place in the order of the
  * session: calls that come later run later. It must not call pyexec. */
 typedef void (*pyexec_arrived_fn)(void *userdata);
@@ -499,6 +503,19 @@ PYEXEC_API int pyexec_session_interrupt(pyexec_executor *executor, const char *s
 PYEXEC_API int pyexec_session_fork(pyexec_executor *executor, const char *session_id, const char *const *ids,
                                    size_t count, char **ret, pyexec_error *error);
 
+/* Returns a session to a state that it has kept (policy auto_checkpoint, pyexec_request_set_checkpoint()): variables and files are as
+ * they were before that call, and the next call has its number again. None of its calls may run or wait. The states that were kept
+ * later are dropped, and this one is used up (docs/branches.md).
+ *
+ * to    the execution count of the call; 0: the last one for which a state is kept
+ * *ret  JSON text, which the caller gives to free(): {"to": the execution count, "checkpoints": [COUNT, ...]: the states that are
+ *       still kept, "pause_ms": how long it took}
+ *
+ * Errors: PYEXEC_INVALID_REQUEST (no such state is kept), PYEXEC_SESSION_BUSY, PYEXEC_SESSION_NOT_FOUND. After other errors the
+ * session has ended. */
+PYEXEC_API int pyexec_session_undo(pyexec_executor *executor, const char *session_id, uint64_t to, char **ret,
+                                   pyexec_error *error);
+
 /* Runs a solution against many tests, each in a process of its own that is forked from the solution's (docs/verify.md).
  *
  * request  a request of the caller with everything that is not in the JSON: its ceiling, its turn. It can be used to cancel.
@@ -703,11 +720,16 @@ PYEXEC_API const char *pyexec_file_content(const pyexec_file *file, size_t *leng
 PYEXEC_API bool pyexec_result_files_truncated(const pyexec_result *result);
 
 /* The session of a call; `id` is NULL for a run without one. `created`: this call made it. `restarted`: why
- * the earlier state of this id is lost, or NULL. `execution_count`: how many calls it has had. */
+ * the earlier state of this id is lost, or NULL. `execution_count`: how many calls it has had. `no_checkpoint`: why auto_checkpoint
+ * could not keep the state before this call, or NULL. `restored`: the call ended the process, and the session returned to the state
+ * before it: that call's execution count, or 0; and the status that says why. */
 PYEXEC_API const char *pyexec_result_session_id(const pyexec_result *result);
 PYEXEC_API bool pyexec_result_session_created(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_session_restarted(const pyexec_result *result);
 PYEXEC_API uint64_t pyexec_result_session_execution_count(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_session_no_checkpoint(const pyexec_result *result);
+PYEXEC_API uint64_t pyexec_result_session_restored_to(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_session_restored_why(const pyexec_result *result);
 
 /* The name of the protection that the run had: "full", "container" or "reduced" (docs/security.md); and the names
  * of the layers that were missing. NULL: there is no such index. */

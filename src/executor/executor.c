@@ -233,6 +233,10 @@ int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_r
         px_error_set(error, PYEXEC_INVALID_REQUEST, "session_policy: a single run has no session");
         return px_error_hint(error, "Use policy.");
     }
+    if (request->checkpoint == PX_CHECKPOINT_YES) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "checkpoint: a single run has no session");
+        return px_error_hint(error, "Leave it out, or execute in a session.");
+    }
     const struct px_policy *policy =
         px_request_policy(request, false, &executor->policy, &executor->policy, &merged, error);
     if (!policy || px_runtime_check(request, policy, error) < 0)

@@ -77,6 +77,7 @@ static void discard(struct px_session *session)
 void px_session_free(struct px_sessions *sessions, struct px_session *session)
 {
     /* A thread that is in a system call finishes this call, perhaps in a folder that is being removed. */
+    px_session_drop_checkpoints(session);
     if (session->process && session->own_folder)
         px_child_kill(&session->child, false);
     if (session->process)

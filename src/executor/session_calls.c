@@ -2,6 +2,7 @@
 /* The calls of a session, one after another in the order of their tickets, and the start of its process. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -185,7 +186,8 @@ static int describe(pyexec_result *result, const struct px_session *session, boo
 
 /* The call itself, while no other call has the session. */
 static int call(struct px_sessions *sessions, struct px_session *session, pyexec_request *request, bool created,
-                struct px_turn *turn, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
+                struct px_turn *turn, pyexec_result **ret, bool *ret_alive, struct px_session_keeping *keeping,
+                pyexec_error *error)
 {
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
@@ -202,6 +204,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         result = start(sessions, session, request, error);
     if (result == 0)
         result = px_session_prepare_quota(session, request, error);
+    if (result == 0)
+        result = px_session_keep(sessions, session, request, keeping, error);
     if (result == 0) {
         struct px_run_context context = {
             .launcher = executor->launcher,
@@ -229,6 +233,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
             result = describe(*ret, session, created, error);
+        if (result == 0)
+            (*ret)->session.no_checkpoint = TAKE_PTR(keeping->failed);
         if (result == 0)
             *ret_alive &= px_session_keep_quota(session, *ret);
         if (result < 0) {
@@ -263,6 +269,7 @@ int px_session_execute(pyexec_executor *executor, const char *session_id, pyexec
     if (!sessions)
         return -1;
     bool created, alive = false;
+    struct px_session_keeping keeping = {0};
     pthread_mutex_lock(&sessions->lock);
     struct px_session *session = enter(sessions, session_id, request, &created, error);
     pthread_mutex_unlock(&sessions->lock);
@@ -271,9 +278,15 @@ int px_session_execute(pyexec_executor *executor, const char *session_id, pyexec
     int result = -1;
     struct px_turn own = {0}, *turn = px_runtime_admit(executor, request, &own, error);
     if (turn)
-        result = call(sessions, session, request, created, turn, ret, &alive, error);
+        result = call(sessions, session, request, created, turn, ret, &alive, &keeping, error);
     else
         alive = session->process;
+    free(keeping.failed);
+    if (!alive && keeping.kept && px_session_restore(sessions, session)) {
+        alive = true;
+        if (result == 0)
+            (*ret)->session.restored_to = session->calls + 1;
+    }
     px_runtime_leave(&own);
     enum px_session_end end = result == 0 ? end_of(*ret) : PX_END_CRASHED;
     /* No call has ended yet, so the reason why the session before it ended is still reported. */

@@ -46,6 +46,22 @@ static int not_forkable(const struct px_session *session, pyexec_error *error)
     return px_error_hint(error, "Make a session with the policy forkable: true.");
 }
 
+struct px_session *px_session_enter_still(struct px_sessions *sessions, const char *key, const char *what,
+                                          pyexec_error *error)
+{
+    struct px_session *session = px_session_find(sessions, key, error);
+    if (!session)
+        return NULL;
+    if (session->state != PX_SESSION_IDLE || session->serving != session->next_ticket) {
+        px_error_set(error, PYEXEC_SESSION_BUSY, "a call of the session '%.140s' runs or waits", session->id);
+        px_error_hint(error, "%s it between two calls.", what);
+        return NULL;
+    }
+    px_session_enter_alone(sessions, session);
+    session->forking = true;
+    return session;
+}
+
 /* The caller holds the lock. Takes the turn of a call, or fails if another has it or waits for it. */
 static struct px_session *enter_source(struct px_sessions *sessions, const char *key, pyexec_error *error)
 {
@@ -63,18 +79,11 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         px_error_hint(error, "Give it a path with two parts, such as /home/user.");
         return NULL;
     }
-    if (session->state != PX_SESSION_IDLE || session->serving != session->next_ticket) {
-        px_error_set(error, PYEXEC_SESSION_BUSY, "a call of the session '%.140s' runs or waits", session->id);
-        px_error_hint(error, "Fork it between two calls.");
-        return NULL;
-    }
-    if (!session->process || !px_child_alive(&session->child)) {
+    if (session->state == PX_SESSION_IDLE && (!session->process || !px_child_alive(&session->child))) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the process of the session '%.140s' has ended", session->id);
         return NULL;
     }
-    px_session_enter_alone(sessions, session);
-    session->forking = true;
-    return session;
+    return px_session_enter_still(sessions, key, "Fork", error);
 }
 
 /* Makes the key of a branch: the source's principal, and the id or, if it is NULL, one that no session has. */

@@ -31,6 +31,8 @@ const char *px_session_end_name(enum px_session_end end);
 /* PX_END_COUNT: there is no such reason */
 enum px_session_end px_session_end_find(const char *name);
 
+struct px_session_checkpoint; /* session_checkpoint.c */
+
 struct px_session {
     struct px_session *next, *previous; /* ordered by last use, the oldest first; only sessions that live */
     struct px_session *next_in_bucket;  /* links of the table */
@@ -68,7 +70,8 @@ struct px_session {
     enum px_session_state state;
     enum px_session_end end; /* the reason, once the session has ended */
     pyexec_request *running;
-    bool forking; /* its workspace is being copied */
+    bool forking;                              /* its workspace is being copied or put back */
+    struct px_session_checkpoint *checkpoints; /* the newest first; only the call that has the session uses them */
     pthread_cond_t changed;
 };
 
@@ -145,6 +148,25 @@ void px_session_end(struct px_sessions *sessions, struct px_session *session, en
 void px_session_enter_alone(struct px_sessions *sessions, struct px_session *session);
 /* Gives the turn to the next call. `alive`: the process can have more calls; otherwise the session ends with `end`. */
 void px_session_leave(struct px_sessions *sessions, struct px_session *session, bool alive, enum px_session_end end);
+
+/* What a call has to do with checkpoints. */
+struct px_session_keeping {
+    bool kept;    /* the state before it */
+    char *failed; /* why auto_checkpoint could not keep it, or NULL */
+};
+
+/* Called in a call, before the script runs. Keeps the state of the session, if the request or the policy wants that. Returns 0, or
+ * -1 with `error` when the request wants it and it can't be done. */
+int px_session_keep(struct px_sessions *sessions, struct px_session *session, const pyexec_request *request,
+                    struct px_session_keeping *ret, pyexec_error *error);
+/* Returns to the newest state that was kept, when the process has ended in the call. Returns false if the session can't go on. */
+bool px_session_restore(struct px_sessions *sessions, struct px_session *session);
+void px_session_drop_checkpoints(struct px_session *session);
+
+/* The caller holds the lock. Finds an idle session and takes the turn of a call, as px_session_enter_alone() does, for a fork or an
+ * undo; nobody may use its files meanwhile. NULL with session_busy if a call runs or waits. */
+struct px_session *px_session_enter_still(struct px_sessions *sessions, const char *key, const char *what,
+                                          pyexec_error *error);
 
 /* Checks whether this can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
  * invalid_request. */

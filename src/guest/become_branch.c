@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of the steps in a branch:
+/* The order of the steps in a branch, and without step 1 in a checkpoint, which gets no capabilities:
  *
  *   1. lock the securebits and drop the capabilities that its new user namespace gives it
  *   2. leave the source's workspace, and replace every descriptor that it shares with its source by one that leads nowhere
  *   3. report to the family's process, which gives it its own stdin, stdout, stderr and channel (launch/family_process.c). The
- *      kernel holds it there until the host has checked the first two steps from outside
- *   4. only then run Python: repair the interpreter, seed the generators anew, say LOCKED
+ *      kernel holds it there until the host has checked the first two steps from outside, and a checkpoint until its session
+ *      returns to it
+ *   4. only then run Python: repair the interpreter, seed the generators anew, say LOCKED. A checkpoint keeps the states of
+ *      random and numpy.random: it is the session as it was
  *
  * The code of the script has had this process's memory before, so the host trusts no step that it can't see. */
 #include "guest/become_branch.h"
@@ -27,22 +29,24 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/retry.h"
+#include "guest/pyobject_access.h"
 #include "guest/python.h"
+#include "guest/reseed.h"
 #include "guest/script.h"
 #include "sandbox/limits.h"
 
 #define CHANNEL (PX_BRANCH_FDS - 1)
 #define PATHS_END 8192
 
-static pid_t clone_branch(void)
+static pid_t clone_process(unsigned long flags)
 {
     static int unknown;
     int *thread_id = px_branch_thread_id_address();
     unsigned long at = (unsigned long)(uintptr_t)(thread_id ? thread_id : &unknown);
 #ifdef __x86_64__
-    return (pid_t)syscall(SYS_clone, (unsigned long)PX_BRANCH_FLAGS, 0UL, 0UL, at, 0UL);
+    return (pid_t)syscall(SYS_clone, flags, 0UL, 0UL, at, 0UL);
 #else
-    return (pid_t)syscall(SYS_clone, (unsigned long)PX_BRANCH_FLAGS, 0UL, 0UL, 0UL, at);
+    return (pid_t)syscall(SYS_clone, flags, 0UL, 0UL, 0UL, at);
 #endif
 }
 
@@ -105,31 +109,35 @@ static int report(void)
     return (int)reported;
 }
 
-static int become_branch(struct px_wire_writer *writer, const sigset_t *signals)
+/* `random` seeds itself anew after every fork. */
+static int become_copy(struct px_wire_writer *writer, bool checkpoint, PyObject *random, const sigset_t *signals)
 {
-    if (drop_capabilities() < 0 || chdir("/") < 0 || replace_descriptors() < 0 || report() < 0)
+    if ((!checkpoint && drop_capabilities() < 0) || chdir("/") < 0 || replace_descriptors() < 0 || report() < 0)
         return -1;
     sigprocmask(SIG_SETMASK, signals, NULL);
     PyOS_AfterFork_Child();
-    px_script_forked();
+    px_script_forked(!checkpoint);
+    if (checkpoint)
+        px_reseed_restore_random(random);
     uint64_t now[2] = {(uint64_t)px_clock_ns(CLOCK_PROCESS_CPUTIME_ID), (uint64_t)px_clock_ns(CLOCK_REALTIME)};
     return px_wire_put(writer, PX_RESULT_LOCKED, now, sizeof now) < 0 ? -1 : px_wire_flush(writer);
 }
 
-int px_branch_make(struct px_wire_writer *writer)
+int px_branch_make(struct px_wire_writer *writer, bool checkpoint)
 {
     char message[PX_FIELD_HEADER + 1];
     if (px_recv(writer->socket, message, sizeof message, MSG_DONTWAIT) != PX_FIELD_HEADER)
         return -1;
+    px_auto_object PyObject *random = checkpoint ? px_reseed_keep_random() : NULL;
     PyOS_BeforeFork();
     /* A signal of the script, such as that of a timer, would make the kernel begin the clone again, which is allowed once. */
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = clone_branch();
+    pid_t pid = clone_process(checkpoint ? PX_CHECKPOINT_FLAGS : PX_BRANCH_FLAGS);
     int32_t failed = pid < 0 ? errno : 0;
     if (pid == 0)
-        return become_branch(writer, &before);
+        return become_copy(writer, checkpoint, random, &before);
     (void)syscall(SYS_getpgid, PX_BRANCH_ARRIVES);
     sigprocmask(SIG_SETMASK, &before, NULL);
     PyOS_AfterFork_Parent();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A branch: the copy of a session that its process makes between two calls, when the host asks for it. */
+/* The copies of a session that its process makes between two calls, when the host asks for one: a branch, which becomes a
+ * session of its own, and a checkpoint, which waits until the session returns to it. */
 #ifndef PX_GUEST_BECOME_BRANCH_H
 #define PX_GUEST_BECOME_BRANCH_H
 
@@ -10,9 +11,9 @@
 /* Where glibc keeps the thread's id; NULL when that is not known. */
 int *px_branch_thread_id_address(void);
 
-/* Called when the next message on the channel is PX_RUN_FORK: reads it, and clones this process. Returns 0 in the source,
- * which has told the host how it went, and in the branch, which has its own descriptors and has said that it is locked;
- * or -1 when the process must end. */
-int px_branch_make(struct px_wire_writer *writer);
+/* Called when the next message on the channel is PX_RUN_FORK, or PX_RUN_CHECKPOINT (`checkpoint`): reads it, and clones this
+ * process. Returns 0 in the source, which has told the host how it went, and in the copy, which has its own descriptors and has
+ * said that it is locked; in a checkpoint this can be hours later. Returns -1 when the process must end. */
+int px_branch_make(struct px_wire_writer *writer, bool checkpoint);
 
 #endif

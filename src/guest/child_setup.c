@@ -196,11 +196,13 @@ static int enter_filter(bool forkable, pyexec_error *error)
                    : 0;
     int listener = px_seccomp_enter_forkable();
     if (listener < 0 && errno == EBUSY) {
-        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                     "forkable: a seccomp filter of the container or of the service manager already asks questions "
-                     "(seccomp user notification), and the kernel allows only one such filter");
-        return px_error_hint(error, "Set forkable to false, or start the container with another seccomp profile "
-                                    "(--security-opt seccomp=unconfined).");
+        px_error_set(
+            error, PYEXEC_SANDBOX_UNAVAILABLE,
+            "forkable, auto_checkpoint: a seccomp filter of the container or of the service manager already asks questions "
+            "(seccomp user notification), and the kernel allows only one such filter");
+        return px_error_hint(
+            error, "Set forkable and auto_checkpoint to false, or start the container with another seccomp profile "
+                   "(--security-opt seccomp=unconfined).");
     }
     if (listener < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
@@ -303,12 +305,12 @@ static bool more_follows(bool session, uint16_t *ret_kind)
     return follows;
 }
 
-/* Does the same, but first makes the branches that the host asks for. In a branch this returns too. */
+/* Does the same, but first makes the branches and checkpoints that the host asks for. In these this returns too. */
 static bool run_follows(bool session, struct px_wire_writer *writer, uint16_t *ret_kind)
 {
     bool follows;
-    while ((follows = more_follows(session, ret_kind)) && *ret_kind == PX_RUN_FORK)
-        if (px_branch_make(writer) < 0)
+    while ((follows = more_follows(session, ret_kind)) && (*ret_kind == PX_RUN_FORK || *ret_kind == PX_RUN_CHECKPOINT))
+        if (px_branch_make(writer, *ret_kind == PX_RUN_CHECKPOINT) < 0)
             return false;
     return follows;
 }

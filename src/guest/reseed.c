@@ -58,7 +58,7 @@ void px_reseed_prepare(void)
     PyErr_Clear();
 }
 
-static void seed_openssl(void)
+void px_reseed_openssl(void)
 {
     /* OpenSSL notices a fork by a new process id, but all children of one zygote have the process id 1. */
     px_auto_object PyObject *ssl = px_pyobject_module("_ssl");
@@ -67,12 +67,28 @@ static void seed_openssl(void)
         return;
     px_auto_object PyObject *result =
         PyObject_CallMethod(ssl, "RAND_add", "y#d", bytes, (Py_ssize_t)sizeof bytes, (double)sizeof bytes);
+    PyErr_Clear();
+}
+
+PyObject *px_reseed_keep_random(void)
+{
+    px_auto_object PyObject *module = px_pyobject_module("random");
+    PyObject *state = module ? PyObject_CallMethod(module, "getstate", NULL) : NULL;
+    PyErr_Clear();
+    return state;
+}
+
+void px_reseed_restore_random(PyObject *state)
+{
+    px_auto_object PyObject *module = state ? px_pyobject_module("random") : NULL;
+    px_auto_object PyObject *none = module ? PyObject_CallMethod(module, "setstate", "(O)", state) : NULL;
+    PyErr_Clear();
 }
 
 void px_reseed(void)
 {
     if (!set_numpy_state())
         call_seed("numpy.random");
-    seed_openssl();
+    px_reseed_openssl();
     PyErr_Clear();
 }

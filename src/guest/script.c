@@ -137,9 +137,12 @@ static struct px_source source_of(const struct px_script *run)
 
 static bool awaited; /* the event loop of loop.py may hold tasks */
 
-void px_script_forked(void)
+void px_script_forked(bool reseed)
 {
-    px_reseed();
+    if (reseed)
+        px_reseed();
+    else
+        px_reseed_openssl();
     px_auto_object PyObject *none = awaited ? px_embedded_call_file("loop.py", "renew_loop", PyTuple_New(0)) : NULL;
     PyErr_Clear();
 }

@@ -37,9 +37,9 @@ int px_script_receive(int channel, struct px_script *run);
  * sys.stdout and sys.stderr line-buffered. Returns 0, or -1 with a Python exception set. */
 int px_script_prepare(void);
 
-/* Called in a branch: gives new random state to the generators, and renews what a copy of a process can't use, which is
- * the event loop of top-level await. */
-void px_script_forked(void);
+/* Called in a branch or a checkpoint: renews what a copy of a process can't use, which is the event loop of top-level await.
+ * `reseed`: gives new random state to all generators, and not only to OpenSSL's. */
+void px_script_forked(bool reseed);
 
 /* Called in the child, before lock-down: compiles, evaluates and prints constant code on the same path as a
  * script's, so that the copy-on-write faults happen before a request comes. */

@@ -40,6 +40,7 @@
 struct member {
     pid_t pid;
     int pidfd;
+    uint64_t held; /* the question in which a checkpoint waits, or 0 */
 };
 
 struct family {
@@ -48,9 +49,11 @@ struct family {
     size_t count;
     /* The fork that the host has asked for. */
     pid_t source;           /* 0: none */
+    bool checkpoint;        /* it is to clone a checkpoint, not a branch */
     bool cloned, returned;  /* the clone was let pass; its caller has come back from it */
-    bool arrived, went;     /* the branch has reported itself; it was held until it was let run */
-    uint64_t held;          /* the question in which the branch waits, or 0 */
+    bool arrived, went;     /* the new process has reported itself; it was held until it was let run */
+    pid_t new;              /* the process that has reported itself */
+    uint64_t held;          /* the question in which it waits, or 0 */
     int fds[PX_BRANCH_FDS]; /* what the branch gets */
 };
 
@@ -98,7 +101,7 @@ static int add_member(struct family *family, pid_t pid)
     int pidfd = family->count < FAMILY_MEMBERS_MAX ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     if (pidfd < 0)
         return -1;
-    family->members[family->count++] = (struct member){pid, pidfd};
+    family->members[family->count++] = (struct member){pid, pidfd, 0};
     return pidfd;
 }
 
@@ -138,6 +141,7 @@ static void take_arrival(struct family *family, const struct seccomp_notif *ques
     }
     px_close_fds(family->fds, PX_BRANCH_FDS);
     family->arrived = true;
+    family->new = pid;
     family->held = question->id;
     tell(family, PX_FAMILY_ARRIVED, pid, pidfd);
 }
@@ -161,8 +165,9 @@ static bool names_caller(const struct seccomp_notif *question)
 /* A clone that was withdrawn by a signal comes again, so only an answer that the kernel took counts. */
 static void take_clone(struct family *family, const struct seccomp_notif *question)
 {
-    bool pass = family->source && !family->cloned && (pid_t)question->pid == family->source &&
-                question->data.args[0] == PX_BRANCH_FLAGS;
+    unsigned long long flags = family->checkpoint ? PX_CHECKPOINT_FLAGS : PX_BRANCH_FLAGS;
+    bool pass =
+        family->source && !family->cloned && (pid_t)question->pid == family->source && question->data.args[0] == flags;
     if (answer(family, question->id, pass, EPERM) && pass)
         family->cloned = true;
 }
@@ -192,6 +197,31 @@ static void end_fork(struct family *family)
     family->held = 0;
 }
 
+/* The process that has arrived stays in its question. */
+static void keep(struct family *family)
+{
+    for (size_t i = 0; i < family->count && family->held; i++)
+        if (family->members[i].pid == family->new && !has_ended(family->members[i].pidfd)) {
+            family->members[i].held = family->held;
+            family->held = 0;
+        }
+    end_fork(family);
+}
+
+/* The call that reported the new process returns 0. Before Linux 5.19 a handler of a signal can run in the middle of that
+ * call. Then the kernel does not take this answer, and what the host has seen of the process may not be true. */
+static void let_run(struct family *family, pid_t checkpoint)
+{
+    uint64_t *held = checkpoint ? NULL : &family->held;
+    for (size_t i = 0; i < family->count && !held; i++)
+        if (family->members[i].pid == checkpoint && !has_ended(family->members[i].pidfd))
+            held = &family->members[i].held;
+    family->went = held && *held && answer(family, *held, false, 0);
+    if (held)
+        *held = 0;
+    tell(family, PX_FAMILY_WENT, checkpoint, -1);
+}
+
 /* Returns false when there is no order. */
 static bool take_order(struct family *family)
 {
@@ -209,14 +239,14 @@ static bool take_order(struct family *family)
         end_fork(family);
         memcpy(family->fds, fds, sizeof fds);
         family->source = order.pid;
+        family->checkpoint = order.checkpoint;
         family->cloned = family->returned = family->arrived = family->went = false;
         return true;
     case PX_FAMILY_GO:
-        /* The call that reported the branch returns 0. Before Linux 5.19 a handler of a signal can run in the middle of that
-         * call. Then the kernel does not take this answer, and what the host has seen of the branch may not be true. */
-        family->went = family->held && answer(family, family->held, false, 0);
-        family->held = 0;
-        tell(family, PX_FAMILY_WENT, 0, -1);
+        let_run(family, order.pid);
+        break;
+    case PX_FAMILY_KEEP:
+        keep(family);
         break;
     case PX_FAMILY_STOP:
         end_fork(family);

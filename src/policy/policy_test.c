@@ -73,7 +73,8 @@ static void test_defaults(void **state)
                               "\"inspect\",\"builtins\",\"pickle\"],\"block_dunder_imports\":true,"
                               "\"print_last_expression\":true,\"isolate_site\":true,\"preload_imports\":[],"
                               "\"workspace_bytes\":67108864,\"max_threads\":16,"
-                              "\"max_tool_calls\":1000,\"tool_timeout_ms\":null,\"forkable\":false}");
+                              "\"max_tool_calls\":1000,\"tool_timeout_ms\":null,\"forkable\":false,"
+                              "\"auto_checkpoint\":false,\"max_checkpoints\":4}");
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
     for (size_t i = 0; i < PX_FIELD_COUNT; i++)
         assert_int_equal(f->policy.origin[i], PX_ORIGIN_DEFAULT);
@@ -195,6 +196,8 @@ static void test_round_trip(void **state)
         [PX_FIELD_max_tool_calls] = "0",
         [PX_FIELD_tool_timeout_ms] = "30s",
         [PX_FIELD_forkable] = "true",
+        [PX_FIELD_auto_checkpoint] = "true",
+        [PX_FIELD_max_checkpoints] = "2",
     };
     px_auto_free char *before = dump(&f->policy);
     for (enum px_policy_field i = 0; i < PX_FIELD_COUNT; i++) {

@@ -278,6 +278,11 @@ void pyexec_request_set_silent(pyexec_request *request, int silent)
     request->silent = silent;
 }
 
+void pyexec_request_set_checkpoint(pyexec_request *request, int checkpoint)
+{
+    request->checkpoint = checkpoint ? PX_CHECKPOINT_YES : PX_CHECKPOINT_NO;
+}
+
 int pyexec_request_was_sent(const pyexec_request *request)
 {
     return request->sent;

@@ -74,8 +74,13 @@ struct pyexec_request {
     unsigned restricted;    /* PYEXEC_NO_… */
     bool sent;              /* the code of the last execution, as it is sent to a process */
     bool silent;            /* true: a session does not count this call */
-    _Atomic int stop;       /* enum px_stop; the run takes it */
-    int wake;               /* an eventfd, readable after stop was set */
+    enum {
+        PX_CHECKPOINT_BY_POLICY,
+        PX_CHECKPOINT_NO,
+        PX_CHECKPOINT_YES
+    } checkpoint;     /* keep the state before the call */
+    _Atomic int stop; /* enum px_stop; the run takes it */
+    int wake;         /* an eventfd, readable after stop was set */
 };
 
 static inline void px_request_done(pyexec_request **request)

@@ -144,6 +144,14 @@ static int take_return_files(pyexec_request *request, const char *key, json_t *v
     return 0;
 }
 
+static int take_checkpoint(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
+{
+    if (!json_is_boolean(value))
+        return bad_type(key, "true or false", error);
+    pyexec_request_set_checkpoint(request, json_is_true(value));
+    return 0;
+}
+
 /* The two keys may come in any order, so pyexec_request_set_object() reads them together. */
 static int take_trace(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {

@@ -179,14 +179,16 @@ static inline void px_launch_end_signals(sigset_t *ret)
 
 /* host → the family's process. */
 enum px_family_op {
-    PX_FAMILY_FORK = 1, /* let `pid` clone one branch; with the branch's stdin, stdout, stderr and channel */
-    PX_FAMILY_GO,       /* let the branch that has arrived run; answered by PX_FAMILY_WENT */
+    PX_FAMILY_FORK = 1, /* let `pid` clone one branch or checkpoint; with its stdin, stdout, stderr and channel */
+    PX_FAMILY_GO,       /* let the branch that has arrived run, or the checkpoint `pid`; answered by PX_FAMILY_WENT */
+    PX_FAMILY_KEEP,     /* the one that has arrived is a checkpoint: it stays held, and the fork is over */
     PX_FAMILY_STOP,     /* let no branch be cloned or arrive any more; answered by PX_FAMILY_STOPPED */
 };
 struct px_family_order {
     uint32_t magic;
     uint32_t op;
-    int32_t pid; /* in the family's PID namespace */
+    int32_t pid;         /* in the family's PID namespace */
+    uint32_t checkpoint; /* of PX_FAMILY_FORK: true: let it clone a checkpoint, false: a branch */
 };
 
 /* the family's process → host. */

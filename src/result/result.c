@@ -39,6 +39,7 @@ void pyexec_result_free(pyexec_result *result)
         denial_done(&claims->denials[i]);
     px_file_list_done(&result->files);
     free(result->session.id);
+    free(result->session.no_checkpoint);
     px_buffer_done(&result->streams[0].text);
     px_buffer_done(&result->streams[1].text);
     free(result->error_repr);

@@ -82,6 +82,8 @@ struct pyexec_result {
         bool created;
         const char *restarted; /* NULL: the session kept its state, or had none */
         uint64_t calls;
+        uint64_t restored_to; /* the call before which the session is again, because its process ended; or 0 */
+        char *no_checkpoint;  /* NULL: the state was kept, or the policy has no auto_checkpoint */
     } session;
     char *json; /* made when it is first asked for */
 };

@@ -18,6 +18,7 @@
     OWNER(Usage) \
     OWNER(ToolUsage) \
     OWNER(SessionOfResult) \
+    OWNER(Restored) \
     OWNER(File) \
     OWNER(FolderEntry) \
     OWNER(Session) \

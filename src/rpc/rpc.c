@@ -255,6 +255,7 @@ static const struct {
     {"create_session", px_rpc_create_session, false, "session_id policy tools"},
     {"fork_session", px_rpc_fork_session, false, "session_id ids count"},
     {"verify", px_rpc_verify, false, "*"},
+    {"undo", px_rpc_undo, false, "session_id to"},
     {"close_session", close_session, false, "session_id"},
     {"close_all", close_all, false, ""},
     {"list_sessions", list_sessions, false, ""},

@@ -6,7 +6,8 @@
  *   3. ask the source to clone itself. The branch drops its capabilities and reports itself to the family's process,
  *      which gives it its descriptors and tells the host. The kernel holds the branch meanwhile
  *   4. look at the branch from outside: no capability, the same filters, nothing shared
- *   5. let it run; it repairs the interpreter and says LOCKED
+ *   5. let it run; it repairs the interpreter and says LOCKED. A checkpoint stays held, and step 5 comes when the session
+ *      returns to it (checkpoint.c)
  *
  * The script has had the memory of both processes before, so what they say is not trusted. When anything fails, the
  * branch is killed, and so is a process that was cloned but did not report itself. */
@@ -33,6 +34,7 @@ struct fork {
     struct px_family *family;
     struct px_family_event event; /* the last one */
     int event_fd;
+    bool checkpoint;
     bool raised;   /* the limit of the source's threads was raised */
     bool asked;    /* the source may have begun to clone itself */
     bool answered; /* the source has said how its clone went */
@@ -42,7 +44,7 @@ struct fork {
 
 static int order(const struct fork *fork, enum px_family_op op, pid_t pid, const int *fds, size_t count)
 {
-    struct px_family_order order = {.magic = PX_LAUNCH_MAGIC, .op = op, .pid = pid};
+    struct px_family_order order = {.magic = PX_LAUNCH_MAGIC, .op = op, .pid = pid, .checkpoint = fork->checkpoint};
     return px_send_fds(fork->family->control, &order, sizeof order, fds, count);
 }
 
@@ -130,7 +132,7 @@ static int await_branch(struct fork *fork, pyexec_error *error)
 static int ask_source(struct fork *fork, struct px_child_ends *ends, pyexec_error *error)
 {
     char field[PX_FIELD_HEADER] = {0};
-    const uint16_t kind = PX_RUN_FORK;
+    const uint16_t kind = fork->checkpoint ? PX_RUN_CHECKPOINT : PX_RUN_FORK;
     int input[2];
     memcpy(field, &kind, sizeof kind);
     if (pipe2(input, O_CLOEXEC) < 0)
@@ -169,9 +171,9 @@ static int map_source(const struct fork *fork, pyexec_error *error)
 {
     struct px_family_member *member = fork->source->member;
     struct px_launch_zygote request = {.op = PX_LAUNCH_PLACE, .host_pid = fork->source->host_pid, .map_ids = true};
-    if (!member->mapped && place(fork, &request, &fork->source->pidfd, 1, error) < 0)
+    if (!fork->checkpoint && !member->mapped && place(fork, &request, &fork->source->pidfd, 1, error) < 0)
         return -1;
-    member->mapped = true;
+    member->mapped |= !fork->checkpoint;
     return 0;
 }
 
@@ -194,7 +196,7 @@ static int know_source(struct fork *fork, pyexec_error *error)
 /* The branch has reported itself, and the kernel holds it. */
 static int take_branch(struct fork *fork, const struct px_branch *branch, pyexec_error *error)
 {
-    struct px_family_member *member = px_family_join(fork->source->member);
+    struct px_family_member *member = px_family_join(fork->source->member, fork->checkpoint);
     fork->branch->member = member;
     int pidfd = TAKE_FD(fork->event_fd);
     if (!member) {
@@ -209,7 +211,8 @@ static int take_branch(struct fork *fork, const struct px_branch *branch, pyexec
         !px_child_alive(fork->branch))
         return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                             "the process of the new session ended while it was made");
-    px_family_limit_threads(member, false);
+    if (!fork->checkpoint)
+        px_family_limit_threads(member, false);
     px_family_limit_threads(fork->source->member, false);
     return px_branch_check(fork->source, fork->branch, branch, error);
 }
@@ -262,7 +265,7 @@ static void undo(struct fork *fork)
         over = known && fork->answered && (!cloned || fork->event.returned);
     }
     /* While its limit was high, the source may have started any number of threads. */
-    if (!over || (fork->raised && px_branch_check_source(source, &ignored) < 0))
+    if (!over || (fork->raised && px_branch_check_source(source, true, &ignored) < 0))
         px_child_kill(source, false);
     if (cloned)
         px_branch_end_strangers(source);
@@ -275,7 +278,7 @@ static int copy_workspace(const struct fork *fork, struct px_branch *branch, pye
     struct px_clone_reply reply;
     int fds[2];
     bool lost;
-    if (fork->source->workspace < 0)
+    if (fork->source->workspace < 0 || (fork->checkpoint && px_workspace_is_empty(fork->source->workspace)))
         return 0;
     if (branch->folder >= 0) {
         fork->branch->workspace = TAKE_FD(branch->folder);
@@ -298,26 +301,40 @@ static int attach_workspace(const struct fork *fork, const struct px_branch *bra
         .op = PX_LAUNCH_PLACE, .host_pid = fork->branch->host_pid, .read_only = !branch->shape->workspace_write};
     bool of_host = branch->mount >= 0;
     const int fds[] = {fork->branch->pidfd, of_host ? branch->mount : fork->branch->workspace, fork->source->pidfd};
-    if (fork->branch->workspace < 0)
+    if (fork->branch->workspace < 0 || fork->checkpoint)
         return 0;
     snprintf(request.path, sizeof request.path, "%s", branch->shape->workspace_path);
     return place(fork, &request, fds, of_host ? 3 : 2, error);
 }
 
-static int let_run(struct fork *fork, pyexec_error *error)
+int px_branch_let_run(struct px_family *family, pid_t checkpoint, pyexec_error *error)
 {
-    if (order(fork, PX_FAMILY_GO, 0, NULL, 0) < 0)
+    struct fork fork = {.family = family, .event_fd = -1, .deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS};
+    if (order(&fork, PX_FAMILY_GO, checkpoint, NULL, 0) < 0)
         return px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
-    if (await_event(fork, PX_FAMILY_WENT, error) < 0)
-        return -1;
-    return fork->event.went ? 0
-                            : px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
-                                           "the process of the new session ended, or ran code, while it was made");
+    int result = await_event(&fork, PX_FAMILY_WENT, error);
+    px_close_fd(&fork.event_fd);
+    if (result < 0 || fork.event.went)
+        return result;
+    return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
+                        "the process of the %s ended, or ran code, while it was held",
+                        checkpoint ? "checkpoint" : "new session");
+}
+
+/* A checkpoint stays held, and a branch runs. */
+static int end_hold(const struct fork *fork, pyexec_error *error)
+{
+    if (!fork->checkpoint)
+        return px_branch_let_run(fork->family, 0, error);
+    return order(fork, PX_FAMILY_KEEP, 0, NULL, 0) == 0
+               ? 0
+               : px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
 }
 
 static int fork_source(struct fork *fork, struct px_branch *branch, struct px_child_ends *ends, pyexec_error *error)
 {
-    if (know_source(fork, error) < 0 || px_branch_check_source(fork->source, error) < 0 || map_source(fork, error) < 0)
+    if (know_source(fork, error) < 0 || px_branch_check_source(fork->source, fork->checkpoint, error) < 0 ||
+        map_source(fork, error) < 0)
         return -1;
     px_child_discard_output(fork->source);
     int64_t began = px_now_ns();
@@ -336,18 +353,19 @@ static int fork_source(struct fork *fork, struct px_branch *branch, struct px_ch
     if (result == 0)
         result = move_to_cgroup(fork, branch->shape, error);
     if (result == 0)
-        result = let_run(fork, error);
+        result = end_hold(fork, error);
     if (result == 0)
         await_answer(fork);
     branch->pause_ns = px_now_ns() - began;
-    return result == 0 ? px_child_await_locked(fork->branch, error) : result;
+    return result == 0 && !fork->checkpoint ? px_child_await_locked(fork->branch, error) : result;
 }
 
 int px_branch_start(struct px_child *source, struct px_branch *branch, struct px_child *ret, pyexec_error *error)
 {
     px_auto(px_child_close_ends) struct px_child_ends ends;
     struct px_family *family = source->member->family;
-    struct fork fork = {.source = source, .branch = ret, .family = family, .event_fd = -1};
+    struct fork fork = {
+        .source = source, .branch = ret, .family = family, .event_fd = -1, .checkpoint = branch->checkpoint};
     if (px_child_prepare(ret, source->launcher, -1, &ends, error) < 0)
         return -1;
     pthread_mutex_lock(&family->fork_lock);

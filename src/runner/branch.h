@@ -1,23 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes a branch: a process with the state of the process of a session, between two of its calls. */
+/* Makes a branch or a checkpoint: a process with the state of the process of a session, between two of its calls. */
 #ifndef PX_RUNNER_BRANCH_H
 #define PX_RUNNER_BRANCH_H
 
+#include <sys/stat.h>
+
 #include "runner/child.h"
+
+struct px_family;
+
+/* A state to which a session can return. */
+struct px_checkpoint {
+    struct px_child child; /* its workspace is a copy of the session's; -1: that was empty, or there is none */
+    struct stat folder;    /* the session's workspace: mode and times */
+};
 
 struct px_branch {
     const struct px_clone_request *shape; /* of the source */
     struct px_zygotes *zygotes;           /* make the workspace of the branch, if it is in memory */
     int folder, mount;                    /* its folder of the host and a mount of it, or -1 */
+    bool checkpoint;                      /* it does not run. The kernel holds it until px_checkpoint_resume() */
     int64_t pause_ns;                     /* out: how long the source stood still */
 };
 
 /* Forks `source`, which is between two calls, and which no other thread uses. *ret is then locked and between two calls
- * too. Returns 0, or -1 with `error`; call px_child_done() in both cases. */
+ * too. The workspace of a checkpoint is a copy for px_checkpoint_resume(), or -1 if it is empty. Returns 0, or -1 with `error`; call
+ * px_child_done() in both cases. */
 int px_branch_start(struct px_child *source, struct px_branch *branch, struct px_child *ret, pyexec_error *error);
 
+/* Makes a checkpoint like px_branch_start(). Call px_checkpoint_done() in both cases. */
+int px_checkpoint_make(struct px_child *source, struct px_branch *branch, struct px_checkpoint *ret,
+                       pyexec_error *error);
+
+/* The checkpoint takes the place of `live`, of which it was made: kills that process, puts the files of the workspace back, and lets
+ * the checkpoint run. Returns 0, and `checkpoint` is then the old process; or -1 with `error`, and then `live` has ended. Call
+ * px_checkpoint_done() in both cases. */
+int px_checkpoint_resume(struct px_child *live, struct px_checkpoint *checkpoint, pyexec_error *error);
+
+/* Kills its process. */
+void px_checkpoint_done(struct px_checkpoint *checkpoint);
+
+/* Lets the branch that has reported itself run, or this checkpoint. Returns 0, or -1 with `error`. */
+int px_branch_let_run(struct px_family *family, pid_t checkpoint, pyexec_error *error);
+
 /* Checks the source before it is forked, and the branch while the kernel holds it (branch_check.c). */
-int px_branch_check_source(const struct px_child *source, pyexec_error *error);
+int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexec_error *error);
 int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
                     pyexec_error *error);
 

@@ -68,10 +68,10 @@ bool px_branch_pids(pid_t host_pid, pid_t *ret_outer, pid_t *ret_inner)
     return *ret_outer > 0;
 }
 
-int px_branch_check_source(const struct px_child *source, pyexec_error *error)
+int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexec_error *error)
 {
     char text[4096];
-    if (source->member->depth >= PX_FAMILY_DEPTH_MAX) {
+    if (!checkpoint && source->member->depth >= PX_FAMILY_DEPTH_MAX) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                      "the session is a fork of a fork %d times over, which is the most", PX_FAMILY_DEPTH_MAX);
         return px_error_hint(error, "Fork an earlier session of this chain.");
@@ -144,6 +144,7 @@ static bool is_made_by(const struct px_child *source, const struct px_child *bra
            above.st_ino == outer.st_ino;
 }
 
+/* A checkpoint has all namespaces of its source. */
 static int check_namespaces(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
 {
     static const struct {
@@ -153,12 +154,14 @@ static int check_namespaces(const struct px_child *source, const struct px_child
                       {"ns/net", false}, {"ns/ipc", false}, {"ns/uts", false}, {"ns/cgroup", false},
                       {"ns/time", false}};
     char was[64], is[64];
-    if (!is_made_by(source, branch))
+    bool checkpoint = branch->member->checkpoint;
+    if (!checkpoint && !is_made_by(source, branch))
         return refuse("comes from another session", error);
     for (size_t i = 0; i < PX_COUNT(namespaces); i++) {
         bool had = read_link(source->host_pid, namespaces[i].name, was, sizeof was);
         bool has = read_link(branch->host_pid, namespaces[i].name, is, sizeof is);
-        if (had != has || (has && (strcmp(was, is) != 0) != namespaces[i].own))
+        bool needed = i < 2; /* every kernel shows these two */
+        if (had != has || (needed && !has) || (has && (strcmp(was, is) != 0) != (namespaces[i].own && !checkpoint)))
             return refuse("does not have all layers of its source", error);
     }
     return 0;
@@ -247,10 +250,12 @@ int px_branch_check(const struct px_child *source, const struct px_child *branch
 }
 
 /* True if the process is in the family and no member. */
-static bool is_stranger(struct px_family *family, pid_t pid, const char *namespace)
+static bool is_stranger(struct px_family *family, pid_t pid)
 {
-    char own[64];
-    if (!read_link(pid, "ns/pid", own, sizeof own) || strcmp(own, namespace) != 0)
+    char path[32];
+    struct stat own;
+    snprintf(path, sizeof path, "/proc/%d/ns/pid", pid);
+    if (stat(path, &own) < 0 || own.st_dev != family->namespace_device || own.st_ino != family->namespace_inode)
         return false;
     bool member = false;
     pthread_mutex_lock(&family->lock);
@@ -263,11 +268,11 @@ static bool is_stranger(struct px_family *family, pid_t pid, const char *namespa
 void px_branch_end_strangers(const struct px_child *source)
 {
     struct px_family *family = source->member->family;
-    char namespace[64], text[512], path[48];
+    char text[512], path[48];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", family->pidfd);
     pid_t first =
         px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : (pid_t)px_number_after(text, "Pid:", 0);
-    DIR *folder = first > 0 && read_link(first, "ns/pid", namespace, sizeof namespace) ? opendir("/proc") : NULL;
+    DIR *folder = first > 0 ? opendir("/proc") : NULL;
     const struct dirent *entry;
     while (folder && (entry = readdir(folder))) {
         pid_t pid = (pid_t)atoi(entry->d_name);
@@ -276,7 +281,7 @@ void px_branch_end_strangers(const struct px_child *source)
         px_auto_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
         struct pollfd polled = {pidfd, POLLIN, 0};
         /* The descriptor is opened first, so what is then read is about its process as long as that lives. */
-        if (pidfd >= 0 && is_stranger(family, pid, namespace) && px_poll(&polled, 1, 0) == 0)
+        if (pidfd >= 0 && is_stranger(family, pid) && px_poll(&polled, 1, 0) == 0)
             syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     }
     if (folder)

@@ -87,7 +87,7 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     shape->workspace_bytes = (uint64_t)policy->workspace_bytes;
 #define PX_RLIMIT(resource, member, value) shape->member = (uint64_t)(value);
 #include "base/rlimits.def"
-    shape->forkable = options->session && policy->forkable;
+    shape->forkable = options->session && (policy->forkable || policy->auto_checkpoint);
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
@@ -161,9 +161,11 @@ static int check_layers(struct px_zygotes *zygotes, pyexec_error *error)
     for (size_t i = 0; i < PX_COUNT(needed); i++)
         if (px_zygotes_missing(zygotes) & PX_LAYER_BIT(needed[i])) {
             px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
-                         "forkable: a session can't be forked without the layer '%s'", px_layer_info(needed[i])->name);
-            return px_error_hint(error,
-                                 "Set forkable to false, or make the layer available: `pyexec doctor` says how.");
+                         "forkable, auto_checkpoint: a session can't be copied without the layer '%s'",
+                         px_layer_info(needed[i])->name);
+            return px_error_hint(
+                error,
+                "Set forkable and auto_checkpoint to false, or make the layer available: `pyexec doctor` says how.");
         }
     return 0;
 }

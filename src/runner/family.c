@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -45,17 +46,24 @@ static struct px_family_member *new_member(struct px_family *family, struct px_f
     return member;
 }
 
-/* Waits for the first message of the family's process, which brings its PID namespace. */
-static int await_namespace(const struct px_family *family, pyexec_error *error)
+/* Waits for the first message of the family's process, which brings its PID namespace. An ordinary user can't see later in which
+ * namespace that process is, because it is not dumpable. */
+static int await_namespace(struct px_family *family, pyexec_error *error)
 {
+    struct stat status;
     struct px_family_event event;
     struct pollfd polled = {family->control, POLLIN, 0};
     int fd = -1;
     ssize_t n = px_poll(&polled, 1, FAMILY_START_MS) > 0
                     ? px_receive_fds(family->control, &event, sizeof event, &fd, 1, &(size_t){0})
                     : -1;
-    if (n != sizeof event || event.magic != PX_LAUNCH_MAGIC || event.type != PX_FAMILY_STARTED)
+    if (n != sizeof event || event.magic != PX_LAUNCH_MAGIC || event.type != PX_FAMILY_STARTED ||
+        fstat(fd, &status) < 0)
         px_close_fd(&fd);
+    if (fd >= 0) {
+        family->namespace_device = status.st_dev;
+        family->namespace_inode = status.st_ino;
+    }
     return fd >= 0
                ? fd
                : px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the process of a session's family does not start");
@@ -121,26 +129,52 @@ static void limit_threads(const struct px_family_member *member)
     if (member->threads == UINT64_MAX || member->pidfd < 0 || px_poll(&polled, 1, 0) != 0 ||
         prlimit(member->host_pid, RLIMIT_NPROC, NULL, &limit) < 0)
         return;
-    uint64_t wanted = member->threads * (member->branches + 1);
+    uint64_t wanted = member->threads * (member->branches + 1) + member->checkpoints;
     limit.rlim_cur = member->forking || wanted > limit.rlim_max ? limit.rlim_max : wanted;
     (void)!prlimit(member->host_pid, RLIMIT_NPROC, &limit, NULL);
 }
 
-struct px_family_member *px_family_join(struct px_family_member *source)
+/* The caller holds the lock. Counts a branch or a checkpoint that begins (1) or ends (-1) for all that are above it. */
+static void count_above(const struct px_family_member *member, int change)
+{
+    for (struct px_family_member *above = member->source; above; above = above->source) {
+        *(member->checkpoint ? &above->checkpoints : &above->branches) += (uint64_t)(int64_t)change;
+        limit_threads(above);
+    }
+}
+
+struct px_family_member *px_family_join(struct px_family_member *source, bool checkpoint)
 {
     struct px_family *family = source->family;
     pthread_mutex_lock(&family->lock);
     struct px_family_member *member = new_member(family, source);
     if (member) {
         member->threads = source->threads;
-        member->depth = source->depth + 1;
-    }
-    for (struct px_family_member *above = source; member && above; above = above->source) {
-        above->branches++;
-        limit_threads(above);
+        member->depth = source->depth + !checkpoint;
+        member->mapped = checkpoint && source->mapped;
+        member->checkpoint = checkpoint;
+        count_above(member, 1);
     }
     pthread_mutex_unlock(&family->lock);
     return member;
+}
+
+void px_family_replace(struct px_family_member *source, struct px_family_member *checkpoint)
+{
+    struct px_family *family = source->family;
+    pthread_mutex_lock(&family->lock);
+    count_above(checkpoint, -1);
+    for (struct px_family_member *one = family->members; one; one = one->next)
+        if (one->source == source && one != checkpoint)
+            one->source = checkpoint;
+    checkpoint->checkpoint = false;
+    checkpoint->source = source->source;
+    checkpoint->branches = source->branches;
+    checkpoint->checkpoints = source->checkpoints;
+    checkpoint->mapped = source->mapped;
+    source->source = NULL; /* it is counted nowhere any more */
+    limit_threads(checkpoint);
+    pthread_mutex_unlock(&family->lock);
 }
 
 void px_family_leave(struct px_family_member **leaving)
@@ -158,10 +192,7 @@ void px_family_leave(struct px_family_member **leaving)
     for (struct px_family_member *one = family->members; one; one = one->next)
         if (one->source == member)
             one->source = member->source;
-    for (struct px_family_member *above = member->source; above; above = above->source) {
-        above->branches--;
-        limit_threads(above);
-    }
+    count_above(member, -1);
     bool last = !family->members;
     pthread_mutex_unlock(&family->lock);
     px_close_fd(&member->pidfd);

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "runner/launcher.h"
 
@@ -15,7 +16,9 @@
 
 struct px_family {
     struct px_launcher *launcher;
-    int control, pidfd;        /* of its process */
+    int control, pidfd;     /* of its process */
+    dev_t namespace_device; /* of its PID namespace, as /proc/PID/ns/pid shows it */
+    ino_t namespace_inode;
     pid_t pid;                 /* in the supervisor's PID namespace */
     pthread_mutex_t fork_lock; /* one fork at a time */
     pthread_mutex_t lock;      /* protects the members */
@@ -30,10 +33,12 @@ struct px_family_member {
     pid_t host_pid;                  /* in the host's; 0: not known yet */
     int pidfd;                       /* or -1 */
     int depth;
-    bool mapped;       /* its user namespace has an id map */
-    bool forking;      /* its limit of threads stays high: it is being forked */
-    uint64_t threads;  /* the policy's limit, with the main thread; UINT64_MAX: none */
-    uint64_t branches; /* that live, and those below them */
+    bool checkpoint;      /* it is one, and runs nothing */
+    bool forking;         /* its limit of threads stays high: it is being forked */
+    bool mapped;          /* its user namespace has an id map */
+    uint64_t threads;     /* the policy's limit, with the main thread; UINT64_MAX: none */
+    uint64_t branches;    /* that live, and those below them */
+    uint64_t checkpoints; /* of this member and of all branches below it */
 };
 
 /* Starts a family, with its first member, whose process does not exist yet. ret_fds are for who clones that process: the
@@ -41,8 +46,12 @@ struct px_family_member {
 int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_family_member **ret, int ret_fds[2],
                     pyexec_error *error);
 
-/* Adds a branch of `source`, which has just been cloned. NULL without memory. */
-struct px_family_member *px_family_join(struct px_family_member *source);
+/* Adds a branch or a checkpoint of `source`, which has just been cloned. NULL without memory. */
+struct px_family_member *px_family_join(struct px_family_member *source, bool checkpoint);
+
+/* The checkpoint takes the place of its source, whose process has been killed: the source's branches and other checkpoints are
+ * now those of the checkpoint. */
+void px_family_replace(struct px_family_member *source, struct px_family_member *checkpoint);
 
 /* Sets what is known about the member's process once it exists. */
 int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, int pidfd, pyexec_error *error);
@@ -50,8 +59,8 @@ int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, i
 /* Called when the member's process has been killed. After the last one, the family ends. Sets it to NULL; NULL is allowed. */
 void px_family_leave(struct px_family_member **member);
 
-/* The kernel counts the branches of a process, and theirs, as its threads. So the limit of a process grows with their
- * number. While it is forked its limit is as high as it can be: the kernel keeps that value for the branch. */
+/* The kernel counts the branches of a process, and theirs, as its threads, and all their checkpoints. So the limit of a process
+ * grows with their number. While it is forked its limit is as high as it can be: the kernel keeps that value for the branch. */
 void px_family_limit_threads(struct px_family_member *member, bool forking);
 
 #endif

@@ -115,9 +115,8 @@ static void remove_below(struct removal *removal, int fd, int depth)
     closedir(folder);
 }
 
-void px_folder_remove_tree(int parent, const char *name)
+static void empty(int top)
 {
-    px_auto_fd int top = open_for_removal(parent, name);
     struct removal removal = {.top = top, .moved = top >= 0};
     while (removal.moved) {
         removal.moved = false;
@@ -125,5 +124,17 @@ void px_folder_remove_tree(int parent, const char *name)
         if (fd >= 0)
             remove_below(&removal, fd, 0);
     }
+}
+
+void px_folder_empty(int folder)
+{
+    px_auto_fd int top = open_for_removal(folder, ".");
+    empty(top);
+}
+
+void px_folder_remove_tree(int parent, const char *name)
+{
+    px_auto_fd int top = open_for_removal(parent, name);
+    empty(top);
     (void)!unlinkat(parent, name, AT_REMOVEDIR);
 }

@@ -22,4 +22,7 @@ int px_folder_open(int parent, const char *name, int *ret_changed, mode_t *ret_m
 /* Removes a folder and everything below it. What can't be removed stays there. */
 void px_folder_remove_tree(int parent, const char *name);
 
+/* Removes everything below an open folder (O_PATH is enough). What can't be removed stays there. */
+void px_folder_empty(int folder);
+
 #endif

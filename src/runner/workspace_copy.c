@@ -203,7 +203,10 @@ static int copy_link(int parent, const char *name, int to)
     target[n] = '\0';
     if (symlinkat(target, to, name) < 0)
         return -1;
-    return geteuid() == status.st_uid ? 0 : fchownat(to, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW);
+    if (geteuid() != status.st_uid && fchownat(to, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    const struct timespec times[2] = {status.st_atim, status.st_mtim};
+    return utimensat(to, name, times, AT_SYMLINK_NOFOLLOW);
 }
 
 static int copy_folder(struct copying *copying, int from, int to, const char *path, int depth);
@@ -266,6 +269,17 @@ static int copy_folder(struct copying *copying, int from, int to, const char *pa
     return result;
 }
 
+static int cannot_copy(const struct copying *copying, pyexec_error *error)
+{
+    if (copying->why) {
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the workspace has %s", copying->why);
+        return px_error_hint(error, "%s", copying->hint);
+    }
+    if (px_errno_exhausted(errno) || errno == ENOSPC)
+        return px_error_exhausted(error, errno == ENOSPC ? ENOMEM : errno, "can't copy the workspace");
+    return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't copy the workspace");
+}
+
 int px_workspace_copy(int from, int to, pyexec_error *error)
 {
     struct stat status;
@@ -276,11 +290,35 @@ int px_workspace_copy(int from, int to, pyexec_error *error)
     if (top >= 0 && copy_folder(&copying, from, top, "", 0) == 0 && fstat(from, &status) == 0 &&
         copy_attributes(top, &status) == 0)
         return 0;
-    if (copying.why) {
-        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the workspace has %s", copying.why);
-        return px_error_hint(error, "%s", copying.hint);
+    return cannot_copy(&copying, error);
+}
+
+bool px_workspace_is_empty(int folder)
+{
+    px_folder_grant(folder);
+    int own = px_openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *listed = own < 0 ? NULL : fdopendir(own);
+    if (!listed) {
+        px_close_fd(&own);
+        return false;
     }
-    if (px_errno_exhausted(errno) || errno == ENOSPC)
-        return px_error_exhausted(error, errno == ENOSPC ? ENOMEM : errno, "can't copy the workspace");
-    return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't copy the workspace");
+    const struct dirent *entry;
+    bool found = false;
+    errno = 0;
+    while (!found && (entry = readdir(listed)))
+        found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    bool known = found || errno == 0;
+    closedir(listed);
+    return known && !found;
+}
+
+int px_workspace_restore(int copy, int workspace, const struct stat *status, pyexec_error *error)
+{
+    px_folder_empty(workspace);
+    if (!px_workspace_is_empty(workspace))
+        return px_error_set(error, PYEXEC_INTERNAL, "can't remove all files of the workspace");
+    if (copy >= 0 && px_workspace_copy(copy, workspace, error) < 0)
+        return -1;
+    px_auto_fd int top = px_openat(workspace, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    return top < 0 || copy_attributes(top, status) < 0 ? cannot_copy(&(struct copying){0}, error) : 0;
 }

@@ -189,7 +189,8 @@ static void add_result_schemas(json_t *schemas)
         {PX_OWNER_Display, "Display", "data"},   {PX_OWNER_ChangedFile, "ChangedFile", NULL},
         {PX_OWNER_Denial, "Denial", NULL},       {PX_OWNER_Usage, "Usage", NULL},
         {PX_OWNER_ToolUsage, "ToolUsage", NULL}, {PX_OWNER_SessionOfResult, "SessionOfResult", NULL},
-        {PX_OWNER_File, "File", "path"},         {PX_OWNER_Session, "Session", "id"},
+        {PX_OWNER_Restored, "Restored", NULL},   {PX_OWNER_File, "File", "path"},
+        {PX_OWNER_Session, "Session", "id"},
     };
     for (size_t i = 0; i < PX_COUNT(objects); i++) {
         json_t *schema = px_result_schema(objects[i].owner, SCHEMAS);

@@ -35,7 +35,7 @@ def test_each_has_its_own_sessions_of_the_same_id(open_driver):
         driver.call("alice/s", "x = 1")
         result = driver.call("bob/s", "'x' in globals()")
         assert result["last_value_repr"] == "False"
-        assert result["session"] == {"id": "s", "created": True, "restarted": None, "execution_count": 1}
+        assert result["session"] == {"id": "s", "created": True, "restarted": None, "execution_count": 1, "restored": None, "no_checkpoint": None}
         assert [(s["principal"], s["id"]) for s in driver.do("sessions")] == [("alice", "s"), ("bob", "s")]
         driver.do("close", "alice/s")
         assert driver.call("bob/s", "1")["session"]["created"] is False
@@ -144,7 +144,7 @@ def test_a_successor_says_why_the_sessions_of_the_executor_before_it_ended(open_
         with pytest.raises(Failure) as failure:
             driver.do("session", "alice/s")
         assert named(failure) == ("session_not_found", "there is no session 's'; the last one of this id has ended: host_restart")
-        assert driver.call("alice/s", "1")["session"] == {"id": "s", "created": True, "restarted": "host_restart", "execution_count": 1}
+        assert driver.call("alice/s", "1")["session"] == {"id": "s", "created": True, "restarted": "host_restart", "execution_count": 1, "restored": None, "no_checkpoint": None}
         assert driver.call("alice/s", "1")["session"]["restarted"] is None
         driver.do("remember", "alice/s", "closed")      # ignored, because this session is live
         assert driver.do("session", "alice/s")["restarted"] == "host_restart"

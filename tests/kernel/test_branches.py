@@ -72,7 +72,7 @@ def test_a_branch_has_the_state_of_its_source_and_goes_its_own_way(pyexec, nothi
         assert executor.fork("a", "a.a") == ["a.a"]
         assert value(executor, "a.a", "items") == [1, 2, 3]
         assert executor.call("a.a", "1 / 0")["error"]["traceback"].startswith("Traceback")
-        assert executor.call("a", "items")["session"] == {"id": "a", "created": False, "restarted": None, "execution_count": 3}
+        assert executor.call("a", "items")["session"] == {"id": "a", "created": False, "restarted": None, "execution_count": 3, "restored": None, "no_checkpoint": None}
         made = executor.fork("s")
         assert len(made) == 1 and made[0].startswith("s.") and value(executor, made[0], "items") == [1, 2]
 

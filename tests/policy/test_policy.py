@@ -20,6 +20,7 @@ DEFAULTS = {
     "block_dunder_imports": True, "print_last_expression": True, "isolate_site": True,
     "preload_imports": [], "workspace_bytes": 64 * MIB, "max_threads": 16,
     "max_tool_calls": 1000, "tool_timeout_ms": None, "forkable": False,
+    "auto_checkpoint": False, "max_checkpoints": 4,
 }
 
 # Field: accepted texts with their values, then texts that are refused.
@@ -42,6 +43,7 @@ FIELDS = {
     "max_display_bytes": ({"0": 0, "64M": 64 * MIB, "1KiB": 1024}, ["-1", "67108865", "65M", "none", ""]),
     "workspace_bytes": ({"0": 0, "64G": 64 * GIB, "68719476736": 64 * GIB}, ["-1", "65G", "68719476737", "none", ""]),
     "max_threads": ({"1": 1, "256": 256}, ["0", "257", "-1", "none", "1.5", ""]),
+    "max_checkpoints": ({"1": 1, "64": 64}, ["0", "65", "-1", "none", "1.5", ""]),
     "max_tool_calls": ({"0": 0, "1000000": 1000000}, ["1000001", "-1", "none", "1.5", ""]),
     "tool_timeout": ({"1ms": 1, "720h": 2592000000, "none": None}, ["0ms", "721h", "-1s", "soon", ""]),
     "allowed_imports": ({"": [], "csv": ["csv"], "csv,json": ["csv", "json"], "csv,csv": ["csv"], "größe,_x": ["größe", "_x"]},
@@ -50,7 +52,7 @@ FIELDS = {
     "preload_imports": ({"": [], "json": ["json"], "json,os.path": ["json", "os.path"]}, ["a b", "../x", "a..b"]),
     **{name: ({"true": True, "false": False}, ["yes!", "maybe", "2", "none", ""])
        for name in ("disable_networking", "disable_open", "use_import_whitelist", "block_dunder_imports",
-                    "print_last_expression", "isolate_site", "forkable")},
+                    "print_last_expression", "isolate_site", "forkable", "auto_checkpoint")},
     "allow_readonly_open": ({"false": False}, ["yes!", "maybe", "2", "none", ""]),
 }
 GOOD = [(name, text, value) for name, (good, _) in FIELDS.items() for text, value in good.items()]

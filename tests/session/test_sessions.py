@@ -34,10 +34,10 @@ def value(executor, session, code, **request):
 def test_state_lasts(nothing_left):
     with Executor() as executor:
         first = executor.call("s", "my_list = [1, 2, 3]")
-        assert first["session"] == {"id": "s", "created": True, "restarted": None, "execution_count": 1}
+        assert first["session"] == {"id": "s", "created": True, "restarted": None, "execution_count": 1, "restored": None, "no_checkpoint": None}
         second = executor.call("s", "my_list.append(4); my_list")
         assert second["last_value_repr"] == "[1, 2, 3, 4]"
-        assert second["session"] == {"id": "s", "created": False, "restarted": None, "execution_count": 2}
+        assert second["session"] == {"id": "s", "created": False, "restarted": None, "execution_count": 2, "restored": None, "no_checkpoint": None}
         assert executor.call("t", "'my_list' in globals()")["last_value_repr"] == "False"
         assert executor.call(None, "'my_list' in globals()")["session"] is None
 
@@ -76,7 +76,7 @@ def test_a_process_that_had_to_go_starts_anew_and_says_why(executor, code, statu
     assert executor.call("s", code, timeout_ms=300)["status"] == status
     result = executor.call("s", "'x' in globals()")
     assert result["last_value_repr"] == "False"
-    assert result["session"] == {"id": "s", "created": True, "restarted": reason, "execution_count": 1}
+    assert result["session"] == {"id": "s", "created": True, "restarted": reason, "execution_count": 1, "restored": None, "no_checkpoint": None}
 
 
 def test_cpu_seconds_are_per_call(executor):

@@ -32,7 +32,7 @@ def test_files_are_put_before_the_first_call(driver):
     driver.do("write", "s", "d/in.txt", "hello")
     result = driver.call("s", "import sys\nopen('d/in.txt').read(), 'json' in globals()")
     assert result["last_value_repr"] == "('hello', False)"
-    assert result["session"] == {"id": "s", "created": False, "restarted": None, "execution_count": 1}
+    assert result["session"] == {"id": "s", "created": False, "restarted": None, "execution_count": 1, "restored": None, "no_checkpoint": None}
     assert driver.call("s", "_")["last_value_repr"] == "('hello', False)"
 
 
@@ -88,7 +88,7 @@ def test_one_that_dies_before_its_first_call_is_noticed(program):
         driver.do("create", "s")
         result = driver.call("t", "import time\ntime.sleep(0.5)")
         assert result["status"] == "ok" and [s["id"] for s in driver.do("sessions")] == ["t"]
-        assert driver.call("s", "1")["session"] == {"id": "s", "created": True, "restarted": "idle_ttl", "execution_count": 1}
+        assert driver.call("s", "1")["session"] == {"id": "s", "created": True, "restarted": "idle_ttl", "execution_count": 1, "restored": None, "no_checkpoint": None}
 
 
 def test_streams(driver):

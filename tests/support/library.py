@@ -90,6 +90,10 @@ class Executor:
         """Returns the whole answer: passed, summary, solution, tests."""
         return self._do("verify", solution=solution, tests=tests, **more)
 
+    def undo(self, session, to=None):
+        """Returns the execution count of the call before which the session is again."""
+        return self._do("undo", session_id=session, **({} if to is None else {"to": to}))["to"]
+
     def close(self, session):
         self._do("close_session", session_id=session)
 

@@ -80,8 +80,12 @@ export interface Policy {
   max_tool_calls?: number;
   /** How long one tool call may wait for its answer. After this time the script gets an error. Null: no limit. */
   tool_timeout_ms?: number | null;
-  /** true: the session can be forked (docs/branches.md). It has no meaning for a single run. */
+  /** true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run. */
   forkable?: boolean;
+  /** true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run. */
+  auto_checkpoint?: boolean;
+  /** How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session. */
+  max_checkpoints?: number;
   // end of keys
 }
 
@@ -123,6 +127,8 @@ export interface RequestFields {
   tracestate?: string;
   /** True for a call of a session that the user does not see, and that gets no number; only if the client starts the program. */
   silent?: boolean;
+  /** In a session: true keeps the state before the call, false does not, although the policy has auto_checkpoint. */
+  checkpoint?: boolean;
 }
 
 /** The optional members of one execution. */
@@ -217,6 +223,10 @@ export interface SessionInfo {
   /** Null, or why the earlier state of this id is lost ("timeout", "host_restart", …). */
   restarted: string | null;
   execution_count: number;
+  /** The call ended the session's process, and the session returned to the state before the call `to`; or null. */
+  restored: { to: number; why: string } | null;
+  /** Null, or why auto_checkpoint could not keep the state before the call. */
+  no_checkpoint: string | null;
 }
 
 /** A session that lives, in the list of sessions. */
@@ -344,7 +354,7 @@ export function resultFrom(value: unknown): Result {
     missing_layers: listOf(data["missing_layers"]) as string[],
     usage: { wall_ms: 0, cpu_ms: 0, peak_memory_bytes: 0, ...usage,
       tool_calls: { count: 0, wait_ms: 0, ...objectOf(usage?.["tool_calls"]) } } as Usage,
-    session: session && ({ id: "", created: false, restarted: null, execution_count: 0, ...session } as SessionInfo),
+    session: session && ({ id: "", created: false, restarted: null, execution_count: 0, restored: null, no_checkpoint: null, ...session } as SessionInfo),
   });
 }
 

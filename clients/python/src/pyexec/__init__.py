@@ -20,14 +20,14 @@ from .errors import (
 from .tools import ToolDenied, ToolError
 from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
-    SessionConfig, SessionInfo, ToolUsage, Usage,
+    Restored, SessionConfig, SessionInfo, ToolUsage, Usage,
 )
 
 __all__ = [
     "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
     "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
-    "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Result", "SandboxUnavailableError",
+    "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
     "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",
     "ShuttingDownError", "Stream",
     "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Usage",

@@ -63,6 +63,8 @@ class Policy(TypedDict, total=False):
     max_tool_calls: int
     tool_timeout_ms: Optional[int]
     forkable: bool
+    auto_checkpoint: bool
+    max_checkpoints: int
     # end of keys
 
 
@@ -86,6 +88,7 @@ class RequestFields(TypedDict, total=False):
     inputs: variables of the run, as JSON values.
     silent: True for a call of a session that the user does not see, and that gets no number; only if the client starts the
     program.
+    checkpoint: in a session: True keeps the state before the call, False does not, although the policy has auto_checkpoint.
     tools: functions that the script may call, by name; in a session in addition to those of the session (pyexec.tools).
     """
 
@@ -103,6 +106,7 @@ class RequestFields(TypedDict, total=False):
     traceparent: str
     tracestate: str
     silent: bool
+    checkpoint: bool
     tools: Tools
 
 
@@ -177,13 +181,26 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Restored:
+    """A return of a session to the state before a call. to: the execution count of the call. why: its status."""
+
+    to: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class SessionInfo:
-    """The session of a call. restarted: None, or why the earlier state of this id is lost ("timeout", "host_restart", …)."""
+    """The session of a call. restarted: None, or why the earlier state of this id is lost ("timeout", "host_restart", …).
+
+    restored: None, or the call ended the session's process, and the session returned to the state before the call.
+    no_checkpoint: None, or why auto_checkpoint could not keep the state before the call."""
 
     id: str = ""
     created: bool = False
     restarted: Optional[str] = None
     execution_count: int = 0
+    restored: Optional[Restored] = None
+    no_checkpoint: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -261,6 +278,10 @@ def _usage(data: Mapping[str, Any]) -> Usage:
     return _known(Usage, {**data, "tool_calls": _known(ToolUsage, data.get("tool_calls") or {})})
 
 
+def _session(data: Mapping[str, Any]) -> SessionInfo:
+    return _known(SessionInfo, {**data, "restored": _known(Restored, data["restored"]) if data.get("restored") else None})
+
+
 def result_from(data: Mapping[str, Any]) -> Result:
     nested: dict[str, Any] = {
         "raw": data,
@@ -270,6 +291,6 @@ def result_from(data: Mapping[str, Any]) -> Result:
         "missing_layers": tuple(data.get("missing_layers") or ()),
         "usage": _usage(data.get("usage") or {}),
         "error": _known(ErrorInfo, data["error"]) if data.get("error") else None,
-        "session": _known(SessionInfo, data["session"]) if data.get("session") else None,
+        "session": _session(data["session"]) if data.get("session") else None,
     }
     return _known(Result, {**data, **nested})

@@ -55,6 +55,8 @@ public class PyExecutionPolicy {
     private volatile int maxToolCalls = 1000;
     private volatile Duration toolTimeout;
     private volatile boolean forkable = false;
+    private volatile boolean autoCheckpoint = false;
+    private volatile int maxCheckpoints = 4;
     // end of fields
 
     /** The defaults. */
@@ -309,14 +311,34 @@ public class PyExecutionPolicy {
         this.toolTimeout = toolTimeout;
     }
 
-    /** @return true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    /** @return true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run */
     public boolean isForkable() {
         return forkable;
     }
 
-    /** @param forkable true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    /** @param forkable true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run */
     public void setForkable(boolean forkable) {
         this.forkable = forkable;
+    }
+
+    /** @return true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run */
+    public boolean isAutoCheckpoint() {
+        return autoCheckpoint;
+    }
+
+    /** @param autoCheckpoint true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run */
+    public void setAutoCheckpoint(boolean autoCheckpoint) {
+        this.autoCheckpoint = autoCheckpoint;
+    }
+
+    /** @return How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    public int getMaxCheckpoints() {
+        return maxCheckpoints;
+    }
+
+    /** @param maxCheckpoints How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    public void setMaxCheckpoints(int maxCheckpoints) {
+        this.maxCheckpoints = maxCheckpoints;
     }
     // end of accessors
 
@@ -351,6 +373,8 @@ public class PyExecutionPolicy {
         copy.maxToolCalls = maxToolCalls;
         copy.toolTimeout = toolTimeout;
         copy.forkable = forkable;
+        copy.autoCheckpoint = autoCheckpoint;
+        copy.maxCheckpoints = maxCheckpoints;
         // end of copy
         copy.allowedImports.clear();
         copy.allowedImports.addAll(copy(allowedImports));
@@ -392,6 +416,8 @@ public class PyExecutionPolicy {
         map.put("max_tool_calls", maxToolCalls);
         map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
         map.put("forkable", forkable);
+        map.put("auto_checkpoint", autoCheckpoint);
+        map.put("max_checkpoints", maxCheckpoints);
         // end of map
         return map;
     }

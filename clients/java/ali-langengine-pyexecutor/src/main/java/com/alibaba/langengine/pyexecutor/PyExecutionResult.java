@@ -130,8 +130,31 @@ public class PyExecutionResult {
      * @param restarted null, or why the earlier state of this id is lost: killed, crashed, timeout, cpu_limit,
      *     memory_limit, idle_ttl, hard_ttl, evicted, closed or host_restart
      * @param executionCount how many calls the session has had
+     * @param restored null, or the call ended the session's process, and the session returned to the state before the call
+     * @param noCheckpoint null, or why auto_checkpoint could not keep the state before the call
      */
-    public record Session(String id, boolean created, String restarted, long executionCount) {
+    public record Session(String id, boolean created, String restarted, long executionCount, Restored restored, String noCheckpoint) {
+
+        /**
+         * Makes the session of a call that had nothing to do with checkpoints.
+         *
+         * @param id its id
+         * @param created whether this call made it
+         * @param restarted null, or why the earlier state is lost
+         * @param executionCount how many calls the session has had
+         */
+        public Session(String id, boolean created, String restarted, long executionCount) {
+            this(id, created, restarted, executionCount, null, null);
+        }
+    }
+
+    /**
+     * A return of a session to the state before a call.
+     *
+     * @param to the execution count of the call
+     * @param why how the process ended: the status of the call
+     */
+    public record Restored(long to, String why) {
     }
 
     private final int exitCode;
@@ -192,7 +215,11 @@ public class PyExecutionResult {
     private static Session session(Map<String, Object> of, String id, SessionMemory sessions) {
         boolean created = Boolean.TRUE.equals(of.get("created"));
         return new Session(id, created, sessions.answered(id, created, (String) of.get("restarted")),
-                number(of.get("execution_count")).longValue());
+                number(of.get("execution_count")).longValue(), restored((Map<?, ?>) of.get("restored")), (String) of.get("no_checkpoint"));
+    }
+
+    private static Restored restored(Map<?, ?> of) {
+        return of == null ? null : new Restored(number(of.get("to")).longValue(), (String) of.get("why"));
     }
 
     /** As in the original: if nothing was written, the text is null in a session, and "" in a single run. */

@@ -102,8 +102,14 @@ public class PyExecutorProperties {
     @PropertyText(value = "tool-timeout", nullable = true)
     private Duration toolTimeout;
 
-    /** true: the session can be forked (docs/branches.md). It has no meaning for a single run. */
+    /** true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run. */
     private boolean forkable = false;
+
+    /** true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run. */
+    private boolean autoCheckpoint = false;
+
+    /** How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session. */
+    private int maxCheckpoints = 4;
     // end of fields
 
     /** Whether sessions may be made at all. */
@@ -210,6 +216,8 @@ public class PyExecutorProperties {
         policy.setMaxToolCalls(maxToolCalls);
         policy.setToolTimeout(toolTimeout);
         policy.setForkable(forkable);
+        policy.setAutoCheckpoint(autoCheckpoint);
+        policy.setMaxCheckpoints(maxCheckpoints);
         // end of policy
         return policy;
     }
@@ -488,14 +496,34 @@ public class PyExecutorProperties {
         this.toolTimeout = PropertyTextConverter.value(toolTimeout);
     }
 
-    /** @return true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    /** @return true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run */
     public boolean isForkable() {
         return forkable;
     }
 
-    /** @param forkable true: the session can be forked (docs/branches.md). It has no meaning for a single run */
+    /** @param forkable true: the session can be forked, and its calls may keep checkpoints (docs/branches.md). It has no meaning for a single run */
     public void setForkable(boolean forkable) {
         this.forkable = forkable;
+    }
+
+    /** @return true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run */
+    public boolean isAutoCheckpoint() {
+        return autoCheckpoint;
+    }
+
+    /** @param autoCheckpoint true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run */
+    public void setAutoCheckpoint(boolean autoCheckpoint) {
+        this.autoCheckpoint = autoCheckpoint;
+    }
+
+    /** @return How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    public int getMaxCheckpoints() {
+        return maxCheckpoints;
+    }
+
+    /** @param maxCheckpoints How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    public void setMaxCheckpoints(int maxCheckpoints) {
+        this.maxCheckpoints = maxCheckpoints;
     }
     // end of accessors
 

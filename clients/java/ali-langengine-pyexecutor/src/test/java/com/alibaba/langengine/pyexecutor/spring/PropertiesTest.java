@@ -106,7 +106,7 @@ class PropertiesTest {
                 "max-value-bytes", "2kb", "max-displays", "3", "max-display-bytes", "4K", "disable-networking", "false", "disable-open", "false", "allow-readonly-open", "true",
                 "use-import-whitelist", "false", "allowed-imports", "math,json", "banned-imports", "", "block-dunder-imports", "false",
                 "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
-                "max-threads", "3", "max-tool-calls", "9", "tool-timeout", "2m", "forkable", "true", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
+                "max-threads", "3", "max-tool-calls", "9", "tool-timeout", "2m", "forkable", "true", "auto-checkpoint", "true", "max-checkpoints", "9", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
                 "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
                 "queue-length", "9", "max-concurrent", "2", "max-asleep", "3", "verify-at-startup", "false", "url", "http://h", "token", "t",
                 "session-prefix", "p.", "answer-timeout", "none", "retry-overloaded", "3s");
@@ -132,6 +132,8 @@ class PropertiesTest {
         assertEquals(9, policy.getMaxToolCalls());
         assertEquals(Duration.ofMinutes(2), policy.getToolTimeout());
         assertTrue(policy.isForkable());
+        assertTrue(policy.isAutoCheckpoint());
+        assertEquals(9, policy.getMaxCheckpoints());
         SessionConfig sessions = properties.toSessionConfig();
         assertFalse(sessions.isEnabled());
         assertEquals(7, sessions.getMaxCount());

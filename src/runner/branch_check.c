@@ -19,6 +19,7 @@
 
 #include "base/branches.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
 #include "runner/branch.h"
@@ -68,19 +69,35 @@ bool px_branch_pids(pid_t host_pid, pid_t *ret_outer, pid_t *ret_inner)
     return *ret_outer > 0;
 }
 
+/* A thread that was joined is counted until the kernel has taken it down, so it gets a moment for that. Returns 0 if the process has
+ * ended. */
+static uint64_t count_threads(const struct px_child *source)
+{
+    enum { LOOKS = 20 };
+    char text[4096];
+    uint64_t threads = 0;
+    for (int i = 0; i < LOOKS && threads != 1; i++) {
+        if (i)
+            px_sleep_ns(PX_NS_PER_MS / 10);
+        if (read_proc(source->host_pid, "status", text, sizeof text) < 0 || !px_child_alive(source))
+            return 0;
+        threads = px_number_after(text, "Threads:", 0);
+    }
+    return threads;
+}
+
 int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexec_error *error)
 {
-    char text[4096];
     if (!checkpoint && source->member->depth >= PX_FAMILY_DEPTH_MAX) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                      "the session is a fork of a fork %d times over, which is the most", PX_FAMILY_DEPTH_MAX);
         return px_error_hint(error, "Fork an earlier session of this chain.");
     }
-    if (read_proc(source->host_pid, "status", text, sizeof text) < 0 || !px_child_alive(source))
-        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process has ended");
-    uint64_t threads = px_number_after(text, "Threads:", 0);
+    uint64_t threads = count_threads(source);
     if (threads == 1)
         return 0;
+    if (!threads)
+        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process has ended");
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session has %llu threads, and a fork would lose all but one",
                  (unsigned long long)threads);
     return px_error_hint(error,

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-clients bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-branches bench-clients bench-code bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
 
 BUILD ?= build
 ARGS ?=

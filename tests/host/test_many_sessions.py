@@ -8,6 +8,7 @@ import pytest
 from counted import counted
 from json_lines import JsonLines
 from library import Executor, Failure
+from serving import wait_for
 
 __all__ = ["counted"]  # a fixture
 
@@ -21,16 +22,25 @@ def descriptors(executor):
     return len(os.listdir("/proc/%d/fd" % executor.pid))
 
 
+def opens(executor, session):
+    try:
+        return executor.call(session, "6 * 7")["last_value_repr"] == "42"
+    except Failure as failure:
+        assert failure.code == "overloaded"
+        return False
+
+
 @pytest.mark.parametrize("policy, each", [({}, 4), ({"disable_open": False}, 5), ({"forkable": True}, 6)], ids=["plain", "files", "forkable"])
 def test_each_session_needs_few_descriptors(own, nothing_left, policy, each):
     """Its message socket, its stdout and stderr, and its pidfd; a workspace; the socket and the pidfd of the family's process."""
     with Executor(policy, session=MANY, host={"zygotes": 1, "pool_size": 0}, program=own.path) as executor:
         for i in range(3):
             executor.call("before-%d" % i, "1")
-        before = min(descriptors(executor) for _ in range(20))
+        before = min(descriptors(executor) for _ in range(50))
         for i in range(20):
             executor.call("s%d" % i, "1")
-        assert min(descriptors(executor) for _ in range(20)) - before == 20 * each
+        # A request holds one for a moment, and so does the start of a process.
+        assert abs(min(descriptors(executor) for _ in range(50)) - before - 20 * each) <= 4
 
 
 def test_there_can_be_as_many_as_the_limit_of_open_files_allows(own, nothing_left):
@@ -51,7 +61,7 @@ def test_there_can_be_as_many_as_the_limit_of_open_files_allows(own, nothing_lef
         assert executor.call("s0", "x")["last_value_repr"] == "0"
         executor.close("s1")
         assert executor.call("s%d" % (count // 2), "x")["last_value_repr"] == str(count // 2)
-        assert executor.call("another", "6 * 7")["last_value_repr"] == "42"
+        wait_for(lambda: opens(executor, "another"), "the descriptors of a closed session are not free", 60)
 
 
 def test_the_last_session_costs_as_many_system_calls_as_the_first(counted, own, nothing_left):

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import BUILD, ROOT
 from library import Failure
+from serving import serving, token_line, wait_for
 from test_branches import FILES as QUICK, NATIVE, X86, started, value
 
 FILES = {**QUICK, "timeout_ms": 60_000, "cpu_time_seconds": 60}
@@ -151,6 +152,26 @@ def test_the_owner_of_an_adopted_folder_owns_the_branchs(own, root, nothing_left
         assert {(status.st_uid, status.st_gid) for status in map(os.stat, (root / "a", *(root / "a").iterdir()))} == {(4321, 4322)}
         assert (root / "a" / "theirs").read_text() == "from a" and (root / "s" / "theirs").read_text() == "x"
     assert os.listdir(root) == ["s"]
+
+
+def test_a_principals_branches_have_folders_beside_its_sessions(pyexec, root, nothing_left):
+    """The folder of the principal is removed with its last session."""
+    with serving(pyexec, "--forkable", "--files", "full", "--timeout", "60s", tokens=[token_line("alice", "a"), token_line("bob", "b")],
+                 tcp=True, config="[session]\nworkspace_root = %s\n" % folder_for(pyexec, root)["workspace_root"]) as server:
+        for name, token in (("alice", "a"), ("bob", "b")):
+            server.result("open('f', 'w').write(%r)" % name, "s", token=token)
+            assert server.ask("POST", "/v1/sessions/s/fork", {"ids": ["branch"]}, token=token).status == 201
+            server.result("open('f', 'a').write(' branch')", "branch", token=token)
+        assert sorted(str(path.relative_to(root)) for path in root.glob("*/*/*")) == \
+            ["alice/branch/f", "alice/s/f", "bob/branch/f", "bob/s/f"]
+        assert (root / "alice/branch/f").read_text() == "alice branch" and (root / "bob/s/f").read_text() == "bob"
+        assert server.ask("GET", "/v1/sessions/branch/files/f", token="b").body == b"bob branch"
+        assert server.ask("DELETE", "/v1/sessions/s", token="a").status == 204
+        assert server.result("open('f').read()", "branch", token="a")["last_value_repr"] == "'alice branch'"
+        assert sorted(str(path.relative_to(root)) for path in root.glob("*/*")) == ["alice/branch", "bob/branch", "bob/s"]
+        assert server.ask("DELETE", "/v1/sessions/branch", token="a").status == 204
+        wait_for(lambda: sorted(os.listdir(root)) == ["bob"], "the principal's folder is left")
+    assert os.listdir(root) == []
 
 
 def test_what_is_mounted_inside_is_not_copied(own, root, nothing_left):

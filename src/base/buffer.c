@@ -66,16 +66,34 @@ void px_buffer_printf(struct px_buffer *buffer, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    /* Most texts fit into the memory that is there. The others are formatted a second time. */
+    size_t room = buffer->data && !buffer->failed ? buffer->capacity - buffer->length : 0;
+    int length = vsnprintf(room ? buffer->data + buffer->length : NULL, room, format, args);
     va_end(args);
-    char *end = length < 0 ? NULL : px_buffer_reserve(buffer, (size_t)length);
-    if (end) {
+    bool fits = length >= 0 && (size_t)length < room;
+    char *end = length < 0 ? NULL : fits ? buffer->data + buffer->length : px_buffer_reserve(buffer, (size_t)length);
+    if (end && !fits)
         vsnprintf(end, (size_t)length + 1, format, again);
+    if (end)
         buffer->length += (size_t)length;
-    } else {
+    else
         buffer->failed = true;
-    }
+    if (!end && room)
+        buffer->data[buffer->length] = '\0';
     va_end(again);
+}
+
+void px_buffer_add_integer(struct px_buffer *buffer, int64_t number)
+{
+    char digits[20];
+    size_t begin = sizeof digits;
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do
+        digits[--begin] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+        digits[--begin] = '-';
+    px_buffer_add(buffer, digits + begin, sizeof digits - begin);
 }
 
 void px_buffer_consume(struct px_buffer *buffer, size_t count)

@@ -34,6 +34,8 @@ static inline bool px_buffer_ok(const struct px_buffer *buffer)
 void px_buffer_add(struct px_buffer *buffer, const void *bytes, size_t length);
 void px_buffer_add_string(struct px_buffer *buffer, const char *string);
 void px_buffer_add_byte(struct px_buffer *buffer, char byte);
+void px_buffer_add_integer(struct px_buffer *buffer,
+                           int64_t number); /* in decimal; less work than px_buffer_printf() */
 void px_buffer_printf(struct px_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Makes room for `extra` more bytes and returns where they go, or NULL. The caller adds to `length`. */

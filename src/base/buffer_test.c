@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The byte string that grows, and what it contains after memory has run out. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,11 +114,43 @@ static void test_take(void **state)
     assert_int_equal(buffer.length, 0);
 }
 
+static void test_integers(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {0, 7, -7, 10, 1234567890123, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < PX_COUNT(numbers); i++) {
+        px_auto_buffer struct px_buffer added = {0};
+        px_auto_buffer struct px_buffer printed = {0};
+        px_buffer_add_integer(&added, numbers[i]);
+        px_buffer_printf(&printed, "%" PRId64, numbers[i]);
+        assert_string_equal(px_buffer_string(&added), px_buffer_string(&printed));
+    }
+}
+
+/* A text is formatted at once into the memory that is there, or again when it has been made larger. */
+static void test_printf_at_every_length(void **state)
+{
+    (void)state;
+    static char wanted[300];
+    memset(wanted, 'x', sizeof wanted - 1);
+    for (int before = 0; before < 140; before++)
+        for (int length = 0; length < 140; length++) {
+            px_auto_buffer struct px_buffer buffer = {0};
+            px_buffer_add(&buffer, wanted, (size_t)before);
+            px_buffer_printf(&buffer, "%.*s", length, wanted);
+            check_invariants(&buffer);
+            assert_int_equal(buffer.length, before + length);
+            assert_memory_equal(px_buffer_string(&buffer), wanted, buffer.length);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_append), cmocka_unit_test(test_consume),
-        cmocka_unit_test(test_reserve), cmocka_unit_test(test_take),   cmocka_unit_test(test_failure_sticks),
+        cmocka_unit_test(test_empty),    cmocka_unit_test(test_append),
+        cmocka_unit_test(test_consume),  cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_take),     cmocka_unit_test(test_failure_sticks),
+        cmocka_unit_test(test_integers), cmocka_unit_test(test_printf_at_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

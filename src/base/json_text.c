@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_text.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -42,7 +41,8 @@ void px_json_text_real(struct px_buffer *out, double value)
     /* printf(3) of a double is not used: in some locales it writes a comma. */
     int64_t thousandths = (int64_t)(value * 1000 + 0.5);
     int digits = thousandths % 1000 == 0 ? 0 : thousandths % 100 == 0 ? 1 : thousandths % 10 == 0 ? 2 : 3;
-    static const int64_t units[] = {1000, 100, 10, 1};
-    px_buffer_printf(out, "%" PRId64 ".%0*" PRId64, thousandths / 1000, digits ? digits : 1,
-                     thousandths % 1000 / units[digits]);
+    char fraction[] = {'.', (char)('0' + thousandths / 100 % 10), (char)('0' + thousandths / 10 % 10),
+                       (char)('0' + thousandths % 10)};
+    px_buffer_add_integer(out, thousandths / 1000);
+    px_buffer_add(out, fraction, digits ? (size_t)digits + 1 : 2);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Turns the rows of result.def into accessors and JSON. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,7 +121,7 @@ static void write_policy(struct px_buffer *out, const struct px_policy *policy)
 
 static void write_number(struct px_buffer *out, int64_t number)
 {
-    px_buffer_printf(out, "%" PRId64, number);
+    px_buffer_add_integer(out, number);
 }
 
 static void write_line(struct px_buffer *out, int line)
@@ -140,7 +139,7 @@ static void write_forms(struct px_buffer *out, const pyexec_display *display)
     px_buffer_add_byte(out, '}');
 }
 
-#define PX_WRITE_status(value) px_buffer_printf(out, "\"%s\"", pyexec_status_name(value))
+#define PX_WRITE_status(value) write_string(out, pyexec_status_name(value))
 #define PX_WRITE_string(value) write_string(out, value)
 #define PX_WRITE_nullable_string PX_WRITE_string
 #define PX_WRITE_text(value) write_text(out, value)
@@ -193,10 +192,12 @@ static void write_forms(struct px_buffer *out, const pyexec_display *display)
 
 static const struct {
     enum px_result_owner owner;
-    const char *key;
+    const char *name; /* ,"KEY": with the comma that the first one does not get */
+    size_t length;
     void (*write)(struct px_buffer *out, const void *item);
 } writers[] = {
-#define PX_RESULT(owner, type, key, says, value, meaning) {PX_OWNER_##owner, #key, write_##owner##_##key},
+#define PX_RESULT(owner, type, key, says, value, meaning) \
+    {PX_OWNER_##owner, ",\"" #key "\":", sizeof #key + 3, write_##owner##_##key},
 #define PX_RESULT_OBJECT(owner, of, key, says, present, value, meaning) PX_RESULT(owner, of, key, says, value, meaning)
 #define PX_RESULT_LIST(owner, of, key, says, count, value, meaning) PX_RESULT(owner, of, key, says, value, meaning)
 #include "result/result.def"
@@ -211,7 +212,7 @@ void px_result_write_members(struct px_buffer *out, enum px_result_owner owner, 
     for (size_t i = 0; i < PX_COUNT(writers); i++) {
         if (writers[i].owner != owner)
             continue;
-        px_buffer_printf(out, "%s\"%s\":", first ? "" : ",", writers[i].key);
+        px_buffer_add(out, writers[i].name + first, writers[i].length - first);
         writers[i].write(out, item);
         first = false;
     }

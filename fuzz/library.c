@@ -131,6 +131,11 @@ int pyexec_session_undo(pyexec_executor *executor, const char *id, uint64_t to, 
     return no_session(id, error);
 }
 
+int pyexec_session_reset(pyexec_executor *executor, const char *id, char **ret, pyexec_error *error)
+{
+    return pyexec_session_undo(executor, id, 0, ret, error);
+}
+
 int pyexec_session_close(pyexec_executor *executor, const char *id, pyexec_error *error)
 {
     (void)executor;

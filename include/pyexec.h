@@ -516,6 +516,10 @@ PYEXEC_API int pyexec_session_fork(pyexec_executor *executor, const char *sessio
 PYEXEC_API int pyexec_session_undo(pyexec_executor *executor, const char *session_id, uint64_t to, char **ret,
                                    pyexec_error *error);
 
+/* The same, to the state before the first call, which is kept if that call keeps a state; it does not count against max_checkpoints,
+ * and the oldest one that goes is another. A session that has had no call stays as it is. */
+PYEXEC_API int pyexec_session_reset(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
+
 /* Runs a solution against many tests, each in a process of its own that is forked from the solution's (docs/verify.md).
  *
  * request  a request of the caller with everything that is not in the JSON: its ceiling, its turn. It can be used to cancel.

@@ -40,12 +40,29 @@ void px_session_drop_checkpoints(struct px_session *session)
     drop_from(&session->checkpoints);
 }
 
+/* True for the state before the first call, to which pyexec_session_reset() returns. It does not count. */
+static bool is_first(const struct px_session_checkpoint *checkpoint)
+{
+    return checkpoint->process < PX_SESSION_CALLED;
+}
+
 static void keep_at_most(struct px_session *session, int64_t most)
 {
-    struct px_session_checkpoint **at = &session->checkpoints;
+    struct px_session_checkpoint **at = &session->checkpoints, *first = NULL;
     for (int64_t i = 0; i < most && *at; i++)
         at = &(*at)->older;
-    drop_from(at);
+    while (*at) {
+        struct px_session_checkpoint *one = *at;
+        *at = one->older;
+        if (!one->older && is_first(one))
+            first = one;
+        else
+            drop(one);
+    }
+    if (first) {
+        first->older = NULL;
+        *at = first;
+    }
 }
 
 /* The process of a session that was made by this call may still set itself up. */
@@ -181,7 +198,7 @@ bool px_session_restore(struct px_sessions *sessions, struct px_session *session
     return result == 0;
 }
 
-/* ---- pyexec_session_undo() ---- */
+/* ---- pyexec_session_undo(), pyexec_session_reset() ---- */
 
 static json_t *list_kept(const struct px_session *session)
 {
@@ -230,30 +247,55 @@ static int describe(const struct px_session *session, uint64_t to, int64_t pause
     return *ret ? 0 : px_error_oom(error);
 }
 
-int pyexec_session_undo(pyexec_executor *executor, const char *session_id, uint64_t to, char **ret, pyexec_error *error)
+static struct px_session_checkpoint *find_first(const struct px_session *session, pyexec_error *error)
+{
+    struct px_session_checkpoint *last = session->checkpoints;
+    while (last && last->older)
+        last = last->older;
+    if (last && is_first(last))
+        return last;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the first state of the session '%.140s' is not kept", session->id);
+    px_error_hint(error,
+                  "Make the session with the policy auto_checkpoint, or its first call with checkpoint: true. Or "
+                  "close it: the next call begins a new one.");
+    return NULL;
+}
+
+static int return_to(pyexec_executor *executor, const char *session_id, bool reset, uint64_t to, char **ret,
+                     pyexec_error *error)
 {
     struct px_sessions *sessions = px_sessions_get(executor, error);
     if (!sessions)
         return -1;
     pthread_mutex_lock(&sessions->lock);
-    struct px_session *session = px_session_enter_still(sessions, session_id, "Undo", error);
+    struct px_session *session = px_session_enter_still(sessions, session_id, reset ? "Reset" : "Undo", error);
     pthread_mutex_unlock(&sessions->lock);
     if (!session)
         return -1;
     int64_t began = px_now_ns();
-    struct px_session_checkpoint *wanted = find(session, to, error);
-    bool alive = true;
-    int result = -1;
+    bool fresh = reset && session->process < PX_SESSION_CALLED, alive = true;
+    struct px_session_checkpoint *wanted = fresh ? NULL : reset ? find_first(session, error) : find(session, to, error);
+    uint64_t before = wanted ? wanted->calls + 1 : 1;
+    int result = fresh ? 0 : -1;
     if (wanted) {
-        uint64_t before = wanted->calls + 1;
         result = go_back(sessions, session, wanted, error);
         alive = result == 0;
-        if (result == 0)
-            result = describe(session, before, px_now_ns() - began, ret, error);
     }
+    if (result == 0)
+        result = describe(session, before, px_now_ns() - began, ret, error);
     pthread_mutex_lock(&sessions->lock);
     session->forking = false;
     pthread_mutex_unlock(&sessions->lock);
     px_session_leave(sessions, session, alive, PX_END_KILLED);
     return result;
+}
+
+int pyexec_session_undo(pyexec_executor *executor, const char *session_id, uint64_t to, char **ret, pyexec_error *error)
+{
+    return return_to(executor, session_id, false, to, ret, error);
+}
+
+int pyexec_session_reset(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error)
+{
+    return return_to(executor, session_id, true, 0, ret, error);
 }

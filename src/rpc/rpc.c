@@ -256,6 +256,7 @@ static const struct {
     {"fork_session", px_rpc_fork_session, false, "session_id ids count"},
     {"verify", px_rpc_verify, false, "*"},
     {"undo", px_rpc_undo, false, "session_id to"},
+    {"reset_session", px_rpc_reset_session, false, "session_id"},
     {"close_session", close_session, false, "session_id"},
     {"close_all", close_all, false, ""},
     {"list_sessions", list_sessions, false, ""},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fork_session and undo. They may have to wait for memory or for the session's process, so each is a task like an execution. */
+/* fork_session, undo and reset_session. They may have to wait for memory or for the session's process, so each is a task like an execution. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +64,15 @@ static void serve_undo(struct px_task *task)
     answer(fork, status, text, &error);
 }
 
+static void serve_reset(struct px_task *task)
+{
+    struct fork_job *fork = (struct fork_job *)task;
+    pyexec_error error;
+    px_auto_free char *text = NULL;
+    int status = pyexec_session_reset(fork->job.rpc->executor, session_of(fork), &text, &error);
+    answer(fork, status, text, &error);
+}
+
 static int prepare_fork(struct fork_job *fork, pyexec_error *error)
 {
     if (!session_of(fork)) {
@@ -85,17 +94,18 @@ static int prepare_undo(struct fork_job *fork, pyexec_error *error)
     return px_error_hint(error, "Send {\"session_id\": text, \"to\": the execution count of a call}.");
 }
 
-static int prepare(struct fork_job *fork, const char *id, const json_t *given, bool undo, pyexec_error *error)
+static int prepare(struct fork_job *fork, const char *id, const json_t *given, void (*serve)(struct px_task *task),
+                   pyexec_error *error)
 {
     fork->params = px_json_deep_copy(given);
     fork->job.id = id ? strdup(id) : NULL;
     fork->job.request = pyexec_request_new(); /* `interrupt` and `cancel` may name this job */
     if (!fork->params || !fork->job.request || (id && !fork->job.id))
         return px_error_oom(error);
-    return undo ? prepare_undo(fork, error) : prepare_fork(fork, error);
+    return serve == serve_fork ? prepare_fork(fork, error) : prepare_undo(fork, error);
 }
 
-static void start(struct px_rpc *rpc, const char *id, const json_t *params, bool undo)
+static void start(struct px_rpc *rpc, const char *id, const json_t *params, void (*serve)(struct px_task *task))
 {
     pyexec_error error;
     struct fork_job *fork = calloc(1, sizeof *fork);
@@ -103,9 +113,8 @@ static void start(struct px_rpc *rpc, const char *id, const json_t *params, bool
         px_error_oom(&error);
     } else {
         fork->job.rpc = rpc;
-        fork->job.task =
-            (struct px_task){.run = undo ? serve_undo : serve_fork, .cancel = cancel_fork, .free = free_fork};
-        if (prepare(fork, id, params, undo, &error) == 0 &&
+        fork->job.task = (struct px_task){.run = serve, .cancel = cancel_fork, .free = free_fork};
+        if (prepare(fork, id, params, serve, &error) == 0 &&
             px_tasks_start_here(&rpc->tasks, &fork->job.task, &error) == 0)
             return;
     }
@@ -116,10 +125,15 @@ static void start(struct px_rpc *rpc, const char *id, const json_t *params, bool
 
 void px_rpc_fork_session(struct px_rpc *rpc, const char *id, const json_t *params)
 {
-    start(rpc, id, params, false);
+    start(rpc, id, params, serve_fork);
 }
 
 void px_rpc_undo(struct px_rpc *rpc, const char *id, const json_t *params)
 {
-    start(rpc, id, params, true);
+    start(rpc, id, params, serve_undo);
+}
+
+void px_rpc_reset_session(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    start(rpc, id, params, serve_reset);
 }

@@ -70,6 +70,7 @@ void px_rpc_execute(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_execute_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_create_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_fork_session(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_fork.c */
+void px_rpc_reset_session(struct px_rpc *rpc, const char *id, const json_t *params);
 void px_rpc_undo(struct px_rpc *rpc, const char *id, const json_t *params);
 
 void px_rpc_verify(struct px_rpc *rpc, const char *id, const json_t *params); /* rpc_verify.c */

@@ -22,6 +22,7 @@
 #include "serve/run_request.h"
 #include "serve/server.h"
 #include "serve/sse.h"
+#include "serve/undo_route.h"
 
 /* ---- Runs ---- */
 
@@ -346,6 +347,10 @@ const struct px_route px_routes[] = {
      PX_BODY_NONE, .serve = interrupt},
     {"POST", "/v1/sessions/{id}/fork", "session_fork", "Make sessions that go on from the state of this one.",
      PX_BODY_JSON, .serve = px_fork_route_serve},
+    {"POST", "/v1/sessions/{id}/undo", "session_undo", "Return to the state before a call.", PX_BODY_JSON,
+     .serve = px_undo_route_serve},
+    {"POST", "/v1/sessions/{id}/reset", "session_reset", "Return to the state before the first call.", PX_BODY_NONE,
+     .serve = px_undo_route_serve_reset},
     {"GET", "/v1/sessions/{id}/files", "file_list",
      "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_file_routes_list},
     {"PUT", "/v1/sessions/{id}/files", "files_put", "Unpack a tar archive into the workspace.", PX_BODY_FILE,

@@ -145,6 +145,11 @@ static const char *const fork_request_members[] = {"ids:[string The ids of the n
                                                    "count:integer How many, if ids is left out; 1 if both are."};
 static const char *const forked_members[] = {"sessions:[string The ids of the new sessions.",
                                              "pause_ms:number How long the session stood still."};
+static const char *const undo_request_members[] = {
+    "to:integer The execution count of the call; the last one for which a state is kept if it is left out."};
+static const char *const undone_members[] = {
+    "to:integer The execution count of the call before which the session is again.",
+    "checkpoints:[integer The execution counts for which states are still kept.", "pause_ms:number How long it took."};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
@@ -228,6 +233,8 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("SessionRequest", session_request_members, true, NULL);
     ADD("ForkRequest", fork_request_members, true, NULL);
     ADD("Forked", forked_members, false, "sessions");
+    ADD("UndoRequest", undo_request_members, true, NULL);
+    ADD("Undone", undone_members, false, "to");
     ADD("Sessions", sessions_members, false, "sessions");
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
@@ -293,6 +300,9 @@ static void add_success(json_t *responses, const struct px_route *route)
         status = "201";
         text = "The new sessions.";
         body = content("application/json", schema_of("Forked"));
+    } else if (strcmp(name, "session_undo") == 0 || strcmp(name, "session_reset") == 0) {
+        text = "The state in which the session is.";
+        body = content("application/json", schema_of("Undone"));
     } else if (strcmp(name, "session_list") == 0) {
         text = "The sessions.";
         body = content("application/json", schema_of("Sessions"));
@@ -367,6 +377,7 @@ static json_t *body_of(const struct px_route *route)
         bool required;
     } bodies[] = {{"session_create", "SessionRequest", false},
                   {"session_fork", "ForkRequest", false},
+                  {"session_undo", "UndoRequest", false},
                   {"call_answer", "CallAnswer", true}};
     const char *schema = "ExecuteRequest";
     bool required = true;

@@ -54,15 +54,16 @@ def test_it_returns_to_the_call_that_is_named(pyexec, nothing_left):
     with started(pyexec, {**AUTO, "max_checkpoints": 3}) as executor:
         for i in range(1, 7):
             executor.call("s", "x = %d" % i)
-        with pytest.raises(Failure, match="invalid_request.*call 3 is not kept.*4,5,6"):
+        with pytest.raises(Failure, match="invalid_request.*call 3 is not kept.*1,4,5,6"):
             executor.undo("s", 3)
-        assert executor._do("undo", session_id="s", to=5)["checkpoints"] == [4]
+        assert executor._do("undo", session_id="s", to=5)["checkpoints"] == [1, 4]
         assert executor.call("s", "x", checkpoint=False)["last_value_repr"] == "4"
         assert executor.undo("s") == 4
         assert executor.call("s", "x", checkpoint=False)["last_value_repr"] == "3"
+        assert executor.undo("s") == 1
         with pytest.raises(Failure, match="invalid_request.*no checkpoint.*auto_checkpoint"):
             executor.undo("s")
-        assert executor.call("s", "x", checkpoint=False)["session"]["execution_count"] == 5
+        assert executor.call("s", "'x' in globals()", checkpoint=False)["session"]["execution_count"] == 1
 
 
 def test_the_first_call_can_be_undone(pyexec, nothing_left):
@@ -124,6 +125,32 @@ def test_an_undo_waits_for_no_call(own, nothing_left):
         executor.interrupt("s")
         running.join()
         assert executor.undo("s") == 2 and value(executor, "s", "x") == 1
+
+
+def test_a_reset_returns_to_the_freshly_opened_session(pyexec, nothing_left):
+    with started(pyexec, {**AUTO, "max_checkpoints": 2, "preload_imports": ["json"]}) as executor:
+        for _ in range(3):
+            for i in range(5):
+                executor.call("s", "x = %d\nopen('f%d', 'w').close()" % (i, i))
+            assert executor.reset("s")["to"] == 1
+            assert executor.reset("s")["checkpoints"] == []       # once more changes nothing
+            result = executor.call("s", "import os\n('x' in globals(), os.listdir('.'))")
+            assert (result["last_value_repr"], result["session"]["execution_count"]) == ("(False, [])", 1)
+            assert executor.call("s", "os._exit(1)")["session"]["restored"]["to"] == 2
+            executor.reset("s")
+
+
+def test_what_was_not_kept_can_not_be_reset(own, nothing_left):
+    with Executor(FILES) as executor:
+        executor.call("s", "x = 1")
+        with pytest.raises(Failure, match="invalid_request.*first state.*auto_checkpoint"):
+            executor.reset("s")
+        assert value(executor, "s", "x") == 1
+        executor.call("t", "x = 1", checkpoint=True)
+        executor.call("t", "x = 2")
+        assert executor.reset("t")["to"] == 1
+        with pytest.raises(Failure, match="session_not_found"):
+            executor.reset("other")
 
 
 # ---- Files ----
@@ -444,7 +471,7 @@ def test_any_sequence_is_the_same_as_a_replay_without_what_was_undone(pyexec, no
             elif what < 0.3:
                 result = executor.call("s", chance.choice(CELLS) + "\nopen('half', 'w').write('h')\n" + chance.choice(FATAL))
                 assert result["session"]["restored"] == {"to": len(done) + 2, "why": result["status"]}, result
-                kept = [one for one in kept if one != len(done)][-4:]
+                kept = [one for one in kept if one != len(done)][-5:]
             else:
                 cell, wanted = chance.choice(CELLS), chance.random() < 0.7
                 executor.call("s", cell, checkpoint=wanted)

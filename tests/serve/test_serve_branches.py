@@ -49,6 +49,44 @@ def value(server, session, code, token=None):
     return server.result(code, session, token=token)["last_value_repr"]
 
 
+# ---- HTTP: undo and reset ----
+
+def undo(server, session, body=None, token=None, what="undo"):
+    return server.ask("POST", "/v1/sessions/%s/%s" % (session, what), body, token=token)
+
+
+def test_an_undo_returns_to_the_state_before_a_call(server):
+    for code in ("x = 1\nopen('f', 'w').write('1')", "x = 2\nopen('f', 'w').write('2')", "x = 3"):
+        assert server.ask("POST", "/v1/sessions/u/execute", {"code": code, "checkpoint": True}).json()["status"] == "ok"
+    answer = undo(server, "u", {"to": 2})
+    assert answer.status == 200 and answer.json()["to"] == 2 and answer.json()["checkpoints"] == [1] and answer.json()["pause_ms"] > 0
+    assert value(server, "u", "x, open('f').read()") == "(1, '1')"
+    assert undo(server, "u", what="reset").json()["to"] == 1
+    assert value(server, "u", "'x' in globals()") == "False"
+    assert server.wait_for_line(route="/v1/sessions/{id}/undo", session="u", status=200, principal="local")
+
+
+def test_a_call_that_ends_its_process_leaves_the_session_as_before(server):
+    server.result("x = 1", "v")
+    died = server.ask("POST", "/v1/sessions/v/execute", {"code": "x = 2\nsum(range(10**12))", "checkpoint": True, "policy": {"timeout_ms": 300}}).json()
+    assert died["session"]["restored"] == {"to": 2, "why": "timeout"} and died["session"]["restarted"] is None
+    assert value(server, "v", "x") == "1"
+
+
+@pytest.mark.parametrize("body", [{"to": 0}, {"to": "1"}, {"two": 1}, [], {"to": 1, "x": 1}])
+def test_an_undo_that_is_not_valid_is_refused(server, body):
+    server.result("x = 1", "w")
+    answer = undo(server, "w", body)
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request") and "body must be" in answer.json()["title"] + answer.json().get("detail", "")
+
+
+def test_nobody_undoes_the_calls_of_others(server):
+    server.ask("POST", "/v1/sessions/mine/execute", {"code": "x = 1", "checkpoint": True}, token="a")
+    for what in ("undo", "reset"):
+        assert undo(server, "mine", token="b", what=what).json()["code"] == "session_not_found"
+    assert undo(server, "mine", token="a").json()["to"] == 1
+
+
 # ---- HTTP ----
 
 def test_branches_go_their_own_way_from_the_state_of_their_source(server):

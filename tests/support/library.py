@@ -94,6 +94,9 @@ class Executor:
         """Returns the execution count of the call before which the session is again."""
         return self._do("undo", session_id=session, **({} if to is None else {"to": to}))["to"]
 
+    def reset(self, session):
+        return self._do("reset_session", session_id=session)
+
     def close(self, session):
         self._do("close_session", session_id=session)
 

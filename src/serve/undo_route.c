@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The return of a session to a state that it has kept. It takes a turn as a run does, and does not wait for other calls of its
+ * session: a session with a call is busy. */
+#include "serve/undo_route.h"
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "serve/server.h"
+
+/* Reads the optional body: {"to": N}. Returns 0, or -1 with `error`. */
+static int read_to(const struct px_http_request *request, uint64_t *ret, pyexec_error *error)
+{
+    json_error_t problem;
+    px_auto_json json_t *object = request->body.length
+                                      ? px_json_read(px_buffer_string(&request->body), request->body.length,
+                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem)
+                                      : json_object();
+    const json_t *to = json_object_get(object, "to");
+    *ret = (uint64_t)json_integer_value(to);
+    if (json_is_object(object) && json_object_size(object) == (to ? 1 : 0) &&
+        (!to || json_is_null(to) || json_integer_value(to) > 0))
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be {\"to\": the execution count of a call}");
+    return px_error_hint(error, "Without a body the session returns to the last state that is kept.");
+}
+
+static void answer(struct px_http_request *request, int status, char **text, const pyexec_error *error)
+{
+    if (status == 0)
+        px_respond_json(request, MHD_HTTP_OK, TAKE_PTR(*text));
+    else
+        px_respond_error(request, error);
+}
+
+static void undo_now(struct px_http_request *request)
+{
+    pyexec_error error;
+    px_auto_free char *text = NULL;
+    uint64_t to;
+    int status = read_to(request, &to, &error);
+    if (status == 0)
+        status = pyexec_session_undo(request->server->executor, request->session_key, to, &text, &error);
+    answer(request, status, &text, &error);
+}
+
+static void reset_now(struct px_http_request *request)
+{
+    pyexec_error error;
+    px_auto_free char *text = NULL;
+    int status = pyexec_session_reset(request->server->executor, request->session_key, &text, &error);
+    answer(request, status, &text, &error);
+}
+
+static void serve(struct px_http_request *request, void (*run)(struct px_http_request *request))
+{
+    pyexec_error error;
+    if (px_http_request_move_apart(request, run, &error) < 0)
+        px_respond_error(request, &error);
+}
+
+void px_undo_route_serve(struct px_http_request *request)
+{
+    serve(request, undo_now);
+}
+
+void px_undo_route_serve_reset(struct px_http_request *request)
+{
+    serve(request, reset_now);
+}

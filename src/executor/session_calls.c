@@ -309,7 +309,7 @@ static int start_ahead(struct px_sessions *sessions, struct px_session *session,
         return -1;
     int result = start(sessions, session, request, error);
     if (result == 0)
-        result = px_child_await_locked(&session->child, error);
+        result = px_child_await_locked(&session->child, PX_SETUP_TIMEOUT_MS, error);
     px_runtime_leave(&own);
     if (result == 0)
         reach(session, PX_SESSION_LOCKED);

@@ -70,7 +70,7 @@ static int await_locked(struct px_session *session, pyexec_error *error)
 {
     if (session->process >= PX_SESSION_LOCKED)
         return 0;
-    if (px_child_await_locked(&session->child, error) < 0)
+    if (px_child_await_locked(&session->child, PX_SETUP_TIMEOUT_MS, error) < 0)
         return -1;
     session->process = PX_SESSION_LOCKED;
     return 0;

@@ -124,13 +124,22 @@ static void restore_own(const struct lent *lent)
     request->inputs_length = lent->inputs_length;
 }
 
+/* The zygotes that the verify holds already, or NULL. If their launcher has died, px_runtime_acquire() would wait until they are
+ * released, and so for ever. */
+static struct px_zygote_group *held_kind(const struct verify *verify)
+{
+    return verify->compiled.kind ? verify->compiled.kind : verify->loaded.kind;
+}
+
 /* Runs the whole program in a process of its own, as a single run does. */
 static int run_alone(struct lane *lane, pyexec_result **ret, pyexec_error *error)
 {
     struct verify *verify = lane->verify;
     pyexec_executor *executor = verify->executor;
-    struct px_zygote_group *kind;
-    if (px_runtime_acquire(executor, verify->each, &kind, error) < 0)
+    struct px_zygote_group *kind = held_kind(verify);
+    if (kind)
+        px_runtime_share(executor, kind);
+    else if (px_runtime_acquire(executor, verify->each, &kind, error) < 0)
         return -1;
     struct px_run_context context = {
         .launcher = executor->launcher,
@@ -378,7 +387,7 @@ static int compile(struct verify *verify, struct px_turn *turn, pyexec_error *er
 {
     pyexec_result *result = NULL;
     bool alive = false;
-    int status = px_verify_source_start(&verify->compiled, verify->executor, verify->policy, PX_CALL_COMPILE,
+    int status = px_verify_source_start(&verify->compiled, verify->executor, verify->policy, NULL, PX_CALL_COMPILE,
                                         verify->request, turn, &result, &alive, error);
     if (status == 0)
         verify->has_compiled =
@@ -393,8 +402,8 @@ static int compile(struct verify *verify, struct px_turn *turn, pyexec_error *er
 static int load(struct verify *verify, struct px_turn *turn, pyexec_error *error)
 {
     bool alive = false;
-    if (px_verify_source_start(&verify->loaded, verify->executor, verify->policy, PX_CALL_SOLUTION, verify->request,
-                               turn, &verify->solution, &alive, error) < 0)
+    if (px_verify_source_start(&verify->loaded, verify->executor, verify->policy, held_kind(verify), PX_CALL_SOLUTION,
+                               verify->request, turn, &verify->solution, &alive, error) < 0)
         return -1;
     px_runtime_count(verify->executor, verify->solution);
     verify->has_loaded = alive && verify->solution->status == PYEXEC_STATUS_OK;

@@ -9,6 +9,8 @@
 #include "base/cleanup.h"
 #include "result/result.h"
 
+#define FORK_LEAST_MS 2000
+
 /* In a forkable process the path of the workspace has two parts, because Landlock's rule is for the folder above it. */
 #define WORKSPACE "/workspace/solution"
 
@@ -28,9 +30,13 @@ static struct px_run_context context_of(struct px_verify_source *source, const s
     };
 }
 
-static int start(struct px_verify_source *source, pyexec_request *request, pyexec_error *error)
+static int start(struct px_verify_source *source, struct px_zygote_group *kind, pyexec_request *request,
+                 pyexec_error *error)
 {
-    if (px_runtime_acquire(source->executor, &source->policy, &source->kind, error) < 0 ||
+    if (kind)
+        px_runtime_share(source->executor, kind);
+    source->kind = kind;
+    if ((!kind && px_runtime_acquire(source->executor, &source->policy, &source->kind, error) < 0) ||
         px_runtime_check_limits(&source->policy, source->kind->zygotes, error) < 0)
         return -1;
     bool files = px_policy_files(&source->policy) != PX_FILES_NONE || request->working_dir;
@@ -44,15 +50,15 @@ static int start(struct px_verify_source *source, pyexec_request *request, pyexe
 }
 
 int px_verify_source_start(struct px_verify_source *source, pyexec_executor *executor, const struct px_policy *policy,
-                           enum px_call_kind kind, pyexec_request *request, struct px_turn *turn, pyexec_result **ret,
-                           bool *ret_alive, pyexec_error *error)
+                           struct px_zygote_group *zygotes, enum px_call_kind kind, pyexec_request *request,
+                           struct px_turn *turn, pyexec_result **ret, bool *ret_alive, pyexec_error *error)
 {
     *source = (struct px_verify_source){.executor = executor};
     if (px_policy_copy(&source->policy, policy, error) < 0)
         return -1;
     source->policy.forkable = true;
     source->policy.print_last_expression = false;
-    if (start(source, request, error) < 0)
+    if (start(source, zygotes, request, error) < 0)
         return -1;
     if (kind == PX_CALL_SOLUTION)
         px_zygotes_expect_displays(source->kind->zygotes); /* the next source finds ready what calls need */
@@ -76,6 +82,11 @@ int px_verify_source_run(struct px_verify_source *source, const struct px_policy
 {
     struct px_child branch;
     struct px_branch how = {.shape = &source->shape, .zygotes = source->kind->zygotes, .folder = -1, .mount = -1};
+    /* Functions that the solution has given to os.register_at_fork() have the time of a test, and no more: otherwise they could hold
+     * the turn for hours. */
+    how.timeout_ms = policy->timeout_ms < FORK_LEAST_MS         ? FORK_LEAST_MS
+                     : policy->timeout_ms < PX_SETUP_TIMEOUT_MS ? (int)policy->timeout_ms
+                                                                : PX_SETUP_TIMEOUT_MS;
     bool alive;
     int result = px_branch_start(&source->child, &how, &branch, error);
     if (result == 0) {

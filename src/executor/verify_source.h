@@ -19,11 +19,11 @@ struct px_verify_source {
 };
 
 /* Starts the process, puts the request's files into its workspace, and gives it the request's code (PX_CALL_COMPILE or
- * PX_CALL_SOLUTION). *ret_alive: branches can be made. Returns 0, or -1 with `error`; call px_verify_source_done() in both
+ * PX_CALL_SOLUTION). `zygotes`: those of another source of the same verify, or NULL. *ret_alive: branches can be made. Returns 0, or -1 with `error`; call px_verify_source_done() in both
  * cases. */
 int px_verify_source_start(struct px_verify_source *source, pyexec_executor *executor, const struct px_policy *policy,
-                           enum px_call_kind kind, pyexec_request *request, struct px_turn *turn, pyexec_result **ret,
-                           bool *ret_alive, pyexec_error *error);
+                           struct px_zygote_group *zygotes, enum px_call_kind kind, pyexec_request *request,
+                           struct px_turn *turn, pyexec_result **ret, bool *ret_alive, pyexec_error *error);
 void px_verify_source_done(struct px_verify_source *source);
 
 /* Makes a branch and runs the request in it: a test. Several threads may do this at once. When no branch can be made, the

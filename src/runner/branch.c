@@ -35,9 +35,10 @@ struct fork {
     struct px_family_event event; /* the last one */
     int event_fd;
     bool checkpoint;
-    bool raised;   /* the limit of the source's threads was raised */
-    bool asked;    /* the source may have begun to clone itself */
-    bool answered; /* the source has said how its clone went */
+    int timeout_ms, strict_ms; /* `strict_ms`: that of struct px_branch */
+    bool raised;               /* the limit of the source's threads was raised */
+    bool asked;                /* the source may have begun to clone itself */
+    bool answered;             /* the source has said how its clone went */
     int source_errno;
     int64_t deadline;
 };
@@ -97,7 +98,7 @@ static int clone_failed(const struct fork *fork, pyexec_error *error)
         return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process ended while it was forked");
     if (!fork->answered)
         return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process does not fork within %d ms",
-                            PX_SETUP_TIMEOUT_MS);
+                            fork->timeout_ms);
     if (px_errno_exhausted(fork->source_errno))
         return px_error_exhausted(error, fork->source_errno, "can't clone the session's process");
     if (fork->source_errno)
@@ -252,6 +253,9 @@ static void undo(struct fork *fork)
 {
     struct px_child *source = fork->source;
     pyexec_error ignored;
+    bool late = fork->strict_ms && fork->asked && !left_ms(fork);
+    if (late)
+        px_child_kill(source, false);
     fork->deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
     px_family_limit_threads(source->member, false);
     bool cloned = false, over = true;
@@ -331,6 +335,19 @@ static int end_hold(const struct fork *fork, pyexec_error *error)
                : px_error_set(error, PYEXEC_INTERNAL, "the process of the session's family has ended");
 }
 
+/* Waits until the branch has run the functions of os.register_at_fork(), which are the script's, and is ready for calls. */
+static int await_locked(const struct fork *fork, pyexec_error *error)
+{
+    int timeout_ms = fork->strict_ms ? left_ms(fork) : PX_SETUP_TIMEOUT_MS;
+    if (px_child_await_locked(fork->branch, timeout_ms, error) == 0)
+        return 0;
+    if (error->code != PYEXEC_SANDBOX_UNAVAILABLE)
+        return -1;
+    px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the process of the new session %s before it was ready",
+                 px_child_alive(fork->branch) ? "hung" : "ended");
+    return px_error_hint(error, "Look at the functions that the session has given to os.register_at_fork().");
+}
+
 static int fork_source(struct fork *fork, struct px_branch *branch, struct px_child_ends *ends, pyexec_error *error)
 {
     if (know_source(fork, error) < 0 || px_branch_check_source(fork->source, fork->checkpoint, error) < 0 ||
@@ -340,7 +357,7 @@ static int fork_source(struct fork *fork, struct px_branch *branch, struct px_ch
     int64_t began = px_now_ns();
     if (copy_workspace(fork, branch, error) < 0)
         return -1;
-    fork->deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
+    fork->deadline = px_now_ns() + fork->timeout_ms * PX_NS_PER_MS;
     px_family_limit_threads(fork->source->member, true);
     fork->raised = true;
     int result = ask_source(fork, ends, error);
@@ -357,19 +374,24 @@ static int fork_source(struct fork *fork, struct px_branch *branch, struct px_ch
     if (result == 0)
         await_answer(fork);
     branch->pause_ns = px_now_ns() - began;
-    return result == 0 && !fork->checkpoint ? px_child_await_locked(fork->branch, error) : result;
+    return result == 0 && !fork->checkpoint ? await_locked(fork, error) : result;
 }
 
 int px_branch_start(struct px_child *source, struct px_branch *branch, struct px_child *ret, pyexec_error *error)
 {
     px_auto(px_child_close_ends) struct px_child_ends ends;
     struct px_family *family = source->member->family;
-    struct fork fork = {
-        .source = source, .branch = ret, .family = family, .event_fd = -1, .checkpoint = branch->checkpoint};
+    struct fork fork = {.source = source,
+                        .branch = ret,
+                        .family = family,
+                        .event_fd = -1,
+                        .checkpoint = branch->checkpoint,
+                        .timeout_ms = branch->timeout_ms ? branch->timeout_ms : PX_SETUP_TIMEOUT_MS,
+                        .strict_ms = branch->timeout_ms};
     if (px_child_prepare(ret, source->launcher, -1, &ends, error) < 0)
         return -1;
     pthread_mutex_lock(&family->fork_lock);
-    fork.deadline = px_now_ns() + PX_SETUP_TIMEOUT_MS * PX_NS_PER_MS;
+    fork.deadline = px_now_ns() + fork.timeout_ms * PX_NS_PER_MS;
     int result = fork_source(&fork, branch, &ends, error);
     if (result < 0)
         undo(&fork);

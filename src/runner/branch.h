@@ -20,6 +20,7 @@ struct px_branch {
     struct px_zygotes *zygotes;           /* make the workspace of the branch, if it is in memory */
     int folder, mount;                    /* its folder of the host and a mount of it, or -1 */
     bool checkpoint;                      /* it does not run. The kernel holds it until px_checkpoint_resume() */
+    int timeout_ms;                       /* the source is ended if it takes longer; 0: it has PX_SETUP_TIMEOUT_MS */
     int64_t pause_ns;                     /* out: how long the source stood still */
 };
 

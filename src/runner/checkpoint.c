@@ -29,8 +29,9 @@ static int resume(struct px_child *live, struct px_checkpoint *checkpoint, pyexe
         px_workspace_restore(checkpoint->child.workspace, live->workspace, &checkpoint->folder, error) < 0)
         return -1;
     px_family_replace(live->member, member);
-    return px_branch_let_run(member->family, member->pid, error) < 0 ? -1
-                                                                     : px_child_await_locked(&checkpoint->child, error);
+    return px_branch_let_run(member->family, member->pid, error) < 0
+               ? -1
+               : px_child_await_locked(&checkpoint->child, PX_SETUP_TIMEOUT_MS, error);
 }
 
 int px_checkpoint_resume(struct px_child *live, struct px_checkpoint *checkpoint, pyexec_error *error)

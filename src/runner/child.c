@@ -421,7 +421,7 @@ bool px_child_read_locked(const struct px_child *child, struct px_locked *ret)
     return true;
 }
 
-int px_child_await_locked(const struct px_child *child, pyexec_error *error)
+int px_child_await_locked(const struct px_child *child, int timeout_ms, pyexec_error *error)
 {
     /* Not on the stack: the thread would keep all these pages for as long as the session's script waits. */
     px_auto_free char *packet = malloc(PX_PACKET_MAX);
@@ -430,7 +430,7 @@ int px_child_await_locked(const struct px_child *child, pyexec_error *error)
         return px_error_oom(error);
     struct pollfd polled = {child->channel, POLLIN, 0};
     const char *why;
-    int ready = px_poll(&polled, 1, PX_SETUP_TIMEOUT_MS);
+    int ready = px_poll(&polled, 1, timeout_ms);
     ssize_t n = ready > 0 ? px_recv(child->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
     int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
     if (n > 0)

@@ -132,6 +132,6 @@ struct px_locked {
 bool px_child_read_locked(const struct px_child *child, struct px_locked *ret);
 
 /* Waits until the process of a session has locked its sandbox, before its first call. */
-int px_child_await_locked(const struct px_child *child, pyexec_error *error);
+int px_child_await_locked(const struct px_child *child, int timeout_ms, pyexec_error *error);
 
 #endif

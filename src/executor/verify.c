@@ -524,7 +524,7 @@ static int verify_request(struct verify *verify, char **ret, pyexec_error *error
     verify->policy = policy_of(verify, false, &policy, error);
     verify->each = verify->policy ? policy_of(verify, true, &each, error) : NULL;
     if (!verify->each)
-        return -1;
+        return verify->policy && error->code == PYEXEC_INVALID_POLICY ? px_error_wrap(error, "each") : -1;
     verify->outcomes = calloc(verify->tests.count, sizeof *verify->outcomes);
     if (!verify->outcomes)
         return px_error_oom(error);

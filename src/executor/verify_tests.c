@@ -25,6 +25,14 @@ const char *px_verify_kind_name(enum px_verify_kind kind)
     return kinds[kind].name;
 }
 
+/* A value has a form that stands for nothing. */
+static int refuse_value(size_t index, const char *member, const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "tests[%zu]: %s: %s", index, member, what);
+    return px_error_hint(
+        error, "docs/verify.md has the forms of values, such as {\"$tuple\": [1, 2]} and {\"$int\": \"digits\"}.");
+}
+
 static int refuse(size_t index, const char *what, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "tests[%zu]: %s", index, what);
@@ -55,6 +63,12 @@ static bool is_target(const char *text)
     return !fresh && length <= TARGET_MAX;
 }
 
+static int check_value(const json_t *item, const char *member, size_t index, pyexec_error *error)
+{
+    const char *wrong = px_compare_check(json_object_get(item, member));
+    return wrong ? refuse_value(index, member, wrong, error) : 0;
+}
+
 static int read_call(struct px_verify_test *test, json_t *item, size_t index, pyexec_error *error)
 {
     json_t *target = json_object_get(item, "call"), *args = json_object_get(item, "args");
@@ -63,15 +77,15 @@ static int read_call(struct px_verify_test *test, json_t *item, size_t index, py
     test->expected = json_object_get(item, "expect");
     if (!name || strlen(name) != json_string_length(target) || !is_target(name))
         return refuse(index, "call: not the name of a function, such as f, module.f or Solution().f", error);
-    if ((args && !json_is_array(args)) || (kwargs && !json_is_object(kwargs)))
-        return refuse(index, "args is not a list, or kwargs is not an object", error);
+    if (args && !json_is_array(args))
+        return refuse(index, "args: not a list", error);
+    if (kwargs && !json_is_object(kwargs))
+        return refuse(index, "kwargs: not an object", error);
     if (!test->expected)
-        return refuse(index, "expect is missing", error);
-    const char *wrong = px_compare_check(test->expected);
-    wrong = wrong ? wrong : px_compare_check(args);
-    wrong = wrong ? wrong : px_compare_check(kwargs);
-    if (wrong)
-        return refuse(index, wrong, error);
+        return refuse(index, "expect: missing", error);
+    if (check_value(item, "expect", index, error) < 0 || check_value(item, "args", index, error) < 0 ||
+        check_value(item, "kwargs", index, error) < 0)
+        return -1;
     px_auto_json json_t *call =
         json_pack("{s:O, s:o, s:o}", "call", target, "args", args ? json_incref(args) : json_array(), "kwargs",
                   kwargs ? json_incref(kwargs) : json_object());
@@ -85,6 +99,9 @@ static int read_stdin(struct px_verify_test *test, const json_t *item, size_t in
     test->expected = json_object_get(item, "expect_stdout");
     if (test->input && !json_is_string(test->input))
         return refuse(index, "stdin: not a string", error);
+    if (!test->expected)
+        return refuse(index, test->input ? "expect_stdout: missing" : "neither stdin, expect_stdout, call nor code",
+                      error);
     return json_is_string(test->expected) ? 0 : refuse(index, "expect_stdout: not a string", error);
 }
 
@@ -106,7 +123,7 @@ static int read_test(struct px_verify_test *test, json_t *item, size_t index, py
     json_object_foreach(item, key, value)
         if (!px_word_is_listed(kinds[test->kind].keys, key)) {
             char text[200];
-            snprintf(text, sizeof text, "a %s test has no '%.100s'", kinds[test->kind].name, key);
+            snprintf(text, sizeof text, "'%.100s' is not a member of a %s test", key, kinds[test->kind].name);
             return refuse(index, text, error);
         }
     switch (test->kind) {
@@ -192,26 +209,33 @@ static int read_own(struct px_verify_tests *tests, pyexec_error *error)
     return 0;
 }
 
+/* What verify takes besides what an execution has. */
+#define OWN "solution tests compare stop_on_fail each output_bytes"
+#define SHARED "policy policy_defaults timeout_ms print_last_expression env files working_dir traceparent tracestate"
+
+static int refuse_unknown(const char *key, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%.100s: verify takes no such member", key);
+    return px_error_hint(error, "The members are: " OWN " " SHARED ". Each test has its own stdin and arguments.");
+}
+
 static int read_rest(struct px_verify_tests *tests, pyexec_error *error)
 {
-    static const char *const refused[] = {"stdin",     "inputs",       "value_json", "tools",
-                                          "workspace", "return_files", "code"};
-    static const char *const own[] = {"solution", "tests", "compare", "stop_on_fail", "output_bytes", "each"};
-    json_t *solution = json_object_get(tests->object, "solution");
-    for (size_t i = 0; i < PX_COUNT(refused); i++)
-        if (json_object_get(tests->object, refused[i])) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: verify takes no such member", refused[i]);
-            return px_error_hint(error, "The code is `solution`; each test has its own stdin and arguments.");
-        }
+    json_t *solution = json_object_get(tests->object, "solution"), *value;
+    const char *key;
     if (!json_is_string(solution)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "solution: not a string");
         return px_error_hint(error, "Send the code that is tested as `solution`.");
     }
-    tests->rest = px_json_copy(tests->object);
-    for (size_t i = 0; tests->rest && i < PX_COUNT(own); i++)
-        json_object_del(tests->rest, own[i]);
-    return tests->rest && json_object_set_new(tests->rest, "code", json_incref(solution)) == 0 ? 0
-                                                                                               : px_error_oom(error);
+    tests->rest = json_object();
+    json_object_foreach(tests->object, key, value) {
+        if (px_word_is_listed(SHARED, key))
+            px_json_set(tests->rest, key, json_incref(value));
+        else if (!px_word_is_listed(OWN, key))
+            return refuse_unknown(key, error);
+    }
+    px_json_set(tests->rest, "code", json_incref(solution));
+    return json_object_get(tests->rest, "code") ? 0 : px_error_oom(error);
 }
 
 int px_verify_tests_read(struct px_verify_tests *ret, json_t *object, pyexec_error *error)

@@ -10,11 +10,11 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-#define JSON_NAMES_MAX 4 /* how many keys of the path to a bad value an error names */
+#define JSON_NAMES_MAX 4 /* how many keys and indices of the path to a bad value an error names */
 #define NAME_SHOWN 60
 
 struct span {
-    const char *start;
+    const char *start; /* NULL: a list is at this level, and `length` is the index of its item */
     size_t length;
 };
 
@@ -24,8 +24,8 @@ struct json_walk {
     size_t depth;
     char shallow[256];                   /* '{' or '[' for each of the first levels; needs no allocation */
     struct px_buffer deep;               /* the same for deeper levels */
-    struct span names[JSON_NAMES_MAX];   /* the keys that lead to this position */
-    struct span culprit[JSON_NAMES_MAX]; /* the keys that lead to `stop` */
+    struct span names[JSON_NAMES_MAX];   /* the keys and indices that lead to this position */
+    struct span culprit[JSON_NAMES_MAX]; /* those that lead to `stop` */
     size_t culprit_depth;
     struct span id;
     unsigned ids;
@@ -116,6 +116,15 @@ static char innermost(const struct json_walk *walk)
                                                : walk->deep.data[walk->depth - sizeof walk->shallow - 1];
 }
 
+/* What leads to this position now leads to `stop` too, if that is not reached yet. */
+static void note_place(struct json_walk *walk, const char *start)
+{
+    if (start >= walk->stop)
+        return;
+    walk->culprit_depth = walk->depth < JSON_NAMES_MAX ? walk->depth : JSON_NAMES_MAX;
+    memcpy(walk->culprit, walk->names, sizeof walk->culprit);
+}
+
 /* Reads a key and its colon. */
 static bool take_key(struct json_walk *walk)
 {
@@ -126,12 +135,17 @@ static bool take_key(struct json_walk *walk)
     size_t level = walk->depth - 1;
     if (level < JSON_NAMES_MAX)
         walk->names[level] = (struct span){start + 1, (size_t)(walk->at - start) - 2};
-    if (start < walk->stop) {
-        walk->culprit_depth = level < JSON_NAMES_MAX ? level + 1 : JSON_NAMES_MAX;
-        memcpy(walk->culprit, walk->names, sizeof walk->culprit);
-    }
+    note_place(walk, start);
     peek(walk);
     return take(walk, ':');
+}
+
+/* A list goes on with another item. */
+static void count_item(struct json_walk *walk)
+{
+    if (walk->depth <= JSON_NAMES_MAX)
+        walk->names[walk->depth - 1].length++;
+    note_place(walk, walk->at);
 }
 
 static bool close_level(struct json_walk *walk)
@@ -149,7 +163,7 @@ static bool close_level(struct json_walk *walk)
 
 static bool same(const struct span *span, const char *text)
 {
-    return span->length == strlen(text) && memcmp(span->start, text, span->length) == 0;
+    return span->start && span->length == strlen(text) && memcmp(span->start, text, span->length) == 0;
 }
 
 /* Reads a string, a number or a word. */
@@ -181,7 +195,11 @@ static bool take_value(struct json_walk *walk)
             px_buffer_add_byte(&walk->deep, first);
         if (!px_buffer_ok(&walk->deep))
             return false;
+        if (first == '[' && walk->depth < JSON_NAMES_MAX)
+            walk->names[walk->depth] = (struct span){0};
         walk->depth++;
+        if (first == '[')
+            note_place(walk, walk->at);
         if (close_level(walk))
             return true;
         if (first == '{' && !take_key(walk))
@@ -196,8 +214,12 @@ static bool is_json(struct json_walk *walk)
             ;
         if (!walk->depth)
             return peek(walk) == '\0' && walk->at == walk->end;
-        if (!take(walk, ',') || (innermost(walk) == '{' && !take_key(walk)))
+        if (!take(walk, ','))
             return false;
+        if (innermost(walk) == '{' && !take_key(walk))
+            return false;
+        if (innermost(walk) == '[')
+            count_item(walk);
     }
     return false;
 }
@@ -223,6 +245,10 @@ static void explain(const struct json_walk *walk, const json_error_t *problem, p
     size_t first = walk->culprit_depth > 1 && same(&walk->culprit[0], "params") ? 1 : 0;
     for (size_t i = first; i < walk->culprit_depth; i++) {
         const struct span *span = &walk->culprit[i];
+        if (!span->start) {
+            px_buffer_printf(&name, "[%zu]", span->length);
+            continue;
+        }
         px_buffer_add_string(&name, i > first ? "." : "");
         px_utf8_repair(&name, span->start, px_utf8_truncate(span->start, span->length, NAME_SHOWN));
     }

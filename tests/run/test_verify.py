@@ -191,14 +191,20 @@ def test_a_solution_with_threads_can_not_be_forked_and_the_error_says_so(verify)
 
 
 @pytest.mark.parametrize("request_, says", [
-    ({"tests": []}, "tests: not a list of 1 to 10000"), ({"tests": [{"call": "f"}]}, "tests[0]: expect is missing"),
+    ({"tests": []}, "tests: not a list of 1 to 10000"), ({"tests": [{"call": "f"}]}, "tests[0]: expect: missing"),
     ({"tests": [{"call": "f(); g", "expect": 1}]}, "tests[0]: call: not the name"), ({"tests": [{"stdin": "x"}]}, "expect_stdout"),
-    ({"tests": [{"code": "1"}, {"call": "f", "expected": 1}]}, "tests[1]: a call test has no 'expected'"), ({"compare": "same"}, "compare: not"),
+    ({"tests": [{"code": "1"}, {"call": "f", "expected": 1}]}, "tests[1]: 'expected' is not a member of a call test"), ({"compare": "same"}, "compare: not"),
     ({"compare": {"rel": -1}}, "compare: not"), ({"each": 1}, "each: not an object"), ({"each": {"timeout": 1}}, "timeout"),
     ({"output_bytes": -1}, "output_bytes"), ({"stop_on_fail": 1}, "stop_on_fail"), ({"solution": None}, "solution: not a string"),
-    ({"stdin": "x"}, "stdin: verify takes no such member"), ({"nonsense": 1}, "nonsense"),
+    ({"stdin": "x"}, "stdin: verify takes no such member"), ({"nonsense": 1}, "nonsense: verify takes no such member"),
+    ({"checkpoint": True}, "checkpoint: verify takes no such member"), ({"session_policy": {}}, "session_policy: verify takes no such member"),
+    ({"stop_on_fial": True}, "stop_on_fail"), ({"solution": 1}, "solution: not a string"), ({"each": {"timeout_ms": -1}}, "each: timeout_ms can't be -1"),
+    ({"tests": [{}]}, "tests[0]: neither stdin, expect_stdout, call nor code"), ({"tests": [{"stdin": ""}]}, "expect_stdout: missing"),
+    ({"tests": [{"call": "f", "args": 1, "expect": 1}]}, "tests[0]: args: not a list"),
+    ({"tests": [{"call": "f", "kwargs": [], "expect": 1}]}, "tests[0]: kwargs: not an object"),
+    ({"tests": [{"call": "f", "kwargs": {"a": {"$int": 1}}, "expect": 1}]}, "tests[0]: kwargs: $int takes"),
     ({"tests": [{"call": "f", "expect": {"$int": "1.5"}}]}, "$int takes"), ({"tests": [{"call": "f", "args": [{"$foo": 1}], "expect": 1}]}, "'$'")])
 def test_a_request_that_is_wrong_is_refused_with_its_place(verify, request_, says):
     with pytest.raises(Failure) as failure:
         verify(**{"solution": ADD, "tests": [{"code": "1"}], **request_})
-    assert failure.value.code in ("invalid_request", "invalid_policy") and says in failure.value.message, failure.value
+    assert failure.value.code in ("invalid_request", "invalid_policy") and says in f"{failure.value.message} {failure.value.hint}", failure.value

@@ -14,6 +14,7 @@
 #define SHAPES_MAX 4
 #define SIZE_MAX_PER_SHAPE 256
 #define FILLED_FROM 2                     /* the request for a shape after which the pool makes children of it */
+#define QUIET_NS INT64_C(1000000)         /* pause before a child is made while the pool has enough */
 #define POOL_RETRY_NS INT64_C(1000000000) /* pause after a clone that failed */
 
 struct waiting {
@@ -53,15 +54,22 @@ static void empty(struct pool_shape *shape)
     shape->count = 0;
 }
 
-/* Returns a shape that needs children, or NULL if all have enough or none is asked for. */
-static struct pool_shape *hungry(struct px_pool *pool, int64_t now)
+/* Returns a shape that needs children, or NULL if all have enough or none is asked for. *ret_when: when to ask again.
+ * While more than half of the children wait, a new one is made a little later: the end of the last run and the threads that its
+ * caller must wake to pass on the answer get the CPUs first. */
+static struct pool_shape *hungry(struct px_pool *pool, int64_t now, int64_t *ret_when)
 {
+    *ret_when = INT64_MAX;
     if (now < pool->not_before_ns)
         return NULL;
     for (size_t i = 0; i < SHAPES_MAX; i++) {
         struct pool_shape *shape = &pool->shapes[i];
-        if (shape->asked >= FILLED_FROM && shape->count < pool->size && now - shape->last_ns < pool->idle_ns)
+        if (shape->asked < FILLED_FROM || shape->count >= pool->size || now - shape->last_ns >= pool->idle_ns)
+            continue;
+        int64_t when = 2 * shape->count > pool->size ? shape->last_ns + QUIET_NS : now;
+        if (when <= now)
             return shape;
+        *ret_when = when < *ret_when ? when : *ret_when;
     }
     return NULL;
 }
@@ -151,13 +159,16 @@ static void *fill(void *argument)
     pthread_mutex_lock(&pool->lock);
     while (!pool->closing) {
         int64_t now = px_now_ns();
-        struct pool_shape *shape = hungry(pool, now);
+        int64_t later, expiry;
+        struct pool_shape *shape = hungry(pool, now, &later);
         if (shape) {
             add_child(pool, shape);
-        } else {
-            pool->drained = false;
-            wait_until(pool, expire(pool, now));
+            continue;
         }
+        if (later == INT64_MAX)
+            pool->drained = false;
+        expiry = expire(pool, now);
+        wait_until(pool, later < expiry ? later : expiry);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;

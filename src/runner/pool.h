@@ -19,7 +19,8 @@ void px_pool_free(struct px_pool *pool);
  * *ret_locked: its LOCKED was read; otherwise it is the first packet on its channel. */
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret, bool *ret_locked);
 
-/* Lets the pool refill. Called after the run, so that refilling takes no CPU time from it. */
+/* Lets the pool refill. Called after the run, so that refilling takes no CPU time from it. If the pool has enough children, it begins
+ * a little later. */
 void px_pool_refill(struct px_pool *pool);
 
 /* Returns how many children wait now. */

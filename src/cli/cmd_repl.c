@@ -203,6 +203,8 @@ static int show_end(struct repl *repl, struct output *output, bool interactive, 
     if (interactive && output->open_line && !pyexec_result_last_value(result))
         cli_write(STDOUT_FILENO, "\n", 1);
     say_exit(result);
+    if (pyexec_result_session_restored_to(result))
+        cli_say("the session is as it was before this cell", NULL);
     /* The next call would find out that the process is gone. It is better to say it now. */
     if (pyexec_result_status(result) > PYEXEC_STATUS_ERROR && !repl_ending_signal() &&
         execute_quietly(repl, "pass", repl->cell_policy, NULL, &error) < 0)
@@ -372,7 +374,7 @@ const struct cli_command cmd_repl = {
         "state, a second Ctrl-C ends what doesn't stop; at the prompt it drops the line. Tab "
         "completes names, Ctrl-D leaves. input() and getpass.getpass() ask at the terminal; the "
         "time that they wait does not count. With --forkable, %fork makes new sessions that go on from the "
-        "state of this one, %switch ID continues in one of them, and %sessions lists them. History is in $XDG_STATE_HOME/pyexec/history "
+        "state of this one, %switch ID continues in one of them, and %sessions lists them. With --auto-checkpoint, %undo undoes the last cell. History is in $XDG_STATE_HOME/pyexec/history "
         "(~/.local/state/pyexec/history). Without a terminal there are no prompts.",
     .policy_flags = true,
     .run = run,

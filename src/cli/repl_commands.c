@@ -125,12 +125,39 @@ static int fork_session(struct repl_sessions *sessions, struct words *words, pye
     return make_ids(sessions, count, &made, error) < 0 ? -1 : fork_into(sessions, &made, error);
 }
 
+/* ---- Undo ---- */
+
+/* Without arguments the last cell is undone; a number says before which cell the session is then. */
+static int undo(struct repl_sessions *sessions, struct words *words, pyexec_error *error)
+{
+    px_auto(drop_list) pyexec_session_list *list = NULL;
+    px_auto_buffer struct px_buffer text = {0};
+    px_auto_free char *answer = NULL;
+    char *end = NULL;
+    uint64_t to = words->count ? strtoull(words->items[0], &end, 10) : 0;
+    if (words->count > 1 || (words->count && (*end || !to || words->items[0][0] == '-'))) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%%undo takes at most the number of a cell");
+        return px_error_hint(error, "Without a number the last cell is undone.");
+    }
+    if (pyexec_session_undo(sessions->executor, sessions->current, to, &answer, error) < 0) {
+        if (error->code == PYEXEC_INVALID_REQUEST && strstr(error->message, "has no checkpoint"))
+            px_error_hint(error, "Start the prompt with pyexec repl --auto-checkpoint. Each cell can be undone once.");
+        return -1;
+    }
+    if (pyexec_sessions(sessions->executor, sessions->current, &list, error) < 0)
+        return -1;
+    px_buffer_printf(&text, "The session is as it was before cell %llu.\n",
+                     (unsigned long long)pyexec_session_info_execution_count(pyexec_session_list_get(list, 0)) + 1);
+    cli_print(&text);
+    return 0;
+}
+
 /* ---- Commands ---- */
 
 static const struct {
     const char *name;
     int (*run)(struct repl_sessions *sessions, struct words *words, pyexec_error *error);
-} commands[] = {{"%fork", fork_session}, {"%sessions", show_sessions}, {"%switch", switch_session}};
+} commands[] = {{"%fork", fork_session}, {"%sessions", show_sessions}, {"%switch", switch_session}, {"%undo", undo}};
 
 static int run(struct repl_sessions *sessions, const char *name, struct words *words, pyexec_error *error)
 {
@@ -138,7 +165,7 @@ static int run(struct repl_sessions *sessions, const char *name, struct words *w
         if (strcmp(commands[i].name, name) == 0)
             return commands[i].run(sessions, words, error);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "there is no command '%.100s'", name);
-    return px_error_hint(error, "%%fork [NUMBER or IDS], %%sessions and %%switch ID are known.");
+    return px_error_hint(error, "%%fork [NUMBER or IDS], %%sessions, %%switch ID and %%undo [CELL] are known.");
 }
 
 static int too_many(pyexec_error *error)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Part of `pyexec repl`: the commands %fork, %sessions and %switch. */
+/* Part of `pyexec repl`: the commands %fork, %sessions, %switch and %undo. */
 #ifndef PX_CLI_REPL_COMMANDS_H
 #define PX_CLI_REPL_COMMANDS_H
 

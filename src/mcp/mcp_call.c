@@ -390,6 +390,13 @@ static const char fork_input[] =
 static const char fork_output[] =
     "{\"type\":\"object\",\"properties\":{\"sessions\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"pause_ms\":{"
     "\"type\":\"number\"}},\"required\":[\"sessions\",\"pause_ms\"]}";
+static const char undo_input[] =
+    "{\"type\":\"object\",\"properties\":{" SESSION_ID "\"The session.\"},"
+    "\"to\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"The execution_count of an earlier call, to go back to the state "
+    "before it; the last call if it is left out.\"}},\"required\":[\"session_id\"],\"additionalProperties\":false}";
+static const char undo_output[] =
+    "{\"type\":\"object\",\"properties\":{\"to\":{\"type\":\"integer\"},\"checkpoints\":{\"type\":\"array\",\"items\":{\"type\":"
+    "\"integer\"}},\"pause_ms\":{\"type\":\"number\"}},\"required\":[\"to\",\"checkpoints\",\"pause_ms\"]}";
 static const char list_output[] =
     "{\"type\":\"object\",\"properties\":{\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":"
     "{\"path\":{\"type\":\"string\"},\"bytes\":" COUNT "},\"required\":[\"path\",\"bytes\"]}}},"
@@ -429,6 +436,8 @@ static const char cancel_output[] =
 #define CHANGES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":true,\"openWorldHint\":false}"
 #define ENDS "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":true,\"openWorldHint\":false}"
 
+#define CHANGES_BACK \
+    "{\"readOnlyHint\":false,\"destructiveHint\":true,\"idempotentHint\":false,\"openWorldHint\":false}"
 #define MAKES "{\"readOnlyHint\":false,\"destructiveHint\":false,\"idempotentHint\":false,\"openWorldHint\":false}"
 
 const struct px_mcp_tool px_mcp_tools[] = {
@@ -455,6 +464,10 @@ const struct px_mcp_tool px_mcp_tools[] = {
     {"fork_session", "Fork session", MAKES,
      "Makes new sessions that go on from the state of a session: its variables, imports and files. To try several ways from one "
      "state, each in a session of its own.",
-     fork_input, fork_output, .serve = px_mcp_fork_session, .forks = true},
+     fork_input, fork_output, .serve = px_mcp_fork_session, .forks = true, .offered = px_mcp_offers_fork},
+    {"undo", "Undo", CHANGES_BACK,
+     "Returns a session to the state before its last call: its variables and files are as they were. What the call did outside of the "
+     "session stays done.",
+     undo_input, undo_output, .serve = px_mcp_undo, .forks = true, .offered = px_mcp_offers_undo},
 };
 const size_t px_mcp_tool_count = PX_COUNT(px_mcp_tools);

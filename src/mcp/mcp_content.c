@@ -136,6 +136,10 @@ static void add_files(struct px_buffer *out, const pyexec_result *result)
 static void add_restart(struct px_buffer *out, const pyexec_result *result)
 {
     const char *why = pyexec_result_session_restarted(result);
+    if (pyexec_result_session_restored_to(result)) {
+        end_line(out);
+        px_buffer_add_string(out, "note: the session is as it was before this call, its variables and its files.");
+    }
     if (!why)
         return;
     end_line(out);

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tools for sessions that can be forked. */
+/* Tools for sessions that can be forked, or that keep checkpoints. */
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fork_ids.h"
 #include "base/json.h"
 #include "mcp/mcp_private.h"
+
+bool px_mcp_offers_fork(const struct px_policy *policy)
+{
+    return policy->forkable;
+}
+
+bool px_mcp_offers_undo(const struct px_policy *policy)
+{
+    return policy->auto_checkpoint;
+}
 
 static void answer_forked(struct px_mcp_call *call, const json_t *forked)
 {
@@ -34,4 +44,28 @@ void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments)
         px_mcp_fail(call, &error);
     else
         answer_forked(call, forked);
+}
+
+/* The numbers are told as the library wrote them. */
+void px_mcp_undo(struct px_mcp_call *call, json_t *arguments)
+{
+    pyexec_error error;
+    px_auto_free char *key = px_mcp_session_key(call, arguments);
+    px_auto_free char *text = NULL;
+    px_auto_buffer struct px_buffer note = {0};
+    json_t *to = json_object_get(arguments, "to");
+    int status = key ? 0 : px_error_oom(&error);
+    if (status == 0 && to && json_integer_value(to) < 1) {
+        px_error_set(&error, PYEXEC_INVALID_REQUEST, "to: not a number from 1 on");
+        status = px_error_hint(&error, "Send the execution_count of a call, or leave it out.");
+    }
+    if (status == 0)
+        status = pyexec_session_undo(px_mcp_executor(call), key, (uint64_t)json_integer_value(to), &text, &error);
+    if (status < 0) {
+        px_mcp_fail(call, &error);
+        return;
+    }
+    px_buffer_printf(&note, "The session is as it was before the call `to`: %s", text);
+    json_t *content = px_buffer_ok(&note) ? px_mcp_text(px_buffer_string(&note), note.length) : NULL;
+    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, text, false);
 }

@@ -11,7 +11,9 @@ struct px_mcp_tool {
     const char *input, *output; /* JSON Schemas of arguments and result; `output` NULL: the result object */
     bool slow;
     void (*serve)(struct px_mcp_call *call, json_t *arguments);
-    bool forks; /* it clones processes, so it takes a turn; it is listed only if the caller's sessions can be forked */
+    bool forks; /* it clones processes, so it takes a turn */
+    bool (*offered)(
+        const struct px_policy *policy); /* whether it is listed for sessions with this policy; NULL: always */
 };
 
 extern const struct px_mcp_tool px_mcp_tools[]; /* mcp_call.c */
@@ -65,6 +67,9 @@ void px_mcp_cancel_task(struct px_mcp_call *call);
 
 /* Tools for sessions that can be forked (mcp_fork.c). */
 void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments);
+bool px_mcp_offers_fork(const struct px_policy *policy);
+void px_mcp_undo(struct px_mcp_call *call, json_t *arguments);
+bool px_mcp_offers_undo(const struct px_policy *policy);
 
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call);
 

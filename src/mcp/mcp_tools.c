@@ -172,7 +172,7 @@ json_t *px_mcp_tool_list(const struct px_mcp_call *call)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < px_mcp_tool_count; i++)
-        if ((call->caller.policy->forkable || !px_mcp_tools[i].forks) &&
+        if ((!px_mcp_tools[i].offered || px_mcp_tools[i].offered(call->caller.policy)) &&
             json_array_append_new(list, describe_tool(call, &px_mcp_tools[i])) < 0) {
             json_decref(list);
             return NULL;

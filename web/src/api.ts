@@ -143,6 +143,11 @@ export class Api {
     return (await (await this.ask("POST", `${ofSession(id)}/fork`)).json()).sessions[0];
   }
 
+  /** Returns the session to the state before its last run that can be undone. Returns the number of that run. */
+  async undo(id: string): Promise<number> {
+    return (await (await this.ask("POST", `${ofSession(id)}/undo`)).json()).to;
+  }
+
   async interrupt(id: string): Promise<void> {
     await this.ask("POST", `${ofSession(id)}/interrupt`);
   }

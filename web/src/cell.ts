@@ -72,6 +72,10 @@ export class Cell {
     this.label();
   }
 
+  get lastRun(): number | null {
+    return this.number;
+  }
+
   /** Sets the number of its last run in this session; null: it has not run in this session. */
   count(count: number | null): void {
     this.number = count;

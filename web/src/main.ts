@@ -46,12 +46,14 @@ const interrupt = button("Interrupt", "Interrupt the running cell", () => notebo
 const restart = button("Restart", "Restart the session", () => void restartSession());
 
 const fork = button("Fork", "Fork the session", () => void forkSession(), {hidden: true});
+const undo = button("Undo", "Undo the last run", () => void undoRun(), {hidden: true});
 
 function entered(session: Session): void {
   files.session = session.id;
   notebook.enter(session);
   limits.show(session.policy ?? {});
   name.textContent = session.id;
+  undo.hidden = session.policy?.["auto_checkpoint"] !== true;
   fork.hidden = session.policy?.["forkable"] !== true;
   void files.refresh();
 }
@@ -91,9 +93,24 @@ async function forkSession(): Promise<void> {
     await sessions.fork(id => notebook.follow(id));
     tell(`The cells run in a new session with the same state now. Open ${before} in the list of sessions to go back to this state.`);
   } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    tell(`${problem.message}. ${problem.hint}`);
+    refused(problem);
   }
+}
+
+async function undoRun(): Promise<void> {
+  try {
+    const run = await sessions.undo();
+    notebook.undone(run);
+    tell(`The session is as it was before run ${run}: its variables and files.`);
+    await files.refresh();
+  } catch (problem) {
+    refused(problem);
+  }
+}
+
+function refused(problem: unknown): void {
+  if (!(problem instanceof Problem)) throw problem;
+  tell(`${problem.message}. ${problem.hint}`);
 }
 
 // ---- The server: not reached, or not with this token ----
@@ -143,7 +160,7 @@ async function start(): Promise<void> {
 document.body.replaceChildren(
   el("header", {},
     el("h1", {}, "pyexec"), el("span", {class: "session"}, "session ", name), el("span", {class: "space"}),
-    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, fork,
+    button("Run all", "Run all cells", () => notebook.runAll()), interrupt, restart, undo, fork,
     ...notebookFiles.elements, themeToggle(), helpButton(),
     banner, el("div", {class: "told"}, notice, button("✕", "Close the message", () => tell(""), {class: "icon"}))),
   el("div", {class: "columns"},

@@ -63,6 +63,13 @@ export class Notebook implements Host {
     this.changed();
   }
 
+  /** The session is as it was before this run: the outputs and numbers of the later runs go. */
+  undone(run: number): void {
+    this.life.runs = run - 1;
+    for (const cell of this.cells) if (cell.life === this.life && (cell.lastRun ?? 0) >= run && !cell.running) cell.empty();
+    this.changed();
+  }
+
   /** Begins another session, or another life of the same one. */
   begin(life: Life): void {
     this.life = life;

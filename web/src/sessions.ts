@@ -54,6 +54,13 @@ export class Sessions {
     await this.refresh();
   }
 
+  /** Undoes the last run of the current session. Returns its number. */
+  async undo(): Promise<number> {
+    const to = await this.api.undo(this.current!.id);
+    await this.refresh();
+    return to;
+  }
+
   async refresh(): Promise<void> {
     const sessions = await this.api.sessions();
     this.list.replaceChildren(...sessions.map(session => this.row(session)));

@@ -1,4 +1,4 @@
-"""Forks of a session through both clients, with each transport."""
+"""Forks and undos of a session through both clients, with each transport."""
 import asyncio
 import contextlib
 import threading
@@ -7,16 +7,16 @@ import pytest
 
 from conftest import POLICY, _Program
 from pyexec import (AsyncPyexec, ConflictError, InvalidRequestError, Pyexec, SessionBusyError, SessionNotFoundError,
-                    SessionNotForkableError)
+                    SessionNotForkableError, Undone)
 from serving import serving, wait_for
 
-FORKABLE = {"forkable": True}
+FORKABLE = {"forkable": True, "auto_checkpoint": False}
 SPIN = "while True:\n    pass"
 
 
 @pytest.fixture(scope="module")
 def forking():
-    with serving(_Program(), "--files", "full", "--any-import", "--forkable", "--timeout", "60s", "--cpu-time-seconds", "60") as running:
+    with serving(_Program(), "--files", "full", "--any-import", "--forkable", "--auto-checkpoint", "--timeout", "60s", "--cpu-time-seconds", "60") as running:
         yield running
 
 
@@ -104,3 +104,43 @@ def test_branches_of_asyncio(transport, forking):
                 await named.fork(2)
             return named.id == session.id + "-a", [result.last_value_repr for result in results]
     assert asyncio.run(search()) == (True, ["10", "11", "12"])
+
+
+def test_calls_are_undone(px):
+    with px.session(policy={"auto_checkpoint": True, "disable_open": False}) as session:
+        for code in ("x = [1]", "x.append(2); open('f', 'w').write('two')", "x.append(3)"):
+            assert session.execute(code).ok
+        undone = session.undo()
+        assert isinstance(undone, Undone) and (undone.to, undone.checkpoints) == (3, (1, 2)) and undone.pause_ms > 0
+        assert session.execute("x").last_value_repr == "[1, 2]"
+        assert session.undo(to=2).to == 2
+        assert session.execute("x, __import__('os').listdir()").last_value_repr == "([1], [])"
+        died = session.execute("x.append(9); __import__('os')._exit(3)")
+        assert died.session.restored.to == 3 and died.session.restarted is None and "as it was before this call" in died.explain()
+        assert session.execute("x").last_value_repr == "[1]"
+        for wrong in (0, -1, 77):
+            with pytest.raises(InvalidRequestError):
+                session.undo(wrong)
+    with pytest.raises(SessionNotFoundError):
+        session.undo()
+
+
+def test_a_call_can_ask_for_a_checkpoint_itself(px):
+    with px.session(policy=FORKABLE) as session:
+        session.execute("x = 1")
+        with pytest.raises(InvalidRequestError) as failure:
+            session.undo()
+        assert "checkpoint" in failure.value.hint
+        session.execute("x = 2", checkpoint=True)
+        session.undo()
+        assert session.execute("x").last_value_repr == "1"
+
+
+def test_undo_of_asyncio(transport, forking):
+    async def undo():
+        async with make(AsyncPyexec, transport, forking) as px, px.session(policy={"auto_checkpoint": True}) as session:
+            await session.execute("x = 1")
+            await session.execute("x = 2")
+            await session.undo()
+            return (await session.execute("x")).last_value_repr
+    assert asyncio.run(undo()) == "1"

@@ -489,3 +489,28 @@ def test_a_notebook_goes_on_in_branches(specs):
 def test_a_notebook_that_can_not_be_forked_says_how_to_install_the_kernel(kernel):
     _, reply = kernel.run("%fork")
     assert reply["ename"] == "session_not_forkable" and "--set forkable=true" in reply["traceback"][-1]
+
+
+def test_cells_of_a_notebook_are_undone(specs):
+    kernel = Kernel(specs, env={**os.environ, "PYEXEC_KERNEL_POLICY": '{"auto_checkpoint": true}'})
+    try:
+        for code in ("x = [1]\nx", "x.append(2)\nx", "x.append(3)\nx"):
+            kernel.value(code)
+        messages, reply = kernel.run("%undo")
+        assert reply["status"] == "ok" and messages == [("stream", {"name": "stdout", "text": "The session is as it was before <cell 3>.\n"})]
+        assert kernel.value("x") == "[1, 2]"
+        kernel.run("%undo 2")
+        assert kernel.value("x") == "[1]"
+        messages, reply = kernel.run("import os\nx.append(9)\nos._exit(3)")
+        assert "before this cell" in "".join(content["text"] for kind, content in messages if kind == "stream") and kernel.value("x") == "[1]"
+        for code, says in [("%undo 77", "not kept"), ("%undo x", "number of a cell"), ("%undo 0", "number of a cell")]:
+            _, reply = kernel.run(code)
+            assert reply["status"] == "error" and says in reply["evalue"], reply
+    finally:
+        kernel.end()
+
+
+def test_a_notebook_without_checkpoints_says_how_to_install_the_kernel(kernel):
+    kernel.value("1")
+    _, reply = kernel.run("%undo")
+    assert reply["status"] == "error" and "--set auto_checkpoint=true" in reply["traceback"][-1]

@@ -50,6 +50,16 @@ export interface DetachedRequest extends Omit<RequestFields, "workspace" | "sile
   signal?: AbortSignal;
 }
 
+/** An undo of a session. */
+export interface Undone {
+  /** The execution count of the call before which the session is now. */
+  readonly to: number;
+  /** The calls before which states are still kept. */
+  readonly checkpoints: readonly number[];
+  /** How long the undo took. */
+  readonly pause_ms: number;
+}
+
 /** Settings of a call that is not a run. */
 export interface CallOptions {
   signal?: AbortSignal;
@@ -210,6 +220,14 @@ export class Session {
     const params = { session_id: this.id, ...(typeof which === "number" ? { count: which } : { ids: which }) };
     const { sessions } = await this.#client._ask<{ sessions: string[] }>("fork_session", params, options);
     return sessions.map((id) => new Session(this.#client, id, this.#options));
+  }
+
+  /**
+   * Returns the session to the state before its last call for which a state is kept, or before the call with the execution count `to`
+   * (docs/branches.md). Calls keep states with the policy `auto_checkpoint`, or with `checkpoint: true`.
+   */
+  undo(to?: number, options: CallOptions = {}): Promise<Undone> {
+    return this.#client._ask<Undone>("undo", { session_id: this.id, ...(to === undefined ? {} : { to }) }, options);
   }
 
   /** Stops the running call as Ctrl-C would. The state stays. */

@@ -11,7 +11,7 @@
  * Adapters: pyexec-client/ai, pyexec-client/langchain, pyexec-client/mcp.
  */
 export { Files, Pyexec, Session } from "./client.js";
-export type { CallOptions, ConnectOptions, DetachedRequest, PyexecOptions, SessionOptions } from "./client.js";
+export type { CallOptions, ConnectOptions, DetachedRequest, PyexecOptions, SessionOptions, Undone } from "./client.js";
 export {
   CallNotFoundError, ClosedError, ConflictError, ConnectionLostError, ExecutionNotFoundError, InternalError, InvalidPolicyError,
   InvalidRequestError, NotFoundError, OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError,

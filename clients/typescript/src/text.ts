@@ -59,6 +59,7 @@ export function explain(result: Result): string {
   if (result.error_repr && !errorIsShown(result)) parts.push(result.error_repr);
   if (result.status !== "ok" && result.status !== "error") parts.push(`The run ended as ${result.status}.`);
   parts.push(...cutLines(result));
+  if (result.session?.restored) parts.push("The session is as it was before this call: its variables and files.");
   if (result.session?.restarted)
     parts.push(`The session had been restarted (${result.session.restarted}): names of earlier calls are gone.`);
   const hint = result.error?.hint;

@@ -312,3 +312,21 @@ forEach("branches go on from the state of a session", async (px) => {
   await assert.rejects(plain.fork(), SessionNotForkableError);
   await plain.close();
 }, ["rpc", "tcp"]);
+
+forEach("calls of a session are undone", async (px) => {
+  const session = px.session(undefined, { policy: { auto_checkpoint: true } });
+  for (const code of ["x = [1]", "x.append(2)", "x.append(3)"]) assert.ok((await session.execute(code)).ok);
+  const undone = await session.undo();
+  assert.deepEqual([undone.to, undone.checkpoints], [3, [1, 2]]);
+  assert.equal((await session.execute("x")).last_value_repr, "[1, 2]");
+  assert.equal((await session.undo(2)).to, 2);
+  assert.equal((await session.execute("x")).last_value_repr, "[1]");
+  const died = await session.execute("x.append(9); __import__('os')._exit(3)");
+  assert.equal(died.session?.restored?.to, 3);
+  assert.match(died.explain(), /as it was before this call/);
+  assert.equal((await session.execute("x")).last_value_repr, "[1]");
+  await assert.rejects(session.undo(0), InvalidRequestError);
+  await assert.rejects(session.undo(77), InvalidRequestError);
+  await session.close();
+  await assert.rejects(session.undo(), SessionNotFoundError);
+}, ["rpc", "tcp"]);

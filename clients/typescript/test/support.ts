@@ -45,7 +45,7 @@ export interface Server {
 export async function startServer({ flags = [], config = "", folder = mkdtempSync(join(tmpdir(), "pyexec-folder-")) }:
   { flags?: string[]; config?: string; folder?: string } = {}): Promise<Server> {
   const hash = createHash("sha256").update(TOKEN).digest("hex");
-  writeFileSync(join(folder, "tokens"), `test sha256:${hash} rate=100000 forkable=true\n`, { mode: 0o600 });
+  writeFileSync(join(folder, "tokens"), `test sha256:${hash} rate=100000 forkable=true auto_checkpoint=true\n`, { mode: 0o600 });
   writeFileSync(join(folder, "conf"), config);
   const log = openSync(join(folder, "log"), "w");
   const unix = join(folder, "socket");

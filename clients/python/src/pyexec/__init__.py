@@ -20,7 +20,7 @@ from .errors import (
 from .tools import ToolDenied, ToolError
 from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
-    Restored, SessionConfig, SessionInfo, ToolUsage, Usage,
+    Restored, SessionConfig, SessionInfo, ToolUsage, Undone, Usage,
 )
 
 __all__ = [
@@ -30,5 +30,5 @@ __all__ = [
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
     "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",
     "ShuttingDownError", "Stream",
-    "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Usage",
+    "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Undone", "Usage",
 ]

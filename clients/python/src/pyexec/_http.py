@@ -36,6 +36,7 @@ _ROUTES = {
     "create_session": _Route("POST", "/v1/sessions", True),
     "interrupt": _Route("POST", "/v1/sessions/{session_id}/interrupt"),
     "fork_session": _Route("POST", "/v1/sessions/{session_id}/fork", True),
+    "undo": _Route("POST", "/v1/sessions/{session_id}/undo", True),
     "close_session": _Route("DELETE", "/v1/sessions/{session_id}"),
     "list_sessions": _Route("GET", "/v1/sessions"),
     "list_files": _Route("GET", "/v1/sessions/{session_id}/files"),

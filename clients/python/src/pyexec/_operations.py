@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from .tools import Tool, Tools, make_tools
-from .types import FileEntry, Policy, Result, files_from, result_from
+from .types import FileEntry, Policy, Result, Undone, files_from, result_from, undone_from
 
 T = TypeVar("T")
 
@@ -88,6 +88,9 @@ class SessionOperations:
     def fork(self, count: Optional[int], ids: Optional[Sequence[str]]) -> Operation[list[str]]:
         which = {"count": count, "ids": None if ids is None else list(ids)}
         return self._of("fork_session", lambda answer: list(answer["sessions"]), **{key: value for key, value in which.items() if value is not None})
+
+    def undo(self, to: Optional[int]) -> Operation[Undone]:
+        return self._of("undo", undone_from, **({} if to is None else {"to": to}))
 
     def list_files(self) -> Operation[list[FileEntry]]:
         return self._of("list_files", lambda answer: files_from(answer["files"]))

@@ -69,6 +69,8 @@ def explain(result: Result) -> str:
     if result.status not in ("ok", "error"):
         parts.append("The run ended as %s." % result.status)
     parts.extend(cut_lines(result))
+    if result.session is not None and result.session.restored is not None:
+        parts.append("The session is as it was before this call: its variables and files.")
     if result.session is not None and result.session.restarted:
         parts.append("The session had been restarted (%s): names of earlier calls are gone." % result.session.restarted)
     if result.error is not None and result.error.hint and result.error.hint not in "".join(parts):

@@ -16,7 +16,7 @@ from ._transport import Call, Event, OnEvent, Transport
 from .client import RETRY_OVERLOADED, http_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
-from .types import FileEntry, Policy, RequestFields, Result, SessionConfig
+from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -172,6 +172,9 @@ class AsyncSession:
     async def fork(self, count: Optional[int] = None, *, ids: Optional[Sequence[str]] = None) -> list[AsyncSession]:
         made = await self._client._run(self._operations.fork(count, ids))
         return [AsyncSession(self._client, one, self._policy, self._tools) for one in made]
+
+    async def undo(self, to: Optional[int] = None) -> Undone:
+        return await self._client._run(self._operations.undo(to))
 
     async def interrupt(self) -> None:
         await self._client._run(self._operations.interrupt())

@@ -17,7 +17,7 @@ from ._rpc import RpcTransport
 from ._transport import Call, Event, OnEvent, Transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
-from .types import FileEntry, Policy, RequestFields, Result, SessionConfig
+from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -189,6 +189,11 @@ class Session:
         one for each of `ids`. Needs the policy `forkable`. None of the calls of this session may run or wait."""
         made = self._client._run(self._operations.fork(count, ids))
         return [Session(self._client, one, self._policy, self._tools) for one in made]
+
+    def undo(self, to: Optional[int] = None) -> Undone:
+        """Returns the session to the state before its last call for which a state is kept, or before the call with the execution
+        count `to` (docs/branches.md). Calls keep states with the policy `auto_checkpoint`, or with `checkpoint=True`."""
+        return self._client._run(self._operations.undo(to))
 
     def interrupt(self) -> None:
         """Stops the running call as Ctrl-C would. The state stays."""

@@ -294,3 +294,17 @@ def result_from(data: Mapping[str, Any]) -> Result:
         "session": _session(data["session"]) if data.get("session") else None,
     }
     return _known(Result, {**data, **nested})
+
+
+@dataclass(frozen=True)
+class Undone:
+    """An undo of a session. to: the execution count of the call before which the session is now. checkpoints: the calls before
+    which states are still kept. pause_ms: how long the undo took."""
+
+    to: int = 0
+    checkpoints: tuple[int, ...] = ()
+    pause_ms: float = 0.0
+
+
+def undone_from(data: Mapping[str, Any]) -> Undone:
+    return _known(Undone, {**data, "checkpoints": tuple(data.get("checkpoints") or ())})

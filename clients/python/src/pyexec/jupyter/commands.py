@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cells that are commands for the kernel: `%fork`, `%switch` and `%sessions`. A command is alone in its cell."""
+"""Cells that are commands for the kernel: `%fork`, `%switch`, `%sessions` and `%undo`. A command is alone in its cell."""
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
 from ..aio import AsyncPyexec, AsyncSession
-from ..errors import SessionNotForkableError
+from ..errors import InvalidRequestError, SessionNotForkableError
 from .magics import UsageError
 
-COMMAND = re.compile(r"\s*%(?P<name>fork|switch|sessions)(?P<words>(?:[ \t]+\S+)*)\s*\Z")
+COMMAND = re.compile(r"\s*%(?P<name>fork|switch|sessions|undo)(?P<words>(?:[ \t]+\S+)*)\s*\Z")
 NEEDS_FORKABLE = "Install the kernel with --set forkable=true, and restart the notebook."
-KNOWN = "%fork makes one session, %fork 3 three, %fork up down two with these ids; %switch ID continues in one; %sessions lists them."
+NEEDS_CHECKPOINTS = "Install the kernel with --set auto_checkpoint=true, and restart the notebook. Each cell can be undone once."
+KNOWN = "%fork makes one session, %fork 3 three, %fork up down two with these ids; %switch ID continues in one; %sessions lists them; %undo [CELL] undoes the last cell or goes back to before CELL."
 
 
 class Commands:
@@ -27,6 +28,8 @@ class Commands:
             return await self._fork(words)
         if name == "switch":
             return await self._switch(words)
+        if name == "undo":
+            return await self._undo(words)
         if words:
             raise UsageError("%sessions takes no arguments", KNOWN)
         return "".join("%s %s: %d cells\n" % ("*" if one["id"] == self.session.id else " ", one["id"], one["execution_count"])
@@ -61,6 +64,17 @@ class Commands:
                 failure.hint = NEEDS_FORKABLE
             raise
         return "%s\n%%switch %s continues there. This session stays as it is.\n" % (", ".join(made), made[0])
+
+    async def _undo(self, words: Sequence[str]) -> str:
+        if len(words) > 1 or not all(word.isdecimal() and len(word) < 16 and int(word) for word in words):
+            raise UsageError("%undo takes at most the number of a cell", KNOWN)
+        try:
+            undone = await self.session.undo(int(words[0]) if words else None)
+        except InvalidRequestError as failure:
+            if "has no checkpoint" in failure.message:
+                failure.hint = NEEDS_CHECKPOINTS
+            raise
+        return "The session is as it was before <cell %d>.\n" % undone.to
 
     async def _switch(self, words: Sequence[str]) -> str:
         if len(words) != 1:

@@ -148,13 +148,16 @@ class PyexecKernel(Kernel):
             return self._fail(silent, failure.code, failure.message, [failure.message], failure.hint)
         restarted = (result.session.restarted if result.session is not None else None) or self.restarted
         self.restarted = None
+        if result.session is not None and result.session.restored is not None:
+            self._say(silent, "pyexec: the session is as it was before this cell\n")
         if restarted:
             self._say(silent, "pyexec: the session was restarted (%s): names%s of earlier cells are gone\n"
                       % (restarted, " and files" if self.folder is None else ""))
         if cell.timed and result.usage is not None:
             self._write(silent, "stdout", "CPU time: %s\nWall time: %s\n" % (span(result.usage.cpu_ms), span(result.usage.wall_ms)))
         if result.error is not None and not (result.ok and result.error.type == "SystemExit"):
-            lines = result.error.traceback.splitlines() or [result.error_repr or result.status]
+            # The error of a process that died has no traceback.
+            lines = (result.error.traceback or "").splitlines() or [result.error_repr or result.status]
             hint = INPUT_HINT if result.error.type == "EOFError" and "input" in code else result.error.hint or ""
             return self._fail(silent, result.error.type, result.error.message, lines, hint)
         if not result.ok:

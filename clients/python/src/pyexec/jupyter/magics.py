@@ -16,14 +16,14 @@ HARMLESS = {
     "xmode": "tracebacks have one form", "colors": "the front end chooses colours", "precision": "use numpy.set_printoptions()",
     "pprint": "values are shown by their repr", "autosave": "the front end saves the notebook", "logstop": "there is no log",
 }
-ALONE = ("fork", "switch", "sessions")      # commands.py
+ALONE = ("fork", "switch", "sessions", "undo")      # commands.py
 INSTALLERS = ("pip", "conda", "mamba", "uv", "poetry")
 NO_INSTALLING = ("Nothing can be installed from a notebook. Leave the line out; install the package for the interpreter of the "
                  "kernel (python -m pyexec.jupyter install --set python_bin=PATH).")
 NO_SHELL = "A sandbox starts no programs. Use Python instead: os.listdir(), open(), shutil."
 NO_NEGATION = " Or, if %s is a name of yours: Python negates it with `not %s`."
 NO_SEARCH = "Use dir() and a comprehension: [name for name in dir(obj) if 'part' in name]."
-KNOWN = ("This kernel knows %time, %%time, %timeit and %%timeit, %fork, %switch and %sessions, and ignores %matplotlib and the like. name? shows the signature "
+KNOWN = ("This kernel knows %time, %%time, %timeit and %%timeit, %fork, %switch, %sessions and %undo, and ignores %matplotlib and the like. name? shows the signature "
          "and the docstring of name, name?? its source.")
 
 LINE = re.compile(r"(?P<indent>[ \t]*)(?P<target>(?:(?:[^=!%#?]+=)+[ \t]*)?)(?P<sign>%|!)(?P<rest>.*)\Z")

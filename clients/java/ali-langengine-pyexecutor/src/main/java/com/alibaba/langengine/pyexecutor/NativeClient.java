@@ -133,6 +133,11 @@ final class NativeClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> undo(String sessionId, long to) throws InterruptedException {
+        return call("undo", to == 0 ? Map.of("session_id", sent(sessionId)) : Map.of("session_id", sent(sessionId), "to", to));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         call("close_session", Collections.singletonMap("session_id", sent(sessionId)));
     }

@@ -16,6 +16,7 @@ public class PyExecutionOptions {
     private final Map<String, String> extraEnv = new LinkedHashMap<>();
     private Boolean printLastExpression;
     private Duration timeout;
+    private Boolean checkpoint;
     private String stdin;
     private final Map<String, byte[]> files = new LinkedHashMap<>();
     private List<String> returnFiles = new ArrayList<>();
@@ -82,6 +83,23 @@ public class PyExecutionOptions {
      */
     public PyExecutionOptions setTimeout(Duration timeout) {
         this.timeout = timeout;
+        return this;
+    }
+
+    /** @return whether the session keeps the state before the call; null: as the policy says */
+    public Boolean getCheckpoint() {
+        return checkpoint;
+    }
+
+    /**
+     * Only for a call of a session.
+     *
+     * @param checkpoint true: the session keeps the state before the call, for {@link PyExecutor#undo(String)}; false: it does not;
+     *     null: as the policy says
+     * @return this
+     */
+    public PyExecutionOptions setCheckpoint(Boolean checkpoint) {
+        this.checkpoint = checkpoint;
         return this;
     }
 
@@ -259,6 +277,7 @@ public class PyExecutionOptions {
         copy.extraEnv.putAll(extraEnv);
         copy.printLastExpression = printLastExpression;
         copy.timeout = timeout;
+        copy.checkpoint = checkpoint;
         copy.stdin = stdin;
         copy.files.putAll(files);
         copy.returnFiles = new ArrayList<>(returnFiles);

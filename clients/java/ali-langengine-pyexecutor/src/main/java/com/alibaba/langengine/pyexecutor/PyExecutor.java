@@ -205,6 +205,45 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
+     * Returns a session to the state before its last call for which a state is kept: variables and files
+     * ({@code docs/branches.md}). Calls keep states with the policy {@link PyExecutionPolicy#setAutoCheckpoint auto_checkpoint}, or
+     * with {@link PyExecutionOptions#setCheckpoint}.
+     *
+     * @param sessionId the session
+     * @return the call before which the session is now, and those before which it can still go back
+     * @throws IllegalStateException when sessions are off
+     * @throws IllegalArgumentException when no state is kept
+     * @throws PyExecutorException with the code session_busy, session_not_found or another one
+     */
+    public Undone undo(String sessionId) {
+        return undoTo(sessionId, 0);
+    }
+
+    /**
+     * {@link #undo(String)} to the state before a call.
+     *
+     * @param sessionId the session
+     * @param to the execution count of the call, from 1 on
+     * @return the call before which the session is now, and those before which it can still go back
+     * @throws IllegalStateException when sessions are off
+     * @throws IllegalArgumentException when the state before this call is not kept
+     * @throws PyExecutorException with the code session_busy, session_not_found or another one
+     */
+    public Undone undo(String sessionId, long to) {
+        if (to < 1) {
+            throw new IllegalArgumentException("to " + to + ": give the execution count of a call, from 1 on");
+        }
+        return undoTo(sessionId, to);
+    }
+
+    private Undone undoTo(String sessionId, long to) {
+        requireSession(sessionId, "");
+        Map<String, Object> answer = call(() -> transport.undo(sessionId, to));
+        return new Undone(((Number) answer.get("to")).longValue(), ((List<?>) answer.get("checkpoints")).stream()
+                .map(count -> ((Number) count).longValue()).collect(Collectors.toList()));
+    }
+
+    /**
      * Stops the running call of a session as Ctrl-C would; its state is kept.
      *
      * @param sessionId the session

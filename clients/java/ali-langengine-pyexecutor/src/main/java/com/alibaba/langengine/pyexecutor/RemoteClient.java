@@ -279,6 +279,13 @@ final class RemoteClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> undo(String sessionId, long to) throws InterruptedException {
+        String body = Json.write(to == 0 ? Map.of() : Map.of("to", to));
+        return RemoteServer.object(ask(server.request(path(sessionId) + "/undo").header("Content-Type", "application/json")
+                .POST(BodyPublishers.ofString(body))));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
         ask(server.request(path(sessionId)).DELETE());

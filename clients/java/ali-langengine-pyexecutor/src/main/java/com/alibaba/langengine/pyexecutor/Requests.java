@@ -37,6 +37,9 @@ final class Requests {
         if (options.getTimeout() != null) {
             request.put("timeout_ms", options.getTimeout().toMillis());
         }
+        if (options.getCheckpoint() != null) {
+            request.put("checkpoint", options.getCheckpoint());
+        }
         if (options.getStdin() != null) {
             request.put("stdin", options.getStdin());
         }

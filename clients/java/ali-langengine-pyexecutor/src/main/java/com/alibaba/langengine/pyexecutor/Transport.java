@@ -40,6 +40,9 @@ interface Transport {
     /** Makes sessions with these ids that go on from the state of this one. */
     void fork(String sessionId, List<String> ids) throws InterruptedException;
 
+    /** Returns the session to the state before this call, or with 0 to the last one that is kept. The answer is that of the protocol. */
+    Map<String, Object> undo(String sessionId, long to) throws InterruptedException;
+
     /** Fails with session_not_found when there is no such session. */
     void closeSession(String sessionId) throws InterruptedException;
 

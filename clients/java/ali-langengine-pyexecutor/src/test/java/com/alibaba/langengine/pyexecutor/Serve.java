@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Assumptions;
 public final class Serve implements AutoCloseable {
     public static final String TOKEN = "token-of-the-tests";
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
-    private static final String[] WIDE = {"--files", "full", "--any-import", "--forkable", "--no-block-dunder-imports", "--timeout", "1h",
+    private static final String[] WIDE = {"--files", "full", "--any-import", "--forkable", "--auto-checkpoint", "--no-block-dunder-imports", "--timeout", "1h",
         "--cpu-time-seconds", "none"};
 
     private final Path folder;

@@ -97,6 +97,29 @@ class SessionTest extends OnHost {
     }
 
     @Test
+    void callsAreUndone() throws Exception {
+        policy.setAutoCheckpoint(true);
+        value("a b", "x = [1]");
+        value("a b", "x.append(2)");
+        value("a b", "x.append(3)");
+        assertEquals(new Undone(3, List.of(1L, 2L)), executor.undo("a b"));
+        assertEquals("[1, 2]", value("a b", "x"));
+        assertEquals(2, executor.undo("a b", 2).to());
+        assertEquals("[1]", value("a b", "x"));
+        assertThrows(IllegalArgumentException.class, () -> executor.undo("a b", 0));
+        assertThrows(IllegalArgumentException.class, () -> executor.undo("a b", 77));
+        assertEquals("session_not_found", assertThrows(PyExecutorException.class, () -> executor.undo("c")).getCode());
+        assertThrows(NullPointerException.class, () -> executor.undo(null));
+        policy.setAutoCheckpoint(false);
+        policy.setForkable(true);
+        value("s", "y = 1");
+        assertThrows(IllegalArgumentException.class, () -> executor.undo("s"));
+        executor.execute("s", "y = 2", new PyExecutionOptions().setCheckpoint(true));
+        executor.undo("s");
+        assertEquals("1", value("s", "y"));
+    }
+
+    @Test
     void stateSurvivesAnException() throws Exception {
         value("s", "kept = 42");
         PyExecutionResult failed = executor.execute("s", "1 / 0", null);

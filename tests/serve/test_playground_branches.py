@@ -1,4 +1,4 @@
-"""The playground's buttons for branches."""
+"""The playground's buttons for branches and undo."""
 import pytest
 
 from playground import FLAGS, TOKEN, browser, nothing_left, page, playing       # noqa: F401 (fixtures)
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.fixture(scope="module")
 def server(own):
-    with playing(own, *FLAGS, "--forkable") as running:
+    with playing(own, *FLAGS, "--forkable", "--auto-checkpoint") as running:
         yield running
 
 
@@ -45,11 +45,29 @@ def test_a_fork_during_a_run_is_refused_and_told(page):
     assert page.ended(index) == "bad"
 
 
-def test_the_button_is_only_there_where_it_works(page):
+def test_the_last_run_is_undone_with_its_output(page):
+    page.run("x = [1]; x")
+    page.run("x.append(2); x")
+    page.run("x.append(3); open('f', 'w').write('f'); x")
+    wait_for(lambda: "f" in page.text("[aria-labelledby=files-title] li"), "no file")
+    page.click("Undo the last run")
+    wait_for(lambda: "before run 3" in page.text(".notice"), "it is not told")
+    assert page.output(3) == "" and "[3]" not in page.text(".count") and "[1, 2]" in page.output(2)
+    wait_for(lambda: page.text("[aria-labelledby=files-title] li") == "", "the file stays")
+    assert "[1, 2]" in page.run("x") and "[3]" in page.text(".count")
+    for _ in range(3):
+        page.click("Undo the last run")
+    wait_for(lambda: "before run 1" in page.text(".notice"), "not undone")
+    page.click("Undo the last run")
+    wait_for(lambda: "no checkpoint" in page.text(".notice"), "the refusal is not told")
+
+
+def test_the_buttons_are_only_there_where_they_work(page):
     page.find("#new-policy").find_element("xpath", "./ancestor::details").click()
-    page.find("#new-policy").send_keys('{"forkable": false}')
-    assert page.find('button[aria-label="Fork the session"]').is_displayed()
+    page.find("#new-policy").send_keys('{"forkable": false, "auto_checkpoint": false}')
+    buttons = [page.find('button[aria-label="%s"]' % label) for label in ("Fork the session", "Undo the last run")]
+    assert all(button.is_displayed() for button in buttons)
     before = page.text("header bdi")
     page.click("New session")
     wait_for(lambda: page.text("header bdi") != before, "no new session")
-    assert not page.find('button[aria-label="Fork the session"]').is_displayed()
+    assert not any(button.is_displayed() for button in buttons)

@@ -118,6 +118,8 @@ def test_calls_are_undone(px):
         died = session.execute("x.append(9); __import__('os')._exit(3)")
         assert died.session.restored.to == 3 and died.session.restarted is None and "as it was before this call" in died.explain()
         assert session.execute("x").last_value_repr == "[1]"
+        assert session.reset().to == 1
+        assert session.execute("'x' in globals()").last_value_repr == "False"
         for wrong in (0, -1, 77):
             with pytest.raises(InvalidRequestError):
                 session.undo(wrong)
@@ -142,5 +144,7 @@ def test_undo_of_asyncio(transport, forking):
             await session.execute("x = 1")
             await session.execute("x = 2")
             await session.undo()
-            return (await session.execute("x")).last_value_repr
-    assert asyncio.run(undo()) == "1"
+            kept = (await session.execute("x")).last_value_repr
+            await session.reset()
+            return kept, (await session.execute("'x' in globals()")).last_value_repr
+    assert asyncio.run(undo()) == ("1", "False")

@@ -230,6 +230,11 @@ export class Session {
     return this.#client._ask<Undone>("undo", { session_id: this.id, ...(to === undefined ? {} : { to }) }, options);
   }
 
+  /** Returns the session to the state before its first call, if that call has kept it. */
+  reset(options: CallOptions = {}): Promise<Undone> {
+    return this.#client._ask<Undone>("reset_session", { session_id: this.id }, options);
+  }
+
   /** Stops the running call as Ctrl-C would. The state stays. */
   async interrupt(options: CallOptions = {}): Promise<void> {
     await this.#client._ask("interrupt", { session_id: this.id }, options);

@@ -29,6 +29,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   interrupt: { verb: "POST", path: "/v1/sessions/{session_id}/interrupt" },
   fork_session: { verb: "POST", path: "/v1/sessions/{session_id}/fork", json: true },
   undo: { verb: "POST", path: "/v1/sessions/{session_id}/undo", json: true },
+  reset_session: { verb: "POST", path: "/v1/sessions/{session_id}/reset" },
   close_session: { verb: "DELETE", path: "/v1/sessions/{session_id}" },
   list_sessions: { verb: "GET", path: "/v1/sessions" },
   list_files: { verb: "GET", path: "/v1/sessions/{session_id}/files" },

@@ -325,6 +325,8 @@ forEach("calls of a session are undone", async (px) => {
   assert.equal(died.session?.restored?.to, 3);
   assert.match(died.explain(), /as it was before this call/);
   assert.equal((await session.execute("x")).last_value_repr, "[1]");
+  assert.equal((await session.reset()).to, 1);
+  assert.equal((await session.execute("'x' in globals()")).last_value_repr, "False");
   await assert.rejects(session.undo(0), InvalidRequestError);
   await assert.rejects(session.undo(77), InvalidRequestError);
   await session.close();

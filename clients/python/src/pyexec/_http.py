@@ -37,6 +37,7 @@ _ROUTES = {
     "interrupt": _Route("POST", "/v1/sessions/{session_id}/interrupt"),
     "fork_session": _Route("POST", "/v1/sessions/{session_id}/fork", True),
     "undo": _Route("POST", "/v1/sessions/{session_id}/undo", True),
+    "reset_session": _Route("POST", "/v1/sessions/{session_id}/reset"),
     "close_session": _Route("DELETE", "/v1/sessions/{session_id}"),
     "list_sessions": _Route("GET", "/v1/sessions"),
     "list_files": _Route("GET", "/v1/sessions/{session_id}/files"),

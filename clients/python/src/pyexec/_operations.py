@@ -92,6 +92,9 @@ class SessionOperations:
     def undo(self, to: Optional[int]) -> Operation[Undone]:
         return self._of("undo", undone_from, **({} if to is None else {"to": to}))
 
+    def reset(self) -> Operation[Undone]:
+        return self._of("reset_session", undone_from)
+
     def list_files(self) -> Operation[list[FileEntry]]:
         return self._of("list_files", lambda answer: files_from(answer["files"]))
 

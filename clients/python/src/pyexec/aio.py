@@ -176,6 +176,9 @@ class AsyncSession:
     async def undo(self, to: Optional[int] = None) -> Undone:
         return await self._client._run(self._operations.undo(to))
 
+    async def reset(self) -> Undone:
+        return await self._client._run(self._operations.reset())
+
     async def interrupt(self) -> None:
         await self._client._run(self._operations.interrupt())
 

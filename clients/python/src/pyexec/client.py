@@ -195,6 +195,10 @@ class Session:
         count `to` (docs/branches.md). Calls keep states with the policy `auto_checkpoint`, or with `checkpoint=True`."""
         return self._client._run(self._operations.undo(to))
 
+    def reset(self) -> Undone:
+        """Returns the session to the state before its first call, if that call has kept it."""
+        return self._client._run(self._operations.reset())
+
     def interrupt(self) -> None:
         """Stops the running call as Ctrl-C would. The state stays."""
         self._client._run(self._operations.interrupt())

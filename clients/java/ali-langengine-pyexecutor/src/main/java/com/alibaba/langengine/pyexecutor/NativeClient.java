@@ -138,6 +138,11 @@ final class NativeClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> reset(String sessionId) throws InterruptedException {
+        return call("reset_session", Map.of("session_id", sent(sessionId)));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         call("close_session", Collections.singletonMap("session_id", sent(sessionId)));
     }

@@ -236,9 +236,26 @@ public class PyExecutor implements AutoCloseable {
         return undoTo(sessionId, to);
     }
 
+    /**
+     * Returns a session to the state before its first call, if that call has kept it.
+     *
+     * @param sessionId the session
+     * @return the call before which the session is now, and those before which it can still go back
+     * @throws IllegalStateException when sessions are off
+     * @throws IllegalArgumentException when this state is not kept
+     * @throws PyExecutorException with the code session_busy, session_not_found or another one
+     */
+    public Undone reset(String sessionId) {
+        requireSession(sessionId, "");
+        return undone(call(() -> transport.reset(sessionId)));
+    }
+
     private Undone undoTo(String sessionId, long to) {
         requireSession(sessionId, "");
-        Map<String, Object> answer = call(() -> transport.undo(sessionId, to));
+        return undone(call(() -> transport.undo(sessionId, to)));
+    }
+
+    private static Undone undone(Map<String, Object> answer) {
         return new Undone(((Number) answer.get("to")).longValue(), ((List<?>) answer.get("checkpoints")).stream()
                 .map(count -> ((Number) count).longValue()).collect(Collectors.toList()));
     }

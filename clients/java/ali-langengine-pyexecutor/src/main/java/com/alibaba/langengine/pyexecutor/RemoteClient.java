@@ -286,6 +286,11 @@ final class RemoteClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> reset(String sessionId) throws InterruptedException {
+        return RemoteServer.object(ask(server.request(path(sessionId) + "/reset").POST(BodyPublishers.noBody())));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
         ask(server.request(path(sessionId)).DELETE());

@@ -43,6 +43,9 @@ interface Transport {
     /** Returns the session to the state before this call, or with 0 to the last one that is kept. The answer is that of the protocol. */
     Map<String, Object> undo(String sessionId, long to) throws InterruptedException;
 
+    /** Returns the session to the state before its first call. The answer is that of undo. */
+    Map<String, Object> reset(String sessionId) throws InterruptedException;
+
     /** Fails with session_not_found when there is no such session. */
     void closeSession(String sessionId) throws InterruptedException;
 

@@ -106,6 +106,8 @@ class SessionTest extends OnHost {
         assertEquals("[1, 2]", value("a b", "x"));
         assertEquals(2, executor.undo("a b", 2).to());
         assertEquals("[1]", value("a b", "x"));
+        assertEquals(1, executor.reset("a b").to());
+        assertEquals("False", value("a b", "'x' in globals()"));
         assertThrows(IllegalArgumentException.class, () -> executor.undo("a b", 0));
         assertThrows(IllegalArgumentException.class, () -> executor.undo("a b", 77));
         assertEquals("session_not_found", assertThrows(PyExecutorException.class, () -> executor.undo("c")).getCode());

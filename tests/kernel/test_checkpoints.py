@@ -4,6 +4,7 @@ nothing is left. The attacks are native code (ctypes) with the guard off."""
 import os
 import random
 import signal
+import threading
 
 import pytest
 
@@ -116,7 +117,6 @@ def test_what_can_not_be_kept_says_why_and_the_call_runs(own, nothing_left):
 def test_an_undo_waits_for_no_call(own, nothing_left):
     with Executor(AUTO) as executor:
         executor.call("s", "import time\nx = 1")
-        import threading
         running = threading.Thread(target=executor.call, args=("s", "time.sleep(60)"), kwargs={"timeout_ms": 90_000})
         running.start()
         wait_for(lambda: executor.sessions()[0]["busy"], "the call does not begin")
@@ -330,6 +330,54 @@ def test_checkpoints_end_with_their_session(pyexec, nothing_left):
                 executor.call("even-more", "1", policy={"auto_checkpoint": False})
             wait_for(lambda: name not in {item["id"] for item in executor.sessions()}, "the session lives")
             wait_for(lambda: len([1 for status in below(executor.pid).values() if status["State"][0] != "Z"]) <= 6, "processes are left")
+
+
+def test_the_end_of_the_familys_process_ends_all_of_it(pyexec, nothing_left):
+    with started(pyexec, AUTO) as executor:
+        for i in range(3):
+            executor.call("s", "x = %d" % i)
+        first, = [number for number, status in family_of(executor).items() if status["NSpid"].split()[-1] == "1"]
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: executor.sessions() == [], "the session lives")
+        assert executor.call("s", "'x' in globals()")["session"]["restarted"] == "killed"
+        executor.call("s", "x = 1")
+        assert executor.undo("s") == 2
+
+
+@pytest.mark.parametrize("name", ["pyexec", "pyexec-launch"])
+def test_nothing_outlives_the_program(pyexec, nothing_left, name):
+    """Killed in the middle of undos: the program itself, and its process that starts all others."""
+    executor = started(pyexec, AUTO)
+    executor.call("s", "x = 1")
+    executor.call("s", "open('f', 'w').write('f' * 1_000_000)")
+    below_it = below(executor.pid)
+    victim = executor.pid if name == "pyexec" else next(number for number, status in below_it.items() if int(status["PPid"]) == executor.pid)
+
+    def undo():
+        try:
+            while True:
+                executor.call("s", "open('f', 'a').write('g')")
+                executor.undo("s", 2)
+                executor.call("s", "open('f', 'w').write('f' * 1_000_000)")
+        except (Failure, OSError, AssertionError, ValueError): pass
+    if name == "pyexec":        # most of its answers never come
+        for i in range(40):
+            executor.waiting[1000 + i] = threading.Event(), []
+            executor.process.stdin.write(b'{"jsonrpc": "2.0", "id": %d, "method": "%s", "params": {"session_id": "s"%s}}\n' % (
+                1000 + i, (b"execute", b"undo")[i % 2], (b', "code": "x += 1"', b"")[i % 2]))
+        executor.process.stdin.flush()
+    else:
+        thread = threading.Thread(target=undo, daemon=True)
+        thread.start()
+    os.kill(victim, signal.SIGKILL)
+    if name == "pyexec":
+        executor.process.wait(60)
+        executor.process.stdin.close()
+    else:
+        thread.join(60)
+        executor.__exit__()
+    wait_for(lambda: not [1 for number in below_it if os.path.exists("/proc/%d" % number) and
+                          open("/proc/%d/stat" % number).read().rpartition(")")[2].split()[0] not in "ZX"], "processes are left")
 
 
 def test_a_checkpoint_that_somebody_ended_costs_only_itself(pyexec, nothing_left):

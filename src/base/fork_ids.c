@@ -18,7 +18,7 @@ static int read_list(const json_t *list, struct px_fork_ids *ret, pyexec_error *
     if (!json_is_array(list))
         return refuse("ids: not a list", error);
     if (count < 1 || count > PX_FORK_IDS_MAX)
-        return refuse("ids: not 1 to 1000 of them", error);
+        return refuse("ids: not a list of 1 to 1000 ids", error);
     ret->ids = calloc(count, sizeof *ret->ids);
     if (!ret->ids)
         return px_error_oom(error);

@@ -189,8 +189,11 @@ static int make_room(struct px_sessions *sessions, const struct px_session *want
         return 0;
     struct px_session *idle = px_session_owner_oldest_idle(sessions, wanted);
     if (!idle) {
-        px_error_set(error, PYEXEC_SESSION_LIMIT, "all %" PRId64 " sessions are busy", most);
-        return px_error_hint(error, "Wait for a call to end, close a session, or raise max_count.");
+        px_error_set(error, PYEXEC_SESSION_LIMIT,
+                     "there are already max_count=%" PRId64 " sessions, and each is busy or takes part in a fork",
+                     most);
+        return px_error_hint(error,
+                             "Wait for a call to end, close a session, make fewer branches, or raise max_count.");
     }
     px_session_end(sessions, idle, PX_END_EVICTED, false);
     return 0;

@@ -251,7 +251,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
 static int check_session(const pyexec_executor *executor, const char *key, pyexec_error *error)
 {
     if (executor->session_config.enabled)
-        return px_session_check_key(executor, key, error);
+        return px_session_check_key(executor, key, "session_id", error);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "session mode not enabled");
     return px_error_hint(error, "Set [session] enabled to true.");
 }
@@ -325,9 +325,7 @@ static int create_ahead(struct px_sessions *sessions, const char *key, pyexec_re
     bool created;
     pthread_mutex_lock(&sessions->lock);
     if (px_session_look_up(sessions, key)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is already a session '%.140s'", px_session_id(key));
-        px_error_hint(error, "Use another id, or close it first.");
-        error->sys_errno = EEXIST;
+        px_session_refuse_taken(key, error);
     } else {
         session = enter(sessions, key, request, &created, error);
     }

@@ -2,6 +2,7 @@
 /* States that a session keeps, and the return to one of them. A return uses up the checkpoint: its process becomes that of the
  * session, so no process is cloned for it, and a session can return any number of times. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,8 +153,10 @@ int px_session_keep(struct px_sessions *sessions, struct px_session *session, co
     ret->kept = result == 0;
     if (result == 0 || asked || !px_child_alive(&session->child))
         return result;
-    ret->failed = strdup(error->message);
-    return ret->failed ? 0 : px_error_oom(error);
+    if (asprintf(&ret->failed, "%s. %s", error->message, error->hint) >= 0)
+        return 0;
+    ret->failed = NULL;
+    return px_error_oom(error);
 }
 
 /* Returns to this state. Those that were kept after it are dropped. The caller has the turn of a call. Returns 0, or -1 with `error`:
@@ -227,8 +230,11 @@ static struct px_session_checkpoint *find(const struct px_session *session, uint
     px_auto_free char *text = kept ? px_json_dumps(kept, JSON_COMPACT) : NULL;
     if (!session->checkpoints) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the session '%.140s' has no checkpoint", session->id);
-        px_error_hint(error, "A call keeps the state before it with checkpoint: true, or with the policy "
-                             "auto_checkpoint. An undo uses the checkpoint up.");
+        px_error_hint(error, session->policy.forkable || session->policy.auto_checkpoint
+                                 ? "A call keeps the state before it with checkpoint: true, or with the policy "
+                                   "auto_checkpoint. An undo uses the checkpoint up."
+                                 : "Make a session with the policy auto_checkpoint: true, which keeps the state before "
+                                   "each call.");
     } else {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "to: the state before call %" PRIu64 " is not kept", to);
         px_error_hint(error, "States are kept before these calls: %s. max_checkpoints says how many are kept.",

@@ -81,6 +81,7 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
     }
     if (session->state == PX_SESSION_IDLE && (!session->process || !px_child_alive(&session->child))) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the process of the session '%.140s' has ended", session->id);
+        px_error_hint(error, "The next call with this id begins a new session.");
         return NULL;
     }
     return px_session_enter_still(sessions, key, "Fork", error);
@@ -99,6 +100,21 @@ static char *key_of(const struct px_session *source, const char *id)
     return asprintf(&key, "%.*s%s", principal, source->key, id ? id : name) < 0 ? NULL : key;
 }
 
+/* True if this fork has made the session with this key. */
+static bool is_new(const struct forking *forking, const char *key)
+{
+    for (size_t i = 0; i < forking->count; i++)
+        if (strcmp(forking->branches[i]->key, key) == 0)
+            return true;
+    return false;
+}
+
+static void refuse_repeated(const char *key, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "ids: '%.140s' is given twice", px_session_id(key));
+    px_error_hint(error, "Give each new session an id of its own.");
+}
+
 /* Makes the branch's session, with its turn taken. */
 static struct px_session *enter_branch(const struct forking *forking, const char *id, pyexec_error *error)
 {
@@ -110,13 +126,14 @@ static struct px_session *enter_branch(const struct forking *forking, const char
         px_error_oom(error);
         return NULL;
     }
-    if (px_session_check_key(sessions->executor, key, error) < 0)
+    if (px_session_check_key(sessions->executor, key, "ids", error) < 0)
         return NULL;
     pthread_mutex_lock(&sessions->lock);
     if (px_session_look_up(sessions, key)) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "there is already a session '%.140s'", px_session_id(key));
-        px_error_hint(error, "Use another id, or close it first.");
-        error->sys_errno = EEXIST;
+        if (is_new(forking, key))
+            refuse_repeated(key, error);
+        else
+            px_session_refuse_taken(key, error);
     } else {
         branch = px_session_new(sessions, key, &source->policy, error);
     }

@@ -169,8 +169,11 @@ struct px_session *px_session_enter_still(struct px_sessions *sessions, const ch
                                           pyexec_error *error);
 
 /* Checks whether this can be the key of a session: an id, or with principals PRINCIPAL/ID. Returns 0, or -1 with
- * invalid_request. */
-int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error);
+ * invalid_request, which names the `member` of the request. */
+int px_session_check_key(const pyexec_executor *executor, const char *key, const char *member, pyexec_error *error);
+
+/* Refuses the key of a session that exists already. */
+int px_session_refuse_taken(const char *key, pyexec_error *error);
 
 /* Returns when its hard TTL ends; INT64_MAX: never. */
 int64_t px_session_hard_end(const struct px_sessions *sessions, const struct px_session *session);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys of sessions, the table of live sessions, and what is remembered about ended ones. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,18 +44,26 @@ static bool is_name(const char *name, size_t length, size_t most)
     return length >= 1 && length <= most && strspn(name, allowed) >= length && strncmp(name, "..", length) != 0;
 }
 
-int px_session_check_key(const pyexec_executor *executor, const char *key, pyexec_error *error)
+int px_session_check_key(const pyexec_executor *executor, const char *key, const char *member, pyexec_error *error)
 {
     const char *slash = executor->principals ? strchr(key, '/') : NULL;
     const char *id = slash ? slash + 1 : key;
     if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.200s' has no principal", key);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%.200s' has no principal", member, key);
         return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.", PRINCIPAL_MAX);
     }
     if (is_name(id, strlen(id), ID_MAX))
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "session_id: '%.140s' can't be a session's id", id);
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%.140s' can't be a session's id", member, id);
     return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
+}
+
+int px_session_refuse_taken(const char *key, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "there is already a session '%.140s'", px_session_id(key));
+    px_error_hint(error, "Use another id, or close it first.");
+    error->sys_errno = EEXIST;
+    return -1;
 }
 
 /* ---- The table; call with the lock held ---- */
@@ -169,7 +178,7 @@ int pyexec_executor_remember_session(pyexec_executor *executor, const char *sess
         return px_error_hint(error, "Give one of the values of `restarted`, such as host_restart.");
     }
     struct px_sessions *sessions =
-        px_session_check_key(executor, session_id, error) < 0 ? NULL : px_sessions_get(executor, error);
+        px_session_check_key(executor, session_id, "session_id", error) < 0 ? NULL : px_sessions_get(executor, error);
     if (!sessions)
         return -1;
     pthread_mutex_lock(&sessions->lock);

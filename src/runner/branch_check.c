@@ -96,8 +96,10 @@ int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexe
     uint64_t threads = count_threads(source);
     if (threads == 1)
         return 0;
-    if (!threads)
-        return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process has ended");
+    if (!threads) {
+        px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session's process has ended");
+        return px_error_hint(error, "The next call with this id begins a new session.");
+    }
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the session has %llu threads, and a fork would lose all but one",
                  (unsigned long long)threads);
     return px_error_hint(error,

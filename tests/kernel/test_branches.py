@@ -126,7 +126,7 @@ def test_sessions_are_counted_and_the_oldest_idle_one_makes_room(own, nothing_le
         assert {item["id"] for item in executor.sessions()} == {"s", "a", "b"}
         with pytest.raises(Failure) as failure:
             executor.fork("s", "c", "d", "e", "f")
-        assert failure.value.code == "session_limit"
+        assert failure.value.code == "session_limit" and "max_count=3" in failure.value.message and "fewer branches" in failure.value.hint
 
 
 @pytest.mark.parametrize("code, words", [
@@ -155,6 +155,10 @@ def test_refused_requests_say_why(own, nothing_left):
             executor.fork("s", "ok", "plain")
         with pytest.raises(Failure, match="invalid_request.*can't be a session's id"):
             executor.fork("s", "a/b")
+        with pytest.raises(Failure, match="invalid_request.*ids: 'a b'"):
+            executor.fork("s", "a b")
+        with pytest.raises(Failure, match="invalid_request.*ids: 'twice' is given twice"):
+            executor.fork("s", "twice", "other", "twice")
         assert {item["id"] for item in executor.sessions()} == {"plain", "s"}
 
 

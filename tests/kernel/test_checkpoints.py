@@ -99,11 +99,20 @@ def test_a_session_with_auto_checkpoint_alone_can_not_be_forked(own, nothing_lef
             executor.fork("s", "a")
 
 
+def test_an_undo_without_a_checkpoint_says_how_to_get_one(own, nothing_left):
+    for policy, says in ({}, "auto_checkpoint: true"), ({"forkable": True}, "checkpoint: true"):
+        with Executor(policy) as executor:
+            executor.call("s", "1")
+            with pytest.raises(Failure, match="the session 's' has no checkpoint.*" + says):
+                executor.undo("s")
+
+
 def test_what_can_not_be_kept_says_why_and_the_call_runs(own, nothing_left):
     with Executor(AUTO) as executor:
         executor.call("s", "import threading\nstop = threading.Event()\nt = threading.Thread(target=stop.wait, daemon=True)\nt.start()")
         result = executor.call("s", "x = 5\nx")
-        assert result["last_value_repr"] == "5" and "2 threads" in result["session"]["no_checkpoint"]
+        assert result["last_value_repr"] == "5"
+        assert "2 threads" in result["session"]["no_checkpoint"] and "join them" in result["session"]["no_checkpoint"]
         with pytest.raises(Failure, match="session_not_forkable.*2 threads"):
             executor.call("s", "x = 6", checkpoint=True)
         assert executor.call("s", "stop.set()\nt.join()\nx")["last_value_repr"] == "5"

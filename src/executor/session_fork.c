@@ -113,6 +113,7 @@ static void refuse_repeated(const char *key, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_INVALID_REQUEST, "ids: '%.140s' is given twice", px_session_id(key));
     px_error_hint(error, "Give each new session an id of its own.");
+    error->sys_errno = EEXIST; /* HTTP: a conflict, as for any id that a session has */
 }
 
 /* Makes the branch's session, with its turn taken. */

@@ -118,9 +118,9 @@ int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn *turn, con
 }
 
 int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, json_t *object, char **ret,
-                         pyexec_error *error)
+                         pyexec_verify_counts *ret_counts, pyexec_error *error)
 {
-    (void)executor, (void)request, (void)ret;
+    (void)executor, (void)request, (void)ret, (void)ret_counts;
     require(json_is_object(object));
     return px_error_set(error, PYEXEC_INVALID_REQUEST, "tests: not a list");
 }

@@ -526,11 +526,16 @@ PYEXEC_API int pyexec_session_reset(pyexec_executor *executor, const char *sessi
  * json     {"solution": code, "tests": [...], "compare", "stop_on_fail", "each", "output_bytes"} and the members that an
  *          execution has: "policy", "timeout_ms", "env", "files", "working_dir"
  * *ret     JSON text, which the caller gives to free(): {"passed", "summary", "solution", "tests"}
+ * counts   NULL, or gets the numbers of the answer
  *
  * Expected values are compared in this process, and never sent to another one. Uses as many threads as the machine has CPUs, and
  * a turn for each. A solution that fails is a verdict and no error. Errors: those of pyexec_execute_once(). */
+typedef struct pyexec_verify_counts {
+    size_t tests, passed;
+    double cpu_ms; /* of all tests */
+} pyexec_verify_counts;
 PYEXEC_API int pyexec_verify(pyexec_executor *executor, pyexec_request *request, const char *json, size_t length,
-                             char **ret, pyexec_error *error);
+                             char **ret, pyexec_verify_counts *ret_counts, pyexec_error *error);
 
 /* Ends a session and removes everything that belongs to it. A running call ends as `cancelled`; waiting calls get
  * PYEXEC_SESSION_NOT_FOUND. Errors: PYEXEC_SESSION_NOT_FOUND. */
@@ -806,7 +811,7 @@ PYEXEC_API int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn
                                           const char *const *ids, size_t count, struct json_t **ret,
                                           pyexec_error *error);
 PYEXEC_API int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, struct json_t *object,
-                                    char **ret, pyexec_error *error);
+                                    char **ret, pyexec_verify_counts *ret_counts, pyexec_error *error);
 PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 

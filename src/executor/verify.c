@@ -200,6 +200,8 @@ static int run_test(struct lane *lane, size_t index, pyexec_error *error)
     lend(lane->request, test);
     int status = execute(lane, test, &result, error);
     restore_own(&own);
+    if (lane->request->sent)
+        verify->request->sent = true;
     if (status < 0 && error->code == PYEXEC_SESSION_NOT_FORKABLE)
         status = not_forkable(&result, error);
     if (status == 0 && px_verdict_decide(&verify->tests, test, result, &outcome->verdict) < 0)
@@ -531,17 +533,44 @@ static int verify_request(struct verify *verify, char **ret, pyexec_error *error
     return run(verify, ret, error);
 }
 
+/* The span has the CPU time of all tests. */
+static void end_trace(const struct verify *verify, int status, const pyexec_error *error)
+{
+    pyexec_result *result = verify->request->trace && status == 0 ? px_result_new() : NULL;
+    for (size_t i = 0; result && i < verify->tests.count; i++)
+        result->cpu_ms += verify->outcomes[i].cpu_ms;
+    px_tracing_end(verify->executor, verify->request, "verify", result, error);
+    pyexec_result_free(result);
+}
+
+static void count(const struct verify *verify, pyexec_verify_counts *ret)
+{
+    *ret = (pyexec_verify_counts){.tests = verify->tests.count};
+    for (size_t i = 0; i < verify->tests.count; i++) {
+        ret->passed += verify->outcomes[i].verdict == PX_VERDICT_PASS;
+        ret->cpu_ms += verify->outcomes[i].cpu_ms;
+    }
+}
+
 int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, json_t *object, char **ret,
-                         pyexec_error *error)
+                         pyexec_verify_counts *ret_counts, pyexec_error *error)
 {
     struct verify *verify = calloc(1, sizeof *verify);
     if (!verify)
         return px_error_oom(error);
     *verify = (struct verify){.executor = executor, .request = request};
     pthread_mutex_init(&verify->lock, NULL);
+    px_tracing_begin(executor, request);
+    struct px_trace *trace = TAKE_PTR(request->trace); /* the span is of all tests together */
     int status = px_verify_tests_read(&verify->tests, object, error);
     if (status == 0)
         status = verify_request(verify, ret, error);
+    request->trace = trace;
+    if (status < 0 && error->code == PYEXEC_OVERLOADED && request->sent)
+        error->code = PYEXEC_INTERNAL; /* a caller may repeat what was overloaded only if nothing has run */
+    end_trace(verify, status, error);
+    if (status == 0 && ret_counts)
+        count(verify, ret_counts);
     for (size_t i = 0; verify->outcomes && i < verify->tests.count; i++)
         px_buffer_done(&verify->outcomes[i].text);
     free(verify->outcomes);
@@ -553,7 +582,7 @@ int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, jso
 }
 
 int pyexec_verify(pyexec_executor *executor, pyexec_request *request, const char *json, size_t length, char **ret,
-                  pyexec_error *error)
+                  pyexec_verify_counts *ret_counts, pyexec_error *error)
 {
     json_error_t problem;
     px_auto_json json_t *object = px_json_read(json, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
@@ -563,5 +592,5 @@ int pyexec_verify(pyexec_executor *executor, pyexec_request *request, const char
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the request of verify is not JSON: %s", problem.text);
         return px_error_hint(error, "Send {\"solution\": code, \"tests\": [...]}.");
     }
-    return pyexec_verify_object(executor, request, object, ret, error);
+    return pyexec_verify_object(executor, request, object, ret, ret_counts, error);
 }

@@ -336,7 +336,7 @@ static int execute_once(struct px_script *run)
 /* The variables of a call are its arguments. */
 static int set_variables(const struct px_script *run)
 {
-    if (run->flags & PX_RUN_FLAG_PREPARE_CALLS && px_verify_prepare() < 0)
+    if (run->flags & PX_RUN_FLAG_PREPARE_CALLS && px_verify_prepare(kept.names) < 0)
         return -1;
     return run->flags & PX_RUN_FLAG_CALL ? 0 : px_display_set_variables(run, kept.names);
 }

@@ -82,9 +82,13 @@ def typed(members):
     return {key[1:] if key[:1] == "$" else key: value for key, value in members.items()}
 
 
-def prepare_calls():
-    """Called before the solution runs, so that it is not done again for each test."""
+def prepare_calls(names):
+    """Called before the solution runs, so that it is not done again for each test. The solution is loaded as a module is: a block
+    of `if __name__ == "__main__"` does not run."""
     global decoder
+    names["__name__"] = "solution"
+    modules = load("sys").modules
+    modules["solution"] = modules["__main__"]
     decoder = load("json").JSONDecoder(object_hook=typed)
     load("_json")
 

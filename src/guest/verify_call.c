@@ -4,9 +4,9 @@
 #include "guest/embedded_python.h"
 #include "guest/pyobject_access.h"
 
-int px_verify_prepare(void)
+int px_verify_prepare(PyObject *names)
 {
-    px_auto_object PyObject *none = px_embedded_call("prepare_calls", PyTuple_New(0), NULL);
+    px_auto_object PyObject *none = px_embedded_call("prepare_calls", PyTuple_Pack(1, names), NULL);
     return none ? 0 : -1;
 }
 

@@ -7,9 +7,9 @@
 #include "guest/report.h"
 #include "guest/script.h"
 
-/* Called before the solution runs: loads what px_verify_call() needs, so that no test has to. Returns 0, or -1 with an
- * exception set. */
-int px_verify_prepare(void);
+/* Called before the solution runs: loads what px_verify_call() needs, so that no test has to, and makes the names those of a
+ * module. Returns 0, or -1 with an exception set. */
+int px_verify_prepare(PyObject *names);
 
 /* Calls the function that VARIABLES names, and takes its value as VALUE_JSON. Returns 0, or -1 with the exception of the
  * function. */

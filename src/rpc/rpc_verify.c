@@ -33,7 +33,7 @@ static void serve_verify(struct px_task *task)
     struct px_rpc *rpc = verify->job.rpc;
     pyexec_error error;
     px_auto_free char *text = NULL;
-    int status = pyexec_verify_object(rpc->executor, verify->job.request, verify->params, &text, &error);
+    int status = pyexec_verify_object(rpc->executor, verify->job.request, verify->params, &text, NULL, &error);
     px_task_arrived(task);
     if (status < 0)
         px_rpc_fail(rpc, verify->job.id, &error);

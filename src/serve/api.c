@@ -23,6 +23,7 @@
 #include "serve/server.h"
 #include "serve/sse.h"
 #include "serve/undo_route.h"
+#include "serve/verify_route.h"
 
 /* ---- Runs ---- */
 
@@ -336,6 +337,8 @@ static void openapi(struct px_http_request *request)
 const struct px_route px_routes[] = {
     {"POST", "/v1/execute", "execute", "Run a script once, in a process of its own.", PX_BODY_JSON, .runs = true,
      .serve = execute},
+    {"POST", "/v1/verify", "verify", "Run a solution against many tests, each in a fork of it.", PX_BODY_JSON,
+     .serve = px_verify_route_serve},
     {"POST", "/v1/sessions", "session_create", "Make a session.", PX_BODY_JSON, .serve = create_session},
     {"GET", "/v1/sessions", "session_list", "The caller's sessions.", .serve = list_sessions},
     {"GET", "/v1/sessions/{id}", "session_get", "One session, with its policy.", .serve = show_session},

@@ -209,6 +209,24 @@ static void add_result(json_t *entry, const pyexec_result *result)
                           (json_int_t)pyexec_result_peak_memory_bytes(result)));
 }
 
+void px_log_verify(struct px_log *log, const struct px_http_request *request, const pyexec_verify_counts *counts,
+                   const pyexec_error *error)
+{
+    if (log->audit < 0)
+        return;
+    json_t *entry = json_object();
+    add_time(entry);
+    add_caller(entry, request);
+    px_json_set(entry, "code_sha256", json_string(request->code_hash));
+    if (counts)
+        px_json_set(entry, "verify",
+                    json_pack("{s:I, s:I, s:f}", "tests", (json_int_t)counts->tests, "passed",
+                              (json_int_t)counts->passed, "cpu_ms", rounded(counts->cpu_ms)));
+    else
+        px_json_set(entry, "error", json_string(pyexec_code_name(error->code)));
+    put(log, log->audit, true, entry);
+}
+
 void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error)
 {

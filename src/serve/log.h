@@ -32,5 +32,8 @@ void px_log_hash(const struct px_log *log, struct px_http_request *request, cons
 /* Logs a run that was sent to a process. Without a result (NULL) the host failed, and `error` says why. */
 void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error);
+/* Logs a verify: one line, with the numbers of its tests. */
+void px_log_verify(struct px_log *log, const struct px_http_request *request, const pyexec_verify_counts *counts,
+                   const pyexec_error *error);
 
 #endif

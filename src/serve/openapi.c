@@ -150,6 +150,37 @@ static const char *const undo_request_members[] = {
 static const char *const undone_members[] = {
     "to:integer The execution count of the call before which the session is again.",
     "checkpoints:[integer The execution counts for which states are still kept.", "pause_ms:number How long it took."};
+static const char *const verify_request_members[] = {
+    "solution:string The code that is tested.",
+    "tests:[#Test 1 to 10,000 tests.",
+    "compare:any \"exact\", \"tokens\", or an object with rel or abs: how answers are compared.",
+    "stop_on_fail:boolean True: the tests after the first one that does not pass are skipped.",
+    "each:#Policy Limits of each test.",
+    "output_bytes:integer How much of each text the answer shows for a test.",
+    "policy:#Policy",
+    "timeout_ms:integer",
+    "working_dir:string",
+    "env:#Environment",
+    "files:#Files"};
+static const char *const test_members[] = {
+    "stdin:string", "expect_stdout:string", "call:string f, module.f or Solution().f.", "args:[any", "kwargs:object",
+    "expect:any",   "code:string"};
+static const char *const verified_members[] = {
+    "passed:boolean True if all tests pass.", "summary:object The number of tests, and of each verdict.",
+    "solution:#VerifiedRun? The run of the solution itself.", "tests:[#TestResult"};
+#define VERIFIED_RUN \
+    "exit_code:integer?", "stdout:string", "stdout_truncated:boolean", "stdout_bytes:integer", "stderr:string", \
+        "stderr_truncated:boolean", "stderr_bytes:integer", "error:#Error?", "usage:#Usage?"
+static const char *const verified_run_members[] = {"status:string", VERIFIED_RUN};
+static const char *const test_result_members[] = {
+    "index:integer",
+    "kind:string stdin, call or code.",
+    "verdict:string pass, wrong, error, timeout, cpu_limit, memory_limit, "
+    "killed, crashed, cancelled or skipped.",
+    "claim:boolean True: only the script's process says that it passed.",
+    "value:any",
+    "value_truncated:boolean",
+    VERIFIED_RUN};
 static const char *const sessions_members[] = {"sessions:[#Session"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
@@ -235,6 +266,11 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("Forked", forked_members, false, "sessions");
     ADD("UndoRequest", undo_request_members, true, NULL);
     ADD("Undone", undone_members, false, "to");
+    ADD("VerifyRequest", verify_request_members, true, "solution");
+    ADD("Test", test_members, true, NULL);
+    ADD("Verified", verified_members, false, "tests");
+    ADD("VerifiedRun", verified_run_members, false, "status");
+    ADD("TestResult", test_result_members, false, "verdict");
     ADD("Sessions", sessions_members, false, "sessions");
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
@@ -303,6 +339,9 @@ static void add_success(json_t *responses, const struct px_route *route)
     } else if (strcmp(name, "session_undo") == 0 || strcmp(name, "session_reset") == 0) {
         text = "The state in which the session is.";
         body = content("application/json", schema_of("Undone"));
+    } else if (strcmp(name, "verify") == 0) {
+        text = "The verdicts, also if the solution failed.";
+        body = content("application/json", schema_of("Verified"));
     } else if (strcmp(name, "session_list") == 0) {
         text = "The sessions.";
         body = content("application/json", schema_of("Sessions"));
@@ -378,6 +417,7 @@ static json_t *body_of(const struct px_route *route)
     } bodies[] = {{"session_create", "SessionRequest", false},
                   {"session_fork", "ForkRequest", false},
                   {"session_undo", "UndoRequest", false},
+                  {"verify", "VerifyRequest", true},
                   {"call_answer", "CallAnswer", true}};
     const char *schema = "ExecuteRequest";
     bool required = true;
@@ -402,10 +442,10 @@ static json_t *operation(const struct px_route *route)
     }
     json_t *object = json_pack("{s:s, s:s, s:o, s:o}", "operationId", route->name, "summary", route->summary,
                                "parameters", parameters(route), "responses", responses);
-    const char *tag = route->runs || route->late         ? "runs"
-                      : strstr(route->path, "/files")    ? "files"
-                      : strstr(route->path, "/sessions") ? "sessions"
-                                                         : "server";
+    const char *tag = route->runs || route->late || strcmp(route->name, "verify") == 0 ? "runs"
+                      : strstr(route->path, "/files")                                  ? "files"
+                      : strstr(route->path, "/sessions")                               ? "sessions"
+                                                                                       : "server";
     px_json_set(object, "tags", json_pack("[s]", tag));
     if (route->body == PX_BODY_JSON || route->body == PX_BODY_FILE)
         px_json_set(object, "requestBody", body_of(route));

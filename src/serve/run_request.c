@@ -98,16 +98,43 @@ static int take_trace(const struct px_http_request *request, pyexec_request *run
                : px_error_oom(error);
 }
 
-int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
+/* What both kinds of work have in common before they begin. */
+static int begin(struct px_http_request *request, pyexec_request *run, pyexec_error *error)
 {
     struct px_server *server = request->server;
-    pyexec_result *result = NULL;
     px_histogram_add(&server->metrics.waits, px_now_ns() - request->job.submitted_ns);
     if (px_run_request_check(request, error) < 0)
         return -1;
     px_principals_limit(&server->principals, request->principal, run);
     pyexec_request_set_turn(run, request->job.turn);
-    if (take_trace(request, run, error) < 0)
+    return take_trace(request, run, error);
+}
+
+int px_run_request_verify(struct px_http_request *request, pyexec_request *run, json_t *object, char **ret,
+                          pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    pyexec_verify_counts counts = {0};
+    if (begin(request, run, error) < 0)
+        return -1;
+    pyexec_request_restrict(run, PYEXEC_NO_HOST_WORKSPACE);
+    px_http_request_run(request, run);
+    int64_t began = px_now_ns();
+    int status = pyexec_verify_object(server->executor, run, object, ret, &counts, error);
+    px_histogram_add(&server->metrics.executions, px_now_ns() - began);
+    px_http_request_run(request, NULL);
+    if (pyexec_request_was_sent(run))
+        px_log_verify(&server->log, request, status == 0 ? &counts : NULL, error);
+    if (status == 0)
+        request->outcome = counts.passed == counts.tests ? "passed" : "failed";
+    return status;
+}
+
+int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    pyexec_result *result = NULL;
+    if (begin(request, run, error) < 0)
         return -1;
     int status = execute(request, run, &result, error);
     if (pyexec_request_was_sent(run))

@@ -13,6 +13,10 @@ struct px_http_request;
  * runs. Returns 0 with *ret, which the caller frees and which has its JSON; or -1 when the host failed. */
 int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error);
 
+/* Verifies a solution (pyexec_verify_object()), with the same limits and records; the tests count as runs. */
+int px_run_request_verify(struct px_http_request *request, pyexec_request *run, struct json_t *object, char **ret,
+                          pyexec_error *error);
+
 /* Checks whether the caller may run code. It may not while too many bytes of its answers wait to be read.
  * px_run_request() checks this itself. Returns 0, or -1 with PYEXEC_OVERLOADED. */
 int px_run_request_check(struct px_http_request *request, pyexec_error *error);

@@ -143,6 +143,13 @@ def test_a_function_may_be_a_method_a_coroutine_or_of_a_module(verify):
     assert answer["passed"], answer["tests"]
 
 
+def test_a_solution_is_loaded_as_a_module_for_tests_that_call_it(verify):
+    solution = ("from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
+                "def f():\n    return [__name__, Point(3)]\nif __name__ == '__main__':\n    print(input())")
+    policy = {"use_import_whitelist": False, "banned_imports": []}
+    assert verify(solution, calls(((), ["solution", {"x": 3}])) + [{"stdin": "a", "expect_stdout": "a"}] * 2, policy=policy)["passed"]
+
+
 def test_a_name_that_is_missing_is_an_error_with_the_names_that_there_are(verify):
     answer = verify("def solve(): pass\nclass Tree: pass\nanswer = 42", calls(((), 1), call="solution"))
     assert answer["tests"][0]["error"]["message"] == "the solution defines no 'solution'; it defines solve, Tree"

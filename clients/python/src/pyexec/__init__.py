@@ -22,6 +22,7 @@ from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
     Restored, SessionConfig, SessionInfo, ToolUsage, Undone, Usage,
 )
+from .verify import Test, Tolerance, Verdict, Verified, VerifyFields
 
 __all__ = [
     "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
@@ -30,5 +31,5 @@ __all__ = [
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
     "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",
     "ShuttingDownError", "Stream",
-    "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Undone", "Usage",
+    "Test", "Tolerance", "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Undone", "Usage", "Verdict", "Verified", "VerifyFields",
 ]

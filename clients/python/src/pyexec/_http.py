@@ -33,6 +33,7 @@ class _Route(NamedTuple):
 _ROUTES = {
     "execute_once": _Route("POST", "/v1/execute", True),
     "execute": _Route("POST", "/v1/sessions/{session_id}/execute", True),
+    "verify": _Route("POST", "/v1/verify", True),
     "create_session": _Route("POST", "/v1/sessions", True),
     "interrupt": _Route("POST", "/v1/sessions/{session_id}/interrupt"),
     "fork_session": _Route("POST", "/v1/sessions/{session_id}/fork", True),

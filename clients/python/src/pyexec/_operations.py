@@ -10,6 +10,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from .tools import Tool, Tools, make_tools
 from .types import FileEntry, Policy, Result, Undone, files_from, result_from, undone_from
+from .verify import Verified, tests_to_json, verified_from
 
 T = TypeVar("T")
 
@@ -59,6 +60,14 @@ def _execution(method: str, code: str, fields: Mapping[str, Any], tools: Mapping
 
 def execute_once(code: str, fields: Mapping[str, Any]) -> Operation[Result]:
     return _execution("execute_once", code, fields, {})
+
+
+def verify(solution: str, tests: Sequence[Mapping[str, Any]], fields: Mapping[str, Any]) -> Operation[Verified]:
+    params = _request(solution, fields)
+    params["solution"] = params.pop("code")
+    if "each" in params:
+        params["each"] = plain_policy(params["each"])
+    return Operation("verify", {**params, "tests": tests_to_json(tests)}, verified_from)
 
 
 def list_sessions() -> Operation[list[Mapping[str, Any]]]:

@@ -17,6 +17,7 @@ from .client import RETRY_OVERLOADED, http_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
+from .verify import Test, Verified, VerifyFields
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -78,6 +79,9 @@ class AsyncPyexec:
     def stream(self, code: str, **request: Unpack[RequestFields]) -> AsyncStream:
         """The run begins when the iteration begins."""
         return AsyncStream(self._transport, operations.execute_once(code, request))
+
+    async def verify(self, solution: str, tests: Sequence[Test], **request: Unpack[VerifyFields]) -> Verified:
+        return await self._run(operations.verify(solution, tests, request))
 
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> AsyncSession:
         return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)

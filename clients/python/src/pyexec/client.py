@@ -18,6 +18,7 @@ from ._transport import Call, Event, OnEvent, Transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
+from .verify import Test, Verified, VerifyFields
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -99,6 +100,11 @@ class Pyexec:
     def stream(self, code: str, **request: Unpack[RequestFields]) -> Stream:
         """Does the same as an iterator: it yields Output and Display during the run, then the Result."""
         return Stream(self._transport, operations.execute_once(code, request))
+
+    def verify(self, solution: str, tests: Sequence[Test], **request: Unpack[VerifyFields]) -> Verified:
+        """Runs a solution against many tests, each in a fork of it (docs/verify.md). Values in args, kwargs and expect are
+        Python values; what a test expects is compared outside the sandbox."""
+        return self._run(operations.verify(solution, tests, request))
 
     def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> Session:
         """Returns a session, which keeps its state between calls. Its first call makes it. The keys of `policy` replace those of

@@ -282,6 +282,14 @@ def _session(data: Mapping[str, Any]) -> SessionInfo:
     return _known(SessionInfo, {**data, "restored": _known(Restored, data["restored"]) if data.get("restored") else None})
 
 
+def usage_from(data: Any) -> Optional[Usage]:
+    return _usage(data) if data else None
+
+
+def error_info_from(data: Any) -> Optional[ErrorInfo]:
+    return _known(ErrorInfo, data) if data else None
+
+
 def result_from(data: Mapping[str, Any]) -> Result:
     nested: dict[str, Any] = {
         "raw": data,

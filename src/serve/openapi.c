@@ -163,7 +163,7 @@ static const char *const verify_request_members[] = {
     "env:#Environment",
     "files:#Files"};
 static const char *const test_members[] = {
-    "stdin:string", "expect_stdout:string", "call:string f, module.f or Solution().f.", "args:[any", "kwargs:object",
+    "stdin:string", "expect_stdout:string", "call:string f, module.f or Solution().f.", "args:array", "kwargs:object",
     "expect:any",   "code:string"};
 static const char *const verified_members[] = {
     "passed:boolean True if all tests pass.", "summary:object The number of tests, and of each verdict.",

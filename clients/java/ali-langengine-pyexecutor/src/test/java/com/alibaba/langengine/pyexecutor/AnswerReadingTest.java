@@ -246,12 +246,9 @@ class AnswerReadingTest {
         Path script = Files.createTempFile("pyexec-earlier", ".sh");
         try {
             Files.setPosixFilePermissions(script, PosixFilePermissions.fromString("rwx------"));
-            NativeProgram program = NativeProgram.find(null);
-            String library = program.command().environment().getOrDefault("PYEXEC_LIBEXECDIR", "");
-            Files.writeString(script, "#!/bin/sh\n" + (library.isEmpty() ? "" : "export PYEXEC_LIBEXECDIR='" + library + "'\n")
-                    + "sed -u s/move_answers/no_such_request/ | '" + program.path + "' \"$@\"\n");
+            Files.writeString(script, "#!/bin/sh\nsed -u s/move_answers/no_such_request/ | '" + NativeProgram.find(null).path + "' \"$@\"\n");
             // The system property of this JVM goes before the configuration, so the calls are made by another JVM.
-            expect("21 42 2 cancelled", "-D" + NativeProgram.PROPERTY + "=" + script);
+            expect("21 42 2 cancelled", script);
         } finally {
             Files.delete(script);
         }
@@ -259,15 +256,19 @@ class AnswerReadingTest {
 
     @Test
     void withoutATemporaryFolderTheAnswersComeThroughThePipe() throws Exception {
-        expect("21 42 2 cancelled", "-D" + NativeProgram.PROPERTY + "=" + NativeProgram.find(null).path, "-Djava.io.tmpdir=/nonexistent");
+        expect("21 42 2 cancelled", NativeProgram.find(null).path, "-Djava.io.tmpdir=/nonexistent");
     }
 
-    private static void expect(String wanted, String... options) throws Exception {
+    /** Compares the output of another JVM, which uses this program. */
+    private static void expect(String wanted, Path program, String... options) throws Exception {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
-                System.getProperty("java.class.path")));
+                System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + program));
         command.addAll(List.of(options));
         command.add(SomeCalls.class.getName());
-        Process jvm = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
+        // The program of the jar finds its other files by a variable.
+        builder.environment().putAll(NativeProgram.find(null).command().environment());
+        Process jvm = builder.start();
         try {
             assertEquals(wanted + "\n", new String(jvm.getInputStream().readAllBytes()));
             assertTrue(jvm.waitFor(1, TimeUnit.MINUTES));

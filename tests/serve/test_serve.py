@@ -357,7 +357,7 @@ def test_the_examples_of_the_guide_work_as_they_stand(own):
     with open(os.path.join(ROOT, "docs", "http.md")) as file:
         lines = [line[4:].rstrip() for line in file if re.match("    .*pc (?!=)", line) and "alias" not in line]
     assert len(lines) > 15
-    with serving(own, "--files", "full", "--forkable") as fresh:
+    with serving(own, "--files", "full", "--forkable", "--auto-checkpoint") as fresh:
         script = "set -eu -o pipefail\npc() { curl -sSf --unix-socket '%s' \"$@\"; }\n" % fresh.socket
         done = subprocess.run(["bash", "-xc", script + "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests per second of verify, beside a run per test (execute_once, four in flight), over one `pyexec rpc`. The two are measured in
+turn, three times each.
+
+    python3 bench/verify_speed.py [path of pyexec]"""
+import json
+import subprocess
+import sys
+import time
+
+PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "pyexec"
+MAIN = "a = input()\nprint(int(a) * 2)"
+FUNCTIONS = "".join("def g%d(a, b):\n    return [x + %d for x in range(a)] + [b] * %d\n" % (i, i, i) for i in range(40))
+FILES = {"policy": {"disable_open": False}}
+AT_ONCE = 4
+
+
+class Rpc:
+    def __init__(self):
+        self.process = subprocess.Popen([PROGRAM, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.number = 0
+
+    def send(self, method, **params):
+        self.number += 1
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}) + "\n")
+        self.process.stdin.flush()
+
+    def receive(self):
+        return json.loads(self.process.stdout.readline())["result"]
+
+
+def rate(count, work):
+    begin = time.monotonic()
+    work()
+    return count / (time.monotonic() - begin)
+
+
+def verify(rpc, solution, tests, more):
+    rpc.send("verify", solution=solution, tests=tests, **more)
+    answer = rpc.receive()
+    assert answer["passed"], answer["summary"]
+
+
+def run_each(rpc, code, count, more):
+    for i in range(count + AT_ONCE):
+        if i >= AT_ONCE:
+            assert rpc.receive()["status"] == "ok"
+        if i < count:
+            rpc.send("execute_once", code=code, stdin="%d\n" % i, **more)
+
+
+def main():
+    rpc = Rpc()
+    rpc.send("initialize", protocol=1)
+    rpc.receive()
+    for name, functions, count, more in (("two lines", "", 200, {}), ("40 functions", FUNCTIONS, 200, {}), ("two lines, with files", "", 100, FILES)):
+        inputs = [{"stdin": "%d\n" % i, "expect_stdout": str(2 * i)} for i in range(count)]
+        calls = [{"call": "double", "args": [i], "expect": 2 * i} for i in range(count)]
+        rates = [(rate(count, lambda: verify(rpc, functions + MAIN, inputs, more)),
+                  rate(count, lambda: verify(rpc, functions + "def double(n): return n * 2", calls, more)),
+                  rate(count, lambda: run_each(rpc, functions + MAIN, count, more))) for _ in range(3)]
+        print("%-22s  stdin %5.0f/s   call %5.0f/s   a run per test %5.0f/s" % (name, *(max(column) for column in zip(*rates))))
+
+
+main()

@@ -505,7 +505,7 @@ PYEXEC_API int pyexec_session_fork(pyexec_executor *executor, const char *sessio
 
 /* Returns a session to a state that it has kept (policy auto_checkpoint, pyexec_request_set_checkpoint()): variables and files are as
  * they were before that call, and the next call has its number again. None of its calls may run or wait. The states that were kept
- * later are dropped, and this one is used up (docs/branches.md).
+ * later are dropped, and so is this one (docs/branches.md).
  *
  * to    the execution count of the call; 0: the last one for which a state is kept
  * *ret  JSON text, which the caller gives to free(): {"to": the execution count, "checkpoints": [COUNT, ...]: the states that are
@@ -517,7 +517,7 @@ PYEXEC_API int pyexec_session_undo(pyexec_executor *executor, const char *sessio
                                    pyexec_error *error);
 
 /* The same, to the state before the first call, which is kept if that call keeps a state; it does not count against max_checkpoints,
- * and the oldest one that goes is another. A session that has had no call stays as it is. */
+ * and is not removed to make room for a new one. A session that has had no call stays as it is. */
 PYEXEC_API int pyexec_session_reset(pyexec_executor *executor, const char *session_id, char **ret, pyexec_error *error);
 
 /* Runs a solution against many tests, each in a process of its own that is forked from the solution's (docs/verify.md).

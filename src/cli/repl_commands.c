@@ -46,8 +46,9 @@ static int show_sessions(struct repl_sessions *sessions, struct words *words, py
     for (size_t i = 0; i < pyexec_session_list_count(list); i++) {
         const pyexec_session_info *session = pyexec_session_list_get(list, i);
         const char *id = pyexec_session_info_id(session);
-        px_buffer_printf(&text, "%c %s: %llu cells\n", strcmp(id, sessions->current) == 0 ? '*' : ' ', id,
-                         (unsigned long long)pyexec_session_info_execution_count(session));
+        unsigned long long cells = pyexec_session_info_execution_count(session);
+        px_buffer_printf(&text, "%c %s: %llu %s\n", strcmp(id, sessions->current) == 0 ? '*' : ' ', id, cells,
+                         cells == 1 ? "cell" : "cells");
     }
     cli_print(&text);
     return 0;
@@ -113,6 +114,12 @@ static int fork_session(struct repl_sessions *sessions, struct words *words, pye
 {
     px_auto(free_words) struct words made = {0};
     size_t count = 1;
+    for (size_t i = 0; i < words->count; i++)
+        if (words->items[i][0] == '-') {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%%fork takes no flags and no negative numbers: %.20s",
+                         words->items[i]);
+            return px_error_hint(error, "Give a number from 1 to %d, or the ids of the new sessions.", PX_FORK_IDS_MAX);
+        }
     if (words->count > 1 || (words->count == 1 && strspn(words->items[0], "0123456789") != strlen(words->items[0])))
         return fork_into(sessions, words, error);
     if (words->count == 1)

@@ -21,7 +21,7 @@ static int read_to(const struct px_http_request *request, uint64_t *ret, pyexec_
     if (json_is_object(object) && json_object_size(object) == (to ? 1 : 0) &&
         (!to || json_is_null(to) || json_integer_value(to) > 0))
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be {\"to\": the execution count of a call}");
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be {\"to\": the execution count of a call, from 1 on}");
     return px_error_hint(error, "Without a body the session returns to the last state that is kept.");
 }
 

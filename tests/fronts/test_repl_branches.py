@@ -23,11 +23,15 @@ def test_ids_that_are_made_up_are_new(own, tmp_path):
     assert b"repl.2\n" in done.stdout and done.stderr == b"", done
 
 
+def test_one_cell_is_not_called_cells(own, tmp_path):
+    assert repl(own, tmp_path, "x = 1\n%sessions\nx\n%sessions\n").stdout == b"* repl: 1 cell\n1\n* repl: 2 cells\n"
+
+
 def test_wrong_commands_are_explained_and_change_nothing(own, tmp_path):
-    text = "y = 1\n%fork 0\n%fork 1001\n%fork repl\n%fork a/b\n%switch\n%switch none\n%sessions all\n%frok\n%switch " + "a" * 200 + "\ny\n"
+    text = "y = 1\n%fork 0\n%fork -1\n%fork up --down\n%fork 1001\n%fork repl\n%fork a/b\n%switch\n%switch none\n%sessions all\n%frok\n%switch " + "a" * 200 + "\ny\n"
     done = repl(own, tmp_path, text, "--forkable")
     assert done.returncode == 0 and done.stdout == b"1\n", done
-    for said in (b"not 0", b"not 1001", b"'repl'", b"a/b", b"needs the id", b"'none'", b"takes no arguments", b"'%frok'", b"%fork [NUMBER"):
+    for said in (b"not 0", b"negative numbers: -1", b"numbers: --down", b"not 1001", b"'repl'", b"a/b", b"needs the id", b"'none'", b"takes no arguments", b"'%frok'", b"%fork [NUMBER"):
         assert said in done.stderr, (said, done.stderr)
 
 

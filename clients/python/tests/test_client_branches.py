@@ -69,7 +69,7 @@ def test_branches_get_the_ids_that_are_given(px, session):
         assert session.id + ".3" not in {one["id"] for one in px.sessions()}
 
 
-@pytest.mark.parametrize("arguments", [{"count": 0}, {"count": 1001}, {"count": 2, "ids": ["a"]}, {"ids": []}, {"ids": ["a/b"]}, {"ids": ["a", 1]}])
+@pytest.mark.parametrize("arguments", [{"count": 0}, {"count": 1001}, {"count": 2, "ids": ["a"]}, {"ids": []}, {"ids": ["a/b"]}, {"ids": ["a", 1]}, {"ids": "ab"}])
 def test_bad_arguments(session, arguments):
     with pytest.raises(InvalidRequestError) as failure:
         session.fork(**arguments)

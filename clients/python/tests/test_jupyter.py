@@ -476,7 +476,7 @@ def test_a_notebook_goes_on_in_branches(specs):
         assert said("%switch notebook") == "" and kernel.value("x") == "[1]"
         assert said("%switch down") == "" and kernel.value("x") == "[1, 2]"
         assert "* down: " in said("%sessions") and said("%sessions").count("\n") == 5
-        for code, says in [("%fork 0", "1 to 1000"), ("%fork up", "'up'"), ("%switch none", "'none'"), ("%switch", "needs the id"),
+        for code, says in [("%fork 0", "1 to 1000"), ("%fork -1", "no negative numbers"), ("%fork up", "'up'"), ("%switch none", "'none'"), ("%switch", "needs the id"),
                            ("%sessions all", "no arguments"), ("x = 1\n%fork", "alone in its cell")]:
             messages, reply = kernel.run(code)
             assert reply["status"] == "error" and says in reply["evalue"] and "Hint: " in reply["traceback"][-1], reply

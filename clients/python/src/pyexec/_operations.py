@@ -95,7 +95,7 @@ class SessionOperations:
         return self._of("close_session", _nothing)
 
     def fork(self, count: Optional[int], ids: Optional[Sequence[str]]) -> Operation[list[str]]:
-        which = {"count": count, "ids": None if ids is None else list(ids)}
+        which = {"count": count, "ids": ids if ids is None or isinstance(ids, str) else list(ids)}
         return self._of("fork_session", lambda answer: list(answer["sessions"]), **{key: value for key, value in which.items() if value is not None})
 
     def undo(self, to: Optional[int]) -> Operation[Undone]:

@@ -32,7 +32,8 @@ class Commands:
             return await self._undo(words)
         if words:
             raise UsageError("%sessions takes no arguments", KNOWN)
-        return "".join("%s %s: %d cells\n" % ("*" if one["id"] == self.session.id else " ", one["id"], one["execution_count"])
+        return "".join("%s %s: %d %s\n" % ("*" if one["id"] == self.session.id else " ", one["id"], one["execution_count"],
+                                        "cell" if one["execution_count"] == 1 else "cells")
                        for one in await self.client.sessions())
 
     async def _ids(self) -> set[str]:
@@ -49,6 +50,9 @@ class Commands:
         return ids
 
     async def _fork(self, words: Sequence[str]) -> str:
+        for word in words:
+            if word.startswith("-"):
+                raise UsageError("%%fork takes no flags and no negative numbers: %s" % word[:20], KNOWN)
         ids, taken = words, await self._ids()
         if self.session.id not in taken:        # no cell has run yet
             await self.session.execute("", silent=True)

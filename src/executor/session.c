@@ -78,6 +78,8 @@ void px_session_free(struct px_sessions *sessions, struct px_session *session)
 {
     /* A thread that is in a system call finishes this call, perhaps in a folder that is being removed. */
     px_session_drop_checkpoints(session);
+    if (session->cpu_timed) /* it was closed while its process was made */
+        timer_delete(session->cpu_timer);
     if (session->process && session->own_folder)
         px_child_kill(&session->child, false);
     if (session->process)

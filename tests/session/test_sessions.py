@@ -14,6 +14,7 @@ import pytest
 from conftest import BUILD
 from library import Executor, Failure
 from test_kills import by_age
+from serving import wait_for
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 FULL = dict(OPEN, disable_open=False)
@@ -543,3 +544,31 @@ def test_a_request_refused_for_its_files_leaves_the_session_as_it_was():
         with pytest.raises(Failure, match="outside sandbox"):
             executor.call("s", "2", files={"link/f": "text"})
         assert value(executor, "s", "x") == "1"
+
+
+def test_a_session_that_is_closed_while_it_begins_leaves_no_timer(own):
+    """Its timer of CPU time is made with its process. The kernel has few timers for each user."""
+    with Executor() as executor:
+        for number in range(40):
+            name = "s%d" % number
+            def call():
+                try:
+                    executor.call(name, "1")
+                except Failure:
+                    pass        # it was closed before its turn
+            calling = threading.Thread(target=call)
+            calling.start()
+            wait_for(lambda: closed(executor, name), "the session can't be closed")
+            calling.join()
+        for session in executor.sessions():
+            executor.close(session["id"])
+        with open("/proc/%d/timers" % executor.pid) as file:
+            assert file.read().count("ID:") == 0
+
+
+def closed(executor, name):
+    try:
+        executor.close(name)
+    except Failure:
+        return False
+    return True

@@ -37,6 +37,13 @@ def test_tests_after_the_first_failure_are_skipped(px):
 def test_a_wrong_request_is_an_error(px):
     with pytest.raises(InvalidRequestError, match="tests: not a list"):
         px.verify(SOLUTION, [])
+    for tests, says in [("ab", "tests: not a list"), ([{"code": "1"}, 1], "tests.1.: not an object"),
+                        ([{"call": "f", "args": "ab", "expect": 1}], "args: not a list"), ([{"call": "f", "args": b"ab", "expect": 1}], "args: not a list"),
+                        ([{"call": "f", "args": {"a": 1}, "expect": 1}], "args: not a list"), ([{"call": "f", "kwargs": [1], "expect": 1}], "kwargs: not an")]:
+        with pytest.raises(InvalidRequestError, match=says):
+            px.verify(SOLUTION, tests)
+    with pytest.raises(TypeError, match="of the type object: docs/verify.md"):
+        px.verify(SOLUTION, [{"call": "f", "args": [[object()]], "expect": 1}])
     with pytest.raises(InvalidPolicyError, match="timeout_mss"):
         px.verify(SOLUTION, [{"code": "1"}], each={"timeout_mss": 1})
 

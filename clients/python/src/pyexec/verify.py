@@ -101,7 +101,10 @@ def value_to_json(value: Any) -> Any:
         return {"$dict": [[value_to_json(key), value_to_json(item)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         return [value_to_json(item) for item in value]
-    return value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise TypeError("args, kwargs and expect of a test can't have a value of the type %s: docs/verify.md has those that they can have; "
+                    "write others as a list, a dict or a text" % kind.__name__)
 
 
 def _key(value: Any) -> Any:
@@ -132,17 +135,21 @@ def value_from_json(value: Any) -> Any:
     return {key[1:] if key.startswith("$$") else key: value_from_json(item) for key, item in value.items()}
 
 
-def _test(test: Mapping[str, Any]) -> dict[str, Any]:
+def _test(test: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(test, Mapping):
+        return test             # pyexec refuses it, and says which test it is; so it does with the others of a wrong type
     valued = {key: value_to_json(test[key]) for key in ("expect",) if key in test}
-    if "args" in test:
+    if isinstance(test.get("args"), Sequence) and not isinstance(test["args"], (str, bytes, bytearray)):
         valued["args"] = [value_to_json(item) for item in test["args"]]
+    elif "args" in test:
+        valued["args"] = value_to_json(test["args"])
     if "kwargs" in test:
-        valued["kwargs"] = value_to_json(dict(test["kwargs"]))
+        valued["kwargs"] = value_to_json(test["kwargs"])
     return {**test, **valued}
 
 
-def tests_to_json(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [_test(test) for test in tests]
+def tests_to_json(tests: Sequence[Mapping[str, Any]]) -> Any:
+    return tests if isinstance(tests, str) else [_test(test) for test in tests]
 
 
 def _verdict(data: Mapping[str, Any]) -> Verdict:

@@ -143,6 +143,17 @@ final class NativeClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> verify(Map<String, Object> request) throws InterruptedException {
+        return send("verify", base -> {
+            Map<String, Object> changed = difference(base, policy.toMap(null));
+            if (!changed.isEmpty()) {
+                request.put("policy", changed);
+            }
+            return request;
+        }, null).await();
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         call("close_session", Collections.singletonMap("session_id", sent(sessionId)));
     }

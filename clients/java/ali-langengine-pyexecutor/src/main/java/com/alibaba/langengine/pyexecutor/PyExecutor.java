@@ -261,6 +261,31 @@ public class PyExecutor implements AutoCloseable {
     }
 
     /**
+     * Runs a solution against many tests, each in a fork of it ({@code docs/verify.md}). What a test expects is compared outside the
+     * sandbox. Interrupting this thread cancels the tests.
+     *
+     * @param solution Python
+     * @param tests for each {@code stdin} and {@code expect_stdout}; or {@code call}, {@code args}, {@code kwargs} and {@code expect};
+     *     or {@code code}
+     * @param settings {@code compare}, {@code stop_on_fail}, {@code each} and {@code output_bytes}; null: none
+     * @param options of the solution and of each test; null: none
+     * @return {@code passed}, {@code summary}, {@code solution} and {@code tests}
+     * @throws IllegalArgumentException when the solution, a test or a setting is not valid
+     * @throws PyExecutorException when the host can't run it
+     */
+    public Map<String, Object> verify(String solution, List<? extends Map<String, ?>> tests, Map<String, ?> settings, PyExecutionOptions options) {
+        Objects.requireNonNull(solution, "solution");
+        Objects.requireNonNull(tests, "tests");
+        Map<String, Object> request = Requests.of(solution, options);
+        request.put("solution", request.remove("code"));
+        request.put("tests", tests);
+        if (settings != null) {
+            request.putAll(settings);
+        }
+        return call(() -> transport.verify(request));
+    }
+
+    /**
      * Stops the running call of a session as Ctrl-C would; its state is kept.
      *
      * @param sessionId the session

@@ -291,6 +291,18 @@ final class RemoteClient implements Transport {
     }
 
     @Override
+    public Map<String, Object> verify(Map<String, Object> request) throws InterruptedException {
+        requireOpen();
+        request.put("policy_defaults", policy.toMap(null));
+        byte[] body = Json.write(request).getBytes(StandardCharsets.UTF_8);
+        if (body.length > REQUEST_MAX) {
+            throw Failures.tooLong("verify");
+        }
+        return RemoteServer.object(server.ask(server.request("/v1/verify").header("Content-Type", "application/json")
+                .POST(BodyPublishers.ofByteArray(body)).build()));
+    }
+
+    @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
         ask(server.request(path(sessionId)).DELETE());

@@ -46,6 +46,9 @@ interface Transport {
     /** Returns the session to the state before its first call. The answer is that of undo. */
     Map<String, Object> reset(String sessionId) throws InterruptedException;
 
+    /** Sends a solution with its tests, and returns the verdicts. */
+    Map<String, Object> verify(Map<String, Object> request) throws InterruptedException;
+
     /** Fails with session_not_found when there is no such session. */
     void closeSession(String sessionId) throws InterruptedException;
 

@@ -73,6 +73,12 @@ int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, si
     return n < 0 ? -1 : 0;
 }
 
+ssize_t px_receive_packet(int socket, void *bytes, size_t size, int flags)
+{
+    ssize_t n = px_recv(socket, bytes, size, flags);
+    return n < 0 && errno == ECONNRESET ? px_recv(socket, bytes, size, flags) : n;
+}
+
 ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t max, size_t *ret_count)
 {
     union {

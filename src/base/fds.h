@@ -20,6 +20,10 @@ int px_write_all(int fd, const void *bytes, size_t length);
  * than `limit` bytes. */
 int px_read_all(int fd, struct px_buffer *buffer, size_t limit);
 
+/* Receives one packet, as recv(2) does. If the other end was closed with bytes that it had not read, the kernel says so (ECONNRESET)
+ * once, before it gives what that end had sent (unix_release_sock() in net/unix/af_unix.c): this gives the packet. */
+ssize_t px_receive_packet(int socket, void *bytes, size_t size, int flags);
+
 /* Sends one message with `count` descriptors, which the caller still owns. Uses MSG_NOSIGNAL. Returns 0, or -1
  * with errno. */
 int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, size_t count);

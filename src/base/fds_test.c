@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/retry.h"
 
 static void make_pair(int ret[2])
 {
@@ -34,6 +35,21 @@ static int lowest_free(void)
     assert_true(fd >= 0);
     close(fd);
     return fd;
+}
+
+static void test_a_packet_comes_also_from_an_end_that_was_closed_with_unread_bytes(void **state)
+{
+    int pair[2];
+    char bytes[16];
+    (void)state;
+    make_pair(pair);
+    assert_int_equal(px_send(pair[0], "unread", 6, 0), 6);
+    assert_int_equal(px_send(pair[1], "result", 6, 0), 6);
+    close(pair[1]);
+    assert_int_equal(px_receive_packet(pair[0], bytes, sizeof bytes, MSG_DONTWAIT), 6);
+    assert_memory_equal(bytes, "result", 6);
+    assert_int_equal(px_receive_packet(pair[0], bytes, sizeof bytes, MSG_DONTWAIT), 0);
+    close(pair[0]);
 }
 
 static void test_message_without_fds(void **state)
@@ -217,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_number_after),
+        cmocka_unit_test(test_a_packet_comes_also_from_an_end_that_was_closed_with_unread_bytes),
         cmocka_unit_test(test_message_without_fds),
         cmocka_unit_test(test_message_with_fds),
         cmocka_unit_test(test_surplus_fds_are_closed),

@@ -82,7 +82,7 @@ static void take_answer(struct fork *fork)
     const char *why;
     if (result)
         result->claims.locked = true;
-    ssize_t n = result ? px_recv(fork->source->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
+    ssize_t n = result ? px_receive_packet(fork->source->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
     if (n > 0)
         px_child_result_parse(&result->claims, packet, (size_t)n, &why);
     if (n > 0 && result->claims.ready) {

@@ -305,7 +305,7 @@ void px_child_discard_output(const struct px_child *child)
     /* 1 MiB in all: the most that the child can make a pipe hold (pipe(7)). */
     enum { READS_MAX = 64 };
     char block[16384];
-    for (int i = 0; i < READS_MAX && px_recv(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
+    for (int i = 0; i < READS_MAX && px_receive_packet(child->channel, block, sizeof block, MSG_DONTWAIT) > 0; i++)
         ;
     for (int which = 0; which < 2; which++)
         for (int i = 0; i < READS_MAX && child->streams[which] >= 0 &&
@@ -431,8 +431,8 @@ int px_child_await_locked(const struct px_child *child, int timeout_ms, pyexec_e
     struct pollfd polled = {child->channel, POLLIN, 0};
     const char *why;
     int ready = px_poll(&polled, 1, timeout_ms);
-    ssize_t n = ready > 0 ? px_recv(child->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
-    int failed = ready < 0 || (ready > 0 && n < 0 && errno != ECONNRESET) ? errno : 0;
+    ssize_t n = ready > 0 ? px_receive_packet(child->channel, packet, PX_PACKET_MAX, MSG_DONTWAIT) : -1;
+    int failed = ready < 0 || (ready > 0 && n < 0) ? errno : 0;
     if (n > 0)
         px_child_result_parse(&result->claims, packet, (size_t)n, &why);
     bool locked = result->claims.locked;

@@ -196,11 +196,10 @@ static int read_channel(struct run *run)
     _Static_assert(sizeof run->block >= PX_PACKET_MAX, "a packet must fit");
     while (!claims->done) {
         /* There is no control buffer, so the kernel drops descriptors that a child sends. */
-        ssize_t n = px_recv(run->child.channel, packet, PX_PACKET_MAX, MSG_TRUNC | MSG_DONTWAIT);
+        ssize_t n = px_receive_packet(run->child.channel, packet, PX_PACKET_MAX, MSG_TRUNC | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
             return 0;
-        /* When the child's end closes with unread bytes, the error is ECONNRESET. */
-        if (n < 0 && errno != ECONNRESET)
+        if (n < 0)
             receive_failed(run);
         if (n <= 0)
             return -1;

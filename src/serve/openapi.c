@@ -175,8 +175,7 @@ static const char *const verified_run_members[] = {"status:string", VERIFIED_RUN
 static const char *const test_result_members[] = {
     "index:integer",
     "kind:string stdin, call or code.",
-    "verdict:string pass, wrong, error, timeout, cpu_limit, memory_limit, "
-    "killed, crashed, cancelled or skipped.",
+    "verdict:string pass, wrong, error, timeout, cpu_limit, memory_limit, killed, crashed, cancelled or skipped.",
     "claim:boolean True: only the script's process says that it passed.",
     "value:any",
     "value_truncated:boolean",

@@ -314,9 +314,10 @@ static int open_executor(struct repl *repl, struct cli_settings *settings, pyexe
     px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
     if (!config || set_policies(repl, json_object_get(config, "policy"), error) < 0)
         return -1;
-    bool forkable = json_is_true(json_object_get(json_object_get(config, "policy"), "forkable"));
-    px_json_set(config, "session",
-                json_pack("{s:i, s:n, s:n}", "max_count", forkable ? BRANCHES_MAX : 1, "idle_ttl", "hard_ttl"));
+    repl->sessions.forkable = json_is_true(json_object_get(json_object_get(config, "policy"), "forkable"));
+    px_json_set(
+        config, "session",
+        json_pack("{s:i, s:n, s:n}", "max_count", repl->sessions.forkable ? BRANCHES_MAX : 1, "idle_ttl", "hard_ttl"));
     snprintf(repl->sessions.current, sizeof repl->sessions.current, FIRST_SESSION);
     if (!json_is_object(config))
         return px_error_oom(error);

@@ -92,7 +92,7 @@ static int fork_into(const struct repl_sessions *sessions, const struct words *i
     px_auto_free char *answer = NULL;
     if (pyexec_session_fork(sessions->executor, sessions->current, (const char *const *)ids->items, ids->count, &answer,
                             error) < 0) {
-        if (error->code == PYEXEC_SESSION_NOT_FORKABLE && strstr(error->message, "without forkable"))
+        if (error->code == PYEXEC_SESSION_NOT_FORKABLE && !sessions->forkable)
             px_error_hint(error, "Start the prompt with pyexec repl --forkable.");
         return -1;
     }

@@ -10,6 +10,7 @@
 /* The sessions of the prompt. Cells run in the current one. */
 struct repl_sessions {
     pyexec_executor *executor;
+    bool forkable; /* by the policy */
     char current[129];
     unsigned made; /* how many ids were made up */
 };

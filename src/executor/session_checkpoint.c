@@ -137,8 +137,9 @@ static int keep(struct px_sessions *sessions, struct px_session *session, pyexec
 static int cannot_keep(const struct px_session *session, pyexec_error *error)
 {
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
-                 "checkpoint: the session '%.140s' was made without forkable and auto_checkpoint", session->id);
-    return px_error_hint(error, "Make a session with the policy forkable: true or auto_checkpoint: true.");
+                 "checkpoint: the policy of the session '%.140s' has neither forkable nor auto_checkpoint",
+                 session->id);
+    return px_error_hint(error, "Begin a session whose policy has forkable: true or auto_checkpoint: true.");
 }
 
 int px_session_keep(struct px_sessions *sessions, struct px_session *session, const pyexec_request *request,

@@ -1,8 +1,9 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Tests per second of verify, beside a run per test (execute_once, four in flight), over one `pyexec rpc`. The two are measured in
 turn, three times each.
 
-    python3 bench/verify_speed.py [path of pyexec]"""
+    bench/verify.py [PATH/TO/pyexec]"""
 import json
 import subprocess
 import sys
@@ -62,4 +63,5 @@ def main():
         print("%-22s  stdin %5.0f/s   call %5.0f/s   a run per test %5.0f/s" % (name, *(max(column) for column in zip(*rates))))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -78,7 +78,8 @@ def test_the_first_call_with_an_id_of_the_former_life_is_told(pyexec, folder, si
         assert server.metric("pyexec_sessions_lost") == 2
         assert "host_restart" in find(server, "s")
         first = server.result("'x' in globals()", "s")
-        assert first["session"] == {"id": "s", "created": True, "restarted": "host_restart", "execution_count": 1}
+        assert first["session"] == {"id": "s", "created": True, "restarted": "host_restart", "restored": None, "no_checkpoint": None,
+                                    "execution_count": 1}
         assert first["last_value_repr"] == "False"
         assert restarted(server, "s") is None
         made = server.ask("POST", "/v1/sessions", {"id": "made"})

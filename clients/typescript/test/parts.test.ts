@@ -139,7 +139,7 @@ test("every key of a result is a member, and the request's members are the progr
   await assert.rejects(px.executeOnce("1", { nosuch: 1 } as object), (failure: PyexecError) => {
     const known = failure.hint.split("has ")[1]!.split(";")[0]!.split(", ");
     // Typed, so that a member that is not in Request does not compile. The client itself sets the others.
-    const own: Array<keyof Request> = ["policy", "timeout_ms", "print_last_expression", "working_dir", "workspace", "env", "stdin", "files", "return_files", "inputs", "value_json", "traceparent", "tracestate"];
+    const own: Array<keyof Request> = ["policy", "timeout_ms", "print_last_expression", "working_dir", "workspace", "env", "stdin", "files", "return_files", "inputs", "value_json", "traceparent", "tracestate", "checkpoint"];
     const others = ["code", "session_policy", "policy_defaults", "silent", "tools"];
     assert.deepEqual(known.filter((name) => !others.includes(name)).sort(), own.sort());
     return true;

@@ -13,10 +13,11 @@ should be on a file system of interest, such as one that can share the bytes of 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
+
+from rpc_calls import Rpc  # beside this file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 POLICY = {"forkable": True, "use_import_whitelist": False, "banned_imports": [], "disable_open": False, "timeout_ms": 120_000,
@@ -31,30 +32,9 @@ ARRAYS = {
 }
 
 
-class Rpc:
-    def __init__(self, program, policy, session):
-        self.process = subprocess.Popen([program, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self("initialize", protocol=1, policy=policy, session=session)
-
-    def __call__(self, method, **params):
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            sys.exit("%s: %s" % (method, answer["error"]))
-        return answer["result"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def pauses(program, forks, code, session=None, **policy):
     """Returns the median and the greatest of the times in ms."""
-    with Rpc(program, {**POLICY, **policy}, session or {}) as rpc:
+    with Rpc(program, policy={**POLICY, **policy}, session=session or {}) as rpc:
         result = rpc("execute", session_id="s", code=code + "\nNone")
         if result["status"] != "ok":
             sys.exit("%r: %s" % (code, result["error"]))
@@ -91,7 +71,7 @@ UNDONE = {"nothing": "", "10 MiB": "data = bytearray(b'x') * (10 << 20)", "200 M
 def measure_undo(program, rounds):
     """Calls without and with a checkpoint, and undos, in turns over all sessions: what the machine does otherwise meets all of them."""
     found = {name: ([], [], []) for name in UNDONE}
-    with Rpc(program, POLICY, {}) as rpc:
+    with Rpc(program, policy=POLICY) as rpc:
         def timed(name, **more):
             began = time.perf_counter()
             rpc("execute", session_id=name, code="x = 1", **more)

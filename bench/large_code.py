@@ -11,9 +11,10 @@ a shape. It compares CPU times only with each other, but a busy machine also mak
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
+
+from rpc_calls import Rpc  # beside this file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KILOBYTES = (250, 500, 1000, 2000)
@@ -32,20 +33,6 @@ SHAPES = {
 }
 
 
-class Rpc:
-    def __init__(self, program):
-        self.process = subprocess.Popen([program, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self("initialize", protocol=1, policy=POLICY)
-
-    def __call__(self, method, **params):
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            sys.exit("%s: %s" % (method, answer["error"]))
-        return answer["result"]
-
-
 def compile_ms(code):
     begun = time.process_time()
     try:
@@ -62,7 +49,7 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    rpc, rows = Rpc(options.program), {}
+    rpc, rows = Rpc(options.program, policy=POLICY), {}
     for name, shape in SHAPES.items():
         cpu = [min(rpc("execute_once", code=shape(size * 1000))["usage"]["cpu_ms"] for _ in range(options.rounds)) for size in KILOBYTES]
         rows[name] = {"cpu_ms": dict(zip(KILOBYTES, cpu)), "compile_ms": compile_ms(shape(1_000_000)), "growth": cpu[-1] / cpu[0]}

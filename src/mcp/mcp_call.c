@@ -186,12 +186,16 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
 
 /* ---- Sessions ---- */
 
-/* Makes the tool's answer from a text and an object. Takes ownership of `structured`. */
-static void answer_object(struct px_mcp_call *call, json_t *structured, const char *text)
+void px_mcp_answer_note(struct px_mcp_call *call, const char *structured, const char *note)
+{
+    json_t *content = structured && note ? px_mcp_text(note, strlen(note)) : NULL;
+    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, structured, false);
+}
+
+void px_mcp_answer_object(struct px_mcp_call *call, json_t *structured, const char *note)
 {
     px_auto_free char *json = px_json_take_text(structured);
-    json_t *content = json ? px_mcp_text(text, strlen(text)) : NULL;
-    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, json, false);
+    px_mcp_answer_note(call, json, note);
 }
 
 static void interrupt(struct px_mcp_call *call, json_t *arguments)
@@ -203,8 +207,8 @@ static void interrupt(struct px_mcp_call *call, json_t *arguments)
     if (!key || pyexec_session_interrupt(px_mcp_executor(call), key, &error) < 0)
         px_mcp_fail(call, &error);
     else
-        answer_object(call, json_pack("{s:s}", "session_id", argument(arguments, "session_id")),
-                      "What was running is interrupted; the session keeps its state.");
+        px_mcp_answer_object(call, json_pack("{s:s}", "session_id", argument(arguments, "session_id")),
+                             "What was running is interrupted; the session keeps its state.");
 }
 
 static void reset_session(struct px_mcp_call *call, json_t *arguments)
@@ -216,11 +220,11 @@ static void reset_session(struct px_mcp_call *call, json_t *arguments)
     if (status < 0 && !absent)
         px_mcp_fail(call, &error);
     else
-        answer_object(call,
-                      json_pack("{s:s, s:b}", "session_id", argument(arguments, "session_id"), "existed", !absent),
-                      absent ? "There is no such session: the next run_python with this id starts one."
-                             : "The session is gone, with its variables and files: the next run_python with this id "
-                               "starts a new one.");
+        px_mcp_answer_object(
+            call, json_pack("{s:s, s:b}", "session_id", argument(arguments, "session_id"), "existed", !absent),
+            absent ? "There is no such session: the next run_python with this id starts one."
+                   : "The session is gone, with its variables and files: the next run_python with this id "
+                     "starts a new one.");
 }
 
 /* ---- Files ---- */
@@ -245,7 +249,7 @@ static void list_files(struct px_mcp_call *call, json_t *arguments)
         px_json_append(files, json_pack("{s:s, s:I}", "path", pyexec_file_path(file), "bytes", size));
     }
     pyexec_file_list_free(list);
-    answer_object(call, json_pack("{s:o}", "files", files), lines.length ? lines.data : "There are no files.");
+    px_mcp_answer_object(call, json_pack("{s:o}", "files", files), lines.length ? lines.data : "There are no files.");
 }
 
 /* True if it is an image that people and models can see. The first bytes decide, because the script chooses the
@@ -345,8 +349,8 @@ static void write_file(struct px_mcp_call *call, json_t *arguments)
         return;
     }
     px_buffer_printf(&note, "%s: %zu bytes written.", path, bytes.length);
-    answer_object(call, json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes.length),
-                  px_buffer_string(&note));
+    px_mcp_answer_object(call, json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes.length),
+                         px_buffer_string(&note));
 }
 
 /* ---- The table ---- */

@@ -251,20 +251,13 @@ static void refuse_unknown(struct px_mcp_call *call)
     px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, NULL, true);
 }
 
-/* Takes ownership of `structured`. */
-static void answer_note(struct px_mcp_call *call, json_t *structured, const char *note)
-{
-    px_auto_free char *json = px_json_take_text(structured);
-    json_t *content = json ? px_mcp_text(note, strlen(note)) : NULL;
-    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, json, false);
-}
-
 static void show_new(struct px_mcp_call *call, const struct px_mcp_execution *execution)
 {
     px_auto_buffer struct px_buffer note = {0};
     px_buffer_printf(&note, "It runs as execution %s. get_execution returns its result.", execution->id);
-    answer_note(call, json_pack("{s:s, s:s?}", "execution_id", execution->id, "session_id", execution->session),
-                px_buffer_string(&note));
+    px_mcp_answer_object(call,
+                         json_pack("{s:s, s:s?}", "execution_id", execution->id, "session_id", execution->session),
+                         px_buffer_string(&note));
 }
 
 static void show_state(struct px_mcp_call *call, const struct px_mcp_execution *execution)
@@ -285,9 +278,9 @@ static void show_state(struct px_mcp_call *call, const struct px_mcp_execution *
 
 static void show_cancelled(struct px_mcp_call *call, const struct px_mcp_execution *execution)
 {
-    answer_note(call, json_pack("{s:s, s:s}", "execution_id", execution->id, "state", execution->state),
-                execution->ended ? "It has ended."
-                                 : "It was cancelled, and ends soon. get_execution says how it ended.");
+    px_mcp_answer_object(call, json_pack("{s:s, s:s}", "execution_id", execution->id, "state", execution->state),
+                         execution->ended ? "It has ended."
+                                          : "It was cancelled, and ends soon. get_execution says how it ended.");
 }
 
 void px_mcp_detach(struct px_mcp_call *call, const char *key)

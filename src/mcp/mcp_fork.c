@@ -26,8 +26,7 @@ static void answer_forked(struct px_mcp_call *call, const json_t *forked)
     json_array_foreach(ids, i, id)
         px_buffer_printf(&note, "%s%s", i ? ", " : "", json_string_value(id));
     px_buffer_add_string(&note, ". Give one of them to run_python as session_id.");
-    json_t *content = text && px_buffer_ok(&note) ? px_mcp_text(px_buffer_string(&note), note.length) : NULL;
-    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, text, false);
+    px_mcp_answer_note(call, text, px_buffer_ok(&note) ? px_buffer_string(&note) : NULL);
 }
 
 void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments)
@@ -66,6 +65,5 @@ void px_mcp_undo(struct px_mcp_call *call, json_t *arguments)
         return;
     }
     px_buffer_printf(&note, "The session is as it was before the call `to`: %s", text);
-    json_t *content = px_buffer_ok(&note) ? px_mcp_text(px_buffer_string(&note), note.length) : NULL;
-    px_mcp_answer_tool(call, content ? json_pack("[o]", content) : NULL, text, false);
+    px_mcp_answer_note(call, text, px_buffer_ok(&note) ? px_buffer_string(&note) : NULL);
 }

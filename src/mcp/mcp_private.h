@@ -49,6 +49,10 @@ void px_mcp_answer_with(struct px_mcp_call *call, json_t *result, const char *me
 void px_mcp_refuse_without(struct px_mcp_call *call, const char *extension);
 /* The answer of a tool. Takes ownership of `content`; `structured` is JSON, or NULL for none. */
 void px_mcp_answer_tool(struct px_mcp_call *call, json_t *content, const char *structured, bool failed);
+/* The answer of a tool that did its work: a text for the model and the same as JSON. NULL for either: there was no memory. */
+void px_mcp_answer_note(struct px_mcp_call *call, const char *structured, const char *note);
+/* The same with an object, of which it takes ownership. */
+void px_mcp_answer_object(struct px_mcp_call *call, json_t *structured, const char *note);
 
 /* Progress of `call` is sent between these two functions. After the second one the client can't cancel `call` any more. */
 void px_mcp_begin(struct px_mcp_call *call);

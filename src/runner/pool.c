@@ -115,9 +115,9 @@ static void read_locked(struct px_pool *pool, struct pool_shape *shape)
 }
 
 /* Clones one child, without the lock. Warming costs about half as much CPU time as a run, and makes the run faster by
- * less. So a child is warmed only while CPUs have nothing else to do. What children say about it is not enough: under
- * load those that got a CPU at once are locked first, and only locked children say anything. So no child is warmed,
- * either, while runs take children faster than they are made. */
+ * less. So a child is warmed only while a CPU has nothing else to do. Each locked child says how long it waited for a CPU. Under load
+ * this alone is misleading, because children that got a CPU at once are locked first. So children are also not warmed while runs take
+ * children faster than they are made. */
 static void add_child(struct px_pool *pool, struct pool_shape *shape)
 {
     enum { PATIENCE_MS = 20 };

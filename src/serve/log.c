@@ -209,15 +209,22 @@ static void add_result(json_t *entry, const pyexec_result *result)
                           (json_int_t)pyexec_result_peak_memory_bytes(result)));
 }
 
+/* What each line of the audit log begins with. */
+static json_t *begin_audit(const struct px_http_request *request)
+{
+    json_t *entry = json_object();
+    add_time(entry);
+    add_caller(entry, request);
+    px_json_set(entry, "code_sha256", json_string(request->code_hash));
+    return entry;
+}
+
 void px_log_verify(struct px_log *log, const struct px_http_request *request, const pyexec_verify_counts *counts,
                    const pyexec_error *error)
 {
     if (log->audit < 0)
         return;
-    json_t *entry = json_object();
-    add_time(entry);
-    add_caller(entry, request);
-    px_json_set(entry, "code_sha256", json_string(request->code_hash));
+    json_t *entry = begin_audit(request);
     if (counts)
         px_json_set(entry, "verify",
                     json_pack("{s:I, s:I, s:f}", "tests", (json_int_t)counts->tests, "passed",
@@ -232,10 +239,7 @@ void px_log_run(struct px_log *log, const struct px_http_request *request, const
 {
     if (log->audit < 0)
         return;
-    json_t *entry = json_object();
-    add_time(entry);
-    add_caller(entry, request);
-    px_json_set(entry, "code_sha256", json_string(request->code_hash));
+    json_t *entry = begin_audit(request);
     if (result)
         add_result(entry, result);
     else

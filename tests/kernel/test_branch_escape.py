@@ -112,7 +112,7 @@ def test_attempt_in_a_branch(sources, bait, native, name):  # noqa: F811
 
 
 def test_corpus_in_branches(sources, corpus, request):  # noqa: F811
-    """Several at once, as the branches of a search would be."""
+    """Several branches run at the same time, as those of a search do."""
     spec = importlib.util.spec_from_file_location("run_corpus", corpus.parent / "run_corpus.py")
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)

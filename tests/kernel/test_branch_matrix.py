@@ -245,8 +245,8 @@ def test_queued_signals_of_one_are_not_counted_for_another(quiet):
 
 
 def test_numbers_of_processes_tell_no_times(quiet):
-    """A member sees the number of its own threads only. There is no /proc, and the clock of a number that has ended is that of one that
-    never was."""
+    """A member can count only its own threads. It has no /proc. When it asks for the clock of a process that has ended, the answer is
+    the same as for a number that no process ever had."""
     ids = forked(quiet)
     quiet.call("two", "t = [threading.Thread(target=lambda: None) for _ in range(50)]\nfor one in t: one.start(); one.join()")
     pid = ids["two"]

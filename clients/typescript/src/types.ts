@@ -84,7 +84,7 @@ export interface Policy {
   forkable?: boolean;
   /** true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run. */
   auto_checkpoint?: boolean;
-  /** How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session. */
+  /** How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session. */
   max_checkpoints?: number;
   // end of keys
 }

@@ -331,12 +331,12 @@ public class PyExecutionPolicy {
         this.autoCheckpoint = autoCheckpoint;
     }
 
-    /** @return How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    /** @return How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session */
     public int getMaxCheckpoints() {
         return maxCheckpoints;
     }
 
-    /** @param maxCheckpoints How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    /** @param maxCheckpoints How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session */
     public void setMaxCheckpoints(int maxCheckpoints) {
         this.maxCheckpoints = maxCheckpoints;
     }

@@ -120,7 +120,7 @@ class AnswerReadingTest {
             for (int i = 1; i <= CALLS; i++) {
                 assertEquals(Integer.toString(i), value(executor, "s", "x += 1\nx"));
             }
-            // With a thread that reads for all, it waits once for each answer, and the caller once for that thread.
+            // If one thread read for all callers, that thread would wait once for each answer, and the caller would wait once for that thread.
             assertTrue(waitsOfAnswerThreads() - others < CALLS / 10, "answers are read by another thread");
             assertTrue(waits(Path.of("/proc/thread-self/status")) - own < 2 * CALLS, "the caller waits more than once for each answer");
         }

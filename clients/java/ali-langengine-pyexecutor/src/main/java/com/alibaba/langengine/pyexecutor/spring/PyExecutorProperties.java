@@ -108,7 +108,7 @@ public class PyExecutorProperties {
     /** true: each call of the session keeps the state before it, so that it can be undone, and a call that ends its process leaves the session as before the call (docs/branches.md). It has no meaning for a single run. */
     private boolean autoCheckpoint = false;
 
-    /** How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session. */
+    /** How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session. */
     private int maxCheckpoints = 4;
     // end of fields
 
@@ -516,12 +516,12 @@ public class PyExecutorProperties {
         this.autoCheckpoint = autoCheckpoint;
     }
 
-    /** @return How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    /** @return How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session */
     public int getMaxCheckpoints() {
         return maxCheckpoints;
     }
 
-    /** @param maxCheckpoints How many states a session keeps. The oldest goes when there is one more. Each may hold as much memory and as many files as the session */
+    /** @param maxCheckpoints How many states a session keeps. When there is one more, the oldest is removed. Each may hold as much memory and as many files as the session */
     public void setMaxCheckpoints(int maxCheckpoints) {
         this.maxCheckpoints = maxCheckpoints;
     }

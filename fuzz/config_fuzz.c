@@ -16,6 +16,7 @@ struct all {
     struct px_mcp_config mcp;
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
+    struct px_env_config env;
     struct px_config into;
 };
 
@@ -28,8 +29,9 @@ static void init(struct all *all)
     require(px_mcp_config_init(&all->mcp, &error) == 0);
     require(px_telemetry_config_init(&all->telemetry, &error) == 0);
     require(px_cli_config_init(&all->cli, &error) == 0);
-    all->into =
-        (struct px_config){&all->policy, &all->host, &all->session, &all->serve, &all->mcp, &all->telemetry, &all->cli};
+    require(px_env_config_init(&all->env, &error) == 0);
+    all->into = (struct px_config){&all->policy, &all->host,      &all->session, &all->serve,
+                                   &all->mcp,    &all->telemetry, &all->cli,     &all->env};
 }
 
 static void done(struct all *all)
@@ -41,6 +43,7 @@ static void done(struct all *all)
     px_mcp_config_done(&all->mcp);
     px_telemetry_config_done(&all->telemetry);
     px_cli_config_done(&all->cli);
+    px_env_config_done(&all->env);
 }
 
 static void require_same(json_t *one, json_t *other)

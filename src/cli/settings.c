@@ -27,11 +27,15 @@ static int apply_flags(struct cli_settings *settings, const struct cli_arguments
 
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error)
 {
-    const struct px_config into = {
-        .policy = &settings->policy, .host = &settings->host, .telemetry = &settings->telemetry, .cli = &settings->cli};
+    const struct px_config into = {.policy = &settings->policy,
+                                   .host = &settings->host,
+                                   .telemetry = &settings->telemetry,
+                                   .cli = &settings->cli,
+                                   .env = &settings->env};
     if (px_policy_init(&settings->policy, error) < 0 || px_host_init(&settings->host, error) < 0 ||
         px_telemetry_config_init(&settings->telemetry, error) < 0 || px_cli_config_init(&settings->cli, error) < 0 ||
-        px_config_load_into(arguments->config, &into, error) < 0 || apply_flags(settings, arguments, error) < 0)
+        px_env_config_init(&settings->env, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
+        apply_flags(settings, arguments, error) < 0)
         return -1;
     return px_policy_check(&settings->policy, error);
 }
@@ -42,6 +46,7 @@ void cli_settings_done(struct cli_settings *settings)
     px_host_done(&settings->host);
     px_telemetry_config_done(&settings->telemetry);
     px_cli_config_done(&settings->cli);
+    px_env_config_done(&settings->env);
 }
 
 void cli_telemetry_say(void *closure, const char *event, const char *detail)

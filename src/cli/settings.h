@@ -12,6 +12,7 @@ struct cli_settings {
     struct px_host host;
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
+    struct px_env_config env;
 };
 
 /* The caller zeroes it, and calls cli_settings_done in every case. */

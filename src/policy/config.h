@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: INI file, environment and flags, merged over the defaults.
- * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli]; keys as in the tables, values as in flags.
+ * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env]; keys as in the tables, values as in flags.
  * Order: defaults < file < environment (PYEXEC_POLICY_TIMEOUT=5s, PYEXEC_HOST_ZYGOTES=1)
  * < flags. */
 #ifndef PX_POLICY_CONFIG_H
@@ -91,6 +91,20 @@ int px_cli_config_init(struct px_cli_config *cli, pyexec_error *error);
 void px_cli_config_done(struct px_cli_config *cli);
 int px_cli_config_set_text(struct px_cli_config *cli, const char *name, const char *text, pyexec_error *error);
 
+/* Environments: the [env] section (env.def). */
+struct px_env_config {
+    char *root; /* NULL, or an absolute path */
+    struct px_strings allow_requests;
+    char *uv;
+};
+
+int px_env_config_init(struct px_env_config *env, pyexec_error *error);
+void px_env_config_done(struct px_env_config *env);
+int px_env_config_merge_json(struct px_env_config *env, const json_t *object, pyexec_error *error);
+json_t *px_env_config_to_json(const struct px_env_config *env);
+/* The folder of environments: the configured one, or the default for this user. Returns a path for free(), or NULL. */
+char *px_env_config_root(const struct px_env_config *env, pyexec_error *error);
+
 /* Traces: the [telemetry] section (telemetry.def). */
 struct px_telemetry_config {
     char *endpoint, *traces_endpoint; /* NULL, or an address */
@@ -120,6 +134,7 @@ struct px_config {
     struct px_mcp_config *mcp;
     struct px_telemetry_config *telemetry;
     struct px_cli_config *cli;
+    struct px_env_config *env;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session], [serve], [mcp] and [cli] sections: their structs, and functions for their tables. */
+/* The [host], [session], [serve], [mcp], [cli] and [env] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"
@@ -169,4 +169,39 @@ void px_cli_config_done(struct px_cli_config *cli)
 int px_cli_config_set_text(struct px_cli_config *cli, const char *name, const char *text, pyexec_error *error)
 {
     return px_table_set_text(&px_cli_config_table, cli, name, text, error);
+}
+
+static const struct px_field env_fields[] = {
+#define PX_ENV_FIELD(kind, member, key, ...) PX_ROW(struct px_env_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/env.def"
+#undef PX_ENV_FIELD
+};
+
+const struct px_table px_env_config_table = {
+    .name = "env",
+    .about = "Environments: named sets of packages, which `pyexec env` makes.",
+    .hint = KEYS_HINT,
+    .fields = env_fields,
+    .count = PX_COUNT(env_fields),
+    .size = sizeof(struct px_env_config),
+};
+
+int px_env_config_init(struct px_env_config *env, pyexec_error *error)
+{
+    return px_table_init(&px_env_config_table, env, error);
+}
+
+void px_env_config_done(struct px_env_config *env)
+{
+    px_table_done(&px_env_config_table, env);
+}
+
+int px_env_config_merge_json(struct px_env_config *env, const json_t *object, pyexec_error *error)
+{
+    return px_table_merge_json(&px_env_config_table, env, object, error);
+}
+
+json_t *px_env_config_to_json(const struct px_env_config *env)
+{
+    return px_table_to_json(&px_env_config_table, env);
 }

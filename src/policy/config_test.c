@@ -24,6 +24,7 @@ struct fixture {
     struct px_mcp_config mcp;
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
+    struct px_env_config env;
     struct px_config all;
     pyexec_error error;
 };
@@ -32,11 +33,11 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli};
+    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli, &f.env};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
            px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
            px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error) |
-           px_cli_config_init(&f.cli, &f.error);
+           px_cli_config_init(&f.cli, &f.error) | px_env_config_init(&f.env, &f.error);
 }
 
 static int teardown(void **state)
@@ -44,6 +45,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     px_policy_done(&f->policy);
     px_cli_config_done(&f->cli);
+    px_env_config_done(&f->env);
     px_host_done(&f->host);
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);
@@ -71,8 +73,13 @@ static void test_good_file(void **state)
                               "[session]\nenabled = false\nmax_count = 0\nidle_ttl = none\nhard_ttl = 2h\n"
                               "workspace_root = /srv/work\nadopt_workspace = true\n"
                               "[serve]\nlisten = unix:/run/a.sock, [::1]:8000\ntoken_file = /etc/pyexec/tokens\n"
+                              "[env]\nroot = /srv/env\nallow_requests = numpy, ruamel.yaml\n"
                               "[policy]\nmax_threads = 4"),
                      0);
+    assert_string_equal(f->env.root, "/srv/env");
+    assert_string_equal(f->env.uv, "uv");
+    assert_int_equal(f->env.allow_requests.count, 2);
+    assert_string_equal(f->env.allow_requests.items[1], "ruamel.yaml");
     assert_int_equal(f->policy.timeout_ms, 9000);
     assert_int_equal(f->policy.origin[PX_FIELD_timeout_ms], PX_ORIGIN_FILE);
     assert_true(f->policy.cpu_time_seconds == PX_NONE);

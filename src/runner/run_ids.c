@@ -49,12 +49,26 @@ static bool is_mapped(const char *path, uint32_t id)
     return false;
 }
 
+static bool is_free(uint32_t id)
+{
+    return is_mapped("/proc/self/uid_map", id) && is_mapped("/proc/self/gid_map", id) &&
+           !is_listed("/etc/passwd", false, id) && !is_listed("/etc/group", false, id) &&
+           !is_listed("/etc/subuid", true, id) && !is_listed("/etc/subgid", true, id);
+}
+
 uint32_t px_run_ids_default(void)
 {
     for (uint32_t id = FIRST; id < FIRST + CANDIDATES * STEP; id += STEP)
-        if (is_mapped("/proc/self/uid_map", id) && is_mapped("/proc/self/gid_map", id) &&
-            !is_listed("/etc/passwd", false, id) && !is_listed("/etc/group", false, id) &&
-            !is_listed("/etc/subuid", true, id) && !is_listed("/etc/subgid", true, id))
+        if (is_free(id))
             return id;
     return NOBODY;
+}
+
+/* The candidates lie between those of px_run_ids_default(), so that another pyexec of this machine does not give one to its runs. */
+uint32_t px_run_ids_other(uint32_t first, uint32_t count)
+{
+    for (uint32_t id = FIRST + STEP / 2; id < FIRST + CANDIDATES * STEP; id += STEP)
+        if ((id < first || id - first >= count) && is_free(id))
+            return id;
+    return NOBODY < first || NOBODY - first >= count ? NOBODY : 0;
 }

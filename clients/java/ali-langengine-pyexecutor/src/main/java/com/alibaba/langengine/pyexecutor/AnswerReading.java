@@ -70,8 +70,18 @@ final class AnswerReading {
         }
     }
 
-    /** Reads until this answer has come or nothing more can be read. Only this object's thread calls it, before {@link #serve()}. */
+    /**
+     * Reads until this answer has come or nothing more can be read. Only this object's thread calls it, before {@link #serve()}, and it
+     * stays the reader until then: otherwise a thread that waits could begin to read after {@link #continueWith}, and serve() would
+     * let a second one read the same lines.
+     */
     void readUntil(Turn<?> turn) {
+        lock.lock();
+        try {
+            reader = Thread.currentThread();
+        } finally {
+            lock.unlock();
+        }
         while (!turn.answer.isDone() && !isOver()) {
             readOne();
         }

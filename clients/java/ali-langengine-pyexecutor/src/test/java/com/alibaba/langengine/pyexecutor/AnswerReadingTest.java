@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -15,7 +16,11 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -260,6 +265,58 @@ class AnswerReadingTest {
     }
 
     /** Compares the output of another JVM, which uses this program. */
+    /** Lines that the test sends, and how often a thread began to wait for one. */
+    private static final class SentLines extends AnswerLines {
+        private final BlockingQueue<String> sent = new LinkedBlockingQueue<>();
+        private final AtomicInteger waits = new AtomicInteger();
+
+        @Override
+        boolean isInterruptible() {
+            return true;
+        }
+
+        @Override
+        int read(byte[] into) throws InterruptedException {
+            waits.incrementAndGet();
+            byte[] line = sent.take().getBytes(StandardCharsets.UTF_8);
+            System.arraycopy(line, 0, into, 0, line.length);
+            return line.length == 0 ? -1 : line.length;
+        }
+
+        @Override
+        public void close() {
+            sent.add("");
+        }
+    }
+
+    @Test
+    void whileTheAnswersMoveToTheirSocketOnlyOneThreadReads() throws Exception {
+        SentLines pipe = new SentLines();
+        SentLines socket = new SentLines();
+        Map<String, AnswerReading.Turn<String>> turns = Map.of("moved", new AnswerReading.Turn<>(), "1", new AnswerReading.Turn<>());
+        AnswerReading[] self = new AnswerReading[1];
+        AnswerReading reading = new AnswerReading(pipe, line -> self[0].arrived(turns.get(line), line));
+        self[0] = reading;
+        pipe.sent.add("moved\n");
+        reading.readUntil(turns.get("moved"));
+        reading.continueWith(socket);
+
+        FutureTask<String> answer = new FutureTask<>(() -> reading.await(turns.get("1")));
+        Thread waiter = new Thread(answer);
+        waiter.start();
+        until(() -> waiter.getState() == Thread.State.WAITING);
+        assertEquals(0, socket.waits.get());
+
+        FutureTask<Boolean> server = new FutureTask<>(reading::serve);
+        new Thread(server).start();
+        until(() -> socket.waits.get() == 1);
+        socket.sent.add("1\n");
+        assertEquals("1", answer.get(60, TimeUnit.SECONDS));
+        reading.lookForEnd();
+        socket.close();
+        assertTrue(server.get(60, TimeUnit.SECONDS));
+    }
+
     private static void expect(String wanted, Path program, String... options) throws Exception {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp",
                 System.getProperty("java.class.path"), "-D" + NativeProgram.PROPERTY + "=" + program));

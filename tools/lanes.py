@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the whole-program tests in two lanes at the same time. Then runs the files that need the machine to themselves, one by one.
+"""Runs the whole-program tests in three lanes at the same time. Then runs the files that need the machine to themselves, one by one.
 
     tools/lanes.py [--clients] BUILD [PATH…]
 
 Each lane runs pytest on its own files, in its own namespaces (processes, mounts, IPC), with its own /tmp, /var/tmp and /dev/shm. So
 a test that searches "the machine" for processes or files finds only those of its lane. tests/lanes.txt says which files run alone
 and why, and how many seconds files take. The lanes are made from these numbers, and are the same each time. With --clients the first
-lane also runs the tests of the Java client, and the second lane those of the Python and the TypeScript client. Without root, or if namespaces can't be
-made, all files run in one lane, in order.
+lane also runs the tests of the Java client, the second lane those of the Python client, and the third those of the TypeScript client.
+Without root, or if namespaces can't be made, all files run in one lane, in order.
 
 If at most five tests failed, they are run once more at the end, while nothing else runs. A test that passes then counts as passed,
 and the summary names it as unstable: the test or the program has a fault. With a sanitizer no test is run again.
@@ -36,7 +36,9 @@ PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q"]
 AGAIN = 5                       # at most so many failed tests are run once more; if more fail, something is broken
 # A file that is not in the table, such as a new one, counts as so many seconds.
 UNKNOWN = 5
-CLIENTS = {"java": (190, 0), "python": (165, 1), "typescript": (75, 1)}     # the seconds of its tests, and the lane
+# Tests wait for about half of their time, so three lanes keep two CPUs busy. The number is the same on all machines: a lane's files are too.
+LANES = 3
+CLIENTS = {"java": (190, 0), "python": (165, 1), "typescript": (75, 2)}     # the seconds of its tests, and the lane
 LONGEST = 3600                  # the most seconds for one lane; a lane without a fault needs less
 SANITIZED = 6                   # how many times longer it may take with a sanitizer
 INCOMPLETE = 3                  # the exit status when a lane did not finish; 1 means that a test failed, as in pytest
@@ -64,7 +66,7 @@ def files(paths):
 
 
 def split(chosen, rows, clients):
-    """Returns the files of the two lanes, and those that run alone. Files of one group are in the same lane, and "java" in the first."""
+    """Returns the files of each lane, and those that run alone. Files of one group are in the same lane, and "java" in the first."""
     groups, alone = {}, []
     for path in chosen:
         seconds, place = rows.get(path, (UNKNOWN, ""))
@@ -74,7 +76,8 @@ def split(chosen, rows, clients):
         group = groups.setdefault(place or path, [0, []])
         group[0] += seconds
         group[1].append(path)
-    lanes, took = [[], []], [sum(seconds for seconds, at in CLIENTS.values() if clients and at == lane) for lane in (0, 1)]
+    lanes = [[] for _ in range(LANES)]
+    took = [sum(seconds for seconds, at in CLIENTS.values() if clients and at == lane) for lane in range(LANES)]
     first = groups.pop("java", [0, []])
     lanes[0] += first[1]
     took[0] += first[0]
@@ -293,7 +296,7 @@ def run(build, paths, clients):
     # whole-program tests have used the same server and RPC already.
     names = [name for name in CLIENTS if clients and (name == "java" or not os.environ.get("SANITIZE"))]
     extra = [[["sh", "-c", 'tools/client-tests.sh "$@" || true', "sh", name, build] for name in names if CLIENTS[name][1] == lane]
-             for lane in (0, 1)]
+             for lane in range(LANES)]
     until = time.monotonic() + LONGEST * (SANITIZED if os.environ.get("SANITIZE") else 1)
 
     status, ran, again, running = 0, {}, [], []
@@ -306,7 +309,7 @@ def run(build, paths, clients):
                 running.append(Lane(name, build, commands, environment, _needed(build, chosen)))
         for lane in running:
             lane.wait(until)
-        commands = pytest_command(build, "alone", alone) + ([] if apart else extra[0] + extra[1])
+        commands = pytest_command(build, "alone", alone) + ([] if apart else sum(extra, []))
         if commands:
             ran.update({"alone": alone} if alone else {})
             running.append(Lane("alone", build, commands, environment))
@@ -350,7 +353,7 @@ def main():
     if given.list:
         rows = table()
         lanes, alone = split(files(paths), rows, given.clients)
-        for name, members in zip(("lane1", "lane2", "alone"), (*lanes, alone)):
+        for name, members in zip((*("lane%d" % (number + 1) for number in range(LANES)), "alone"), (*lanes, alone)):
             print("%s: %d s: %s" % (name, sum(rows.get(path, (UNKNOWN, ""))[0] for path in members), " ".join(members)))
         return 0
     return run(os.path.abspath(given.build), paths, given.clients)

@@ -46,7 +46,7 @@ def by_hand(text):
 # ---- Python ----
 
 def python_kind(row):
-    kind = {"string": "str", "boolean": "bool", "names": "Sequence[str]", "list": "Sequence[str]", **dict.fromkeys(NUMBERS, "int")}[row["kind"]]
+    kind = {"string": "str", "boolean": "bool", "names": "Sequence[str]", "hosts": "Sequence[str]", "list": "Sequence[str]", **dict.fromkeys(NUMBERS, "int")}[row["kind"]]
     return "Optional[%s]" % kind if row["null"] else kind
 
 
@@ -87,7 +87,7 @@ def typescript_comment(row, null=""):
 
 
 def typescript_key(row):
-    kind = {"string": "string", "boolean": "boolean", "names": "readonly string[]", "list": "readonly string[]",
+    kind = {"string": "string", "boolean": "boolean", "names": "readonly string[]", "hosts": "readonly string[]", "list": "readonly string[]",
             **dict.fromkeys(NUMBERS, "number")}[row["kind"]]
     return [typescript_comment(row, " Null: no limit."), "%s?: %s%s;" % (row["key"], kind, " | null" if row["null"] else "")]
 

@@ -205,9 +205,20 @@ static struct px_zygote_group *take_kind(pyexec_executor *executor, const struct
     return kind;
 }
 
+/* Nothing serves such runs yet, and they must not run without what they ask for. */
+static int check_hosts(const struct px_policy *policy, pyexec_error *error)
+{
+    if (!policy->allowed_hosts.count)
+        return 0;
+    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "allowed_hosts: this pyexec has no proxy for the network by name");
+    return px_error_hint(error, "Leave allowed_hosts out.");
+}
+
 int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                        pyexec_error *error)
 {
+    if (check_hosts(policy, error) < 0)
+        return -1;
     *ret = take_kind(executor, policy);
     if (*ret) {
         px_zygotes_grow((*ret)->zygotes);

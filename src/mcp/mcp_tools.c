@@ -54,6 +54,18 @@ static void add_size(struct px_buffer *out, int64_t bytes)
         px_buffer_printf(out, "%lld bytes", (long long)bytes);
 }
 
+static void describe_network(struct px_buffer *out, const struct px_policy *policy)
+{
+    if (!policy->allowed_hosts.count) {
+        px_buffer_add_string(out, policy->disable_networking ? " Network: none.\n" : " Network: the host's network.\n");
+        return;
+    }
+    px_buffer_add_string(out, " Network: only https, and http on port 80, to these hosts: ");
+    add_names(out, &policy->allowed_hosts);
+    px_buffer_add_string(out, ". Use an HTTP client that follows the proxy variables, such as urllib.request, requests "
+                              "or httpx (aiohttp: trust_env=True); sockets reach nothing else.\n");
+}
+
 static void describe_files(struct px_buffer *out, const struct px_policy *policy)
 {
     if (policy->disable_open) {
@@ -65,7 +77,7 @@ static void describe_files(struct px_buffer *out, const struct px_policy *policy
         add_size(out, policy->workspace_bytes);
         px_buffer_add_string(out, ".");
     }
-    px_buffer_add_string(out, policy->disable_networking ? " Network: none.\n" : " Network: the host's network.\n");
+    describe_network(out, policy);
 }
 
 static void describe_limits(struct px_buffer *out, const struct px_policy *policy)
@@ -132,7 +144,8 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
 static json_t *run_annotations(const struct px_mcp_call *call)
 {
     return json_pack("{s:b, s:b, s:b, s:b}", "readOnlyHint", 0, "destructiveHint", 0, "idempotentHint", 0,
-                     "openWorldHint", !call->caller.policy->disable_networking);
+                     "openWorldHint",
+                     !call->caller.policy->disable_networking || call->caller.policy->allowed_hosts.count);
 }
 
 /* Makes the schema of the result object, with the members that are always there. */

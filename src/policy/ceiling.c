@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/host_entry.h"
 #include "base/json.h"
 #include "policy/fields.h"
 
-enum rule { FREE, MOST, TRUE, FALSE, SAME, FILES, IMPORTS };
+enum rule { FREE, MOST, TRUE, FALSE, SAME, FILES, IMPORTS, HOSTS };
 enum session { FIXED, LATER };
 
 static const struct {
@@ -194,6 +195,49 @@ static int judge_imports(const struct judged *judged)
     return judged->policy->use_import_whitelist ? judge_allowed(judged) : judge_banned(judged);
 }
 
+static struct px_host_entry host_entry(const char *text)
+{
+    struct px_host_entry entry;
+    px_host_entry_parse(text, strlen(text), &entry);
+    return entry;
+}
+
+static bool may_reach(const struct px_policy *policy, const char *text)
+{
+    struct px_host_entry wanted = host_entry(text);
+    for (size_t i = 0; i < policy->allowed_hosts.count; i++) {
+        struct px_host_entry entry = host_entry(policy->allowed_hosts.items[i]);
+        if (px_host_entry_covers(&entry, &wanted))
+            return true;
+    }
+    return !policy->disable_networking;
+}
+
+/* Checks that the ceiling covers each entry. A ceiling with the whole network covers every name. */
+static int judge_hosts(const struct judged *judged)
+{
+    struct px_strings *hosts = &judged->policy->allowed_hosts;
+    bool lowers = may_lower(judged, PX_FIELD_allowed_hosts);
+    size_t kept = 0;
+    for (size_t i = 0; i < hosts->count; i++) {
+        if (may_reach(judged->ceiling, hosts->items[i])) {
+            hosts->items[kept++] = hosts->items[i];
+        } else if (lowers) {
+            free(hosts->items[i]);
+        } else {
+            px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                         "allowed_hosts: '%.100s' is beyond this caller's ceiling, which does not allow it",
+                         hosts->items[i]);
+            px_auto_free char *most = shown(PX_FIELD_allowed_hosts, judged->ceiling);
+            if (!judged->ceiling->allowed_hosts.count)
+                return px_error_hint(judged->error, "Leave allowed_hosts out: this caller's scripts have no network.");
+            return px_error_hint(judged->error, "Ask for at most %.500s.", most ? most : "less");
+        }
+    }
+    hosts->count = kept;
+    return 0;
+}
+
 int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error)
 {
     struct judged judged = {policy, ceiling, later, error};
@@ -205,5 +249,5 @@ int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, b
         if (lower(&judged, field) < 0)
             return -1;
     }
-    return judge_files(&judged) < 0 ? -1 : judge_imports(&judged);
+    return judge_files(&judged) < 0 || judge_hosts(&judged) < 0 ? -1 : judge_imports(&judged);
 }

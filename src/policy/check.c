@@ -84,9 +84,33 @@ static int check_dunders(const struct px_policy *policy, pyexec_error *error)
     return 0;
 }
 
+/* With the whole network a list of names would mean nothing. */
+static int check_hosts(const struct px_policy *policy, pyexec_error *error)
+{
+    if (!policy->allowed_hosts.count)
+        return 0;
+    if (!policy->disable_networking) {
+        px_error_set(error, PYEXEC_INVALID_POLICY,
+                     "allowed_hosts can't have names (from: %s) while disable_networking is false (from: %s), which "
+                     "gives the script the whole network; accepted is an empty list",
+                     px_origin_name(policy->origin[PX_FIELD_allowed_hosts]),
+                     px_origin_name(policy->origin[PX_FIELD_disable_networking]));
+        return px_error_hint(error, "For these hosts alone set disable_networking to true, or leave it out.");
+    }
+    if (!policy->forkable && !policy->auto_checkpoint)
+        return 0;
+    px_error_set(
+        error, PYEXEC_INVALID_POLICY,
+        "%s can't be true while allowed_hosts has names: a session and its branches or checkpoints would share "
+        "one network and its open connections",
+        policy->forkable ? "forkable" : "auto_checkpoint");
+    return px_error_hint(error, "Leave one of the two out.");
+}
+
 int px_policy_check(const struct px_policy *policy, pyexec_error *error)
 {
-    if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0)
+    if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0 ||
+        check_hosts(policy, error) < 0)
         return -1;
     return check_dunders(policy, error);
 }

@@ -5,6 +5,7 @@
 #ifndef PX_POLICY_FIELDS_H
 #define PX_POLICY_FIELDS_H
 
+#include "base/host_entry.h"
 #include "policy/config.h"
 #include "policy/policy.h"
 
@@ -36,8 +37,8 @@ struct px_kind {
 };
 
 extern const struct px_kind px_kind_string, px_kind_duration, px_kind_integer, px_kind_size, px_kind_boolean,
-    px_kind_names, px_kind_list, px_kind_layers, px_kind_uid_range, px_kind_cgroup, px_kind_path, px_kind_addresses,
-    px_kind_texts, px_kind_log_format, px_kind_server;
+    px_kind_names, px_kind_list, px_kind_hosts, px_kind_layers, px_kind_uid_range, px_kind_cgroup, px_kind_path,
+    px_kind_addresses, px_kind_texts, px_kind_log_format, px_kind_server;
 
 struct px_field {
     struct px_field_info info;
@@ -107,6 +108,8 @@ int px_field_set_json(const struct px_table *table, const struct px_field *field
                       pyexec_error *error);
 /* Copies the value of another member of the same kind. */
 int px_field_replace(const struct px_field *field, void *member, const void *from, pyexec_error *error);
+/* Reads an entry of allowed_hosts (kinds.c). Returns NULL, or why it can't be one, such as "it is empty". */
+const char *px_field_host(const char *text, size_t length, char ret[PX_HOST_ENTRY_MAX + 3]);
 /* Returns NULL when there is no memory. */
 json_t *px_field_to_json(const struct px_field *field, const void *member);
 /* Adds the items of a comma-separated text to `list`. */

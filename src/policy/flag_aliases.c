@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "policy/fields.h"
 
-enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_IMPORTS, FLAG_ALLOW_IMPORT, FLAG_COUNT };
+enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_IMPORTS, FLAG_ALLOW_IMPORT, FLAG_ALLOW_HOST, FLAG_COUNT };
 
 static const struct px_flag_alias flags[FLAG_COUNT] = {
     [FLAG_FILES] = {"files", "none|read|full",
@@ -17,6 +17,7 @@ static const struct px_flag_alias flags[FLAG_COUNT] = {
                       "A set of allowed_imports: default, or all modules of the standard library that only "
                       "compute, such as typing, copy, dataclasses, enum, csv and io."},
     [FLAG_ALLOW_IMPORT] = {"allow-import", "NAMES", "Adds to allowed_imports."},
+    [FLAG_ALLOW_HOST] = {"allow-host", "NAME[:PORT]", "Adds to allowed_hosts."},
 };
 
 /* Modules of the standard library that are not for files, processes, the network or the interpreter itself. They
@@ -92,6 +93,8 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
         value = flags[found].argument ? "" : "true";
     if (found == FLAG_ALLOW_IMPORT)
         return px_policy_add_names(policy, PX_FIELD_allowed_imports, value, origin, error);
+    if (found == FLAG_ALLOW_HOST)
+        return px_policy_add_names(policy, PX_FIELD_allowed_hosts, value, origin, error);
     px_auto_buffer struct px_buffer accepted = {0};
     for (size_t i = 0; i < PX_COUNT(meanings); i++) {
         if (meanings[i].flag != found)

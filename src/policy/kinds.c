@@ -2,9 +2,11 @@
 /* The kinds of values: which texts each accepts, and how its numbers are written. All are pure functions of
  * untrusted text. The most important one decides which module names are accepted, because these names appear in
  * messages and in the guard's sets. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/host_entry.h"
 #include "base/layers.h"
 #include "base/paths.h"
 #include "base/utf8.h"
@@ -201,6 +203,28 @@ static bool valid_server(const char *text, size_t length)
     return valid_address(text + prefix, length);
 }
 
+/* Writes the entry in the only form in which it is kept: with its port only if that is not the default one. */
+const char *px_field_host(const char *text, size_t length, char ret[PX_HOST_ENTRY_MAX + 3])
+{
+    struct px_host_entry entry;
+    char port[8] = "";
+    const char *why = px_host_entry_parse(text, length, &entry);
+    if (why)
+        return why;
+    if (entry.wildcard && !strchr(entry.name, '.'))
+        return "at least two labels must follow '*.', because all names of a top-level domain are too many";
+    if (entry.port != PX_HOST_ENTRY_DEFAULT_PORT)
+        snprintf(port, sizeof port, ":%u", entry.port);
+    snprintf(ret, PX_HOST_ENTRY_MAX + 3, "%s%s%s", entry.wildcard ? "*." : "", entry.name, port);
+    return NULL;
+}
+
+static bool valid_host(const char *text, size_t length)
+{
+    char entry[PX_HOST_ENTRY_MAX + 3];
+    return !px_field_host(text, length, entry);
+}
+
 /* When a factor has several names, messages use the first one. */
 static const struct px_unit duration_units[] = {
     {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {NULL, 0},
@@ -238,6 +262,13 @@ const struct px_kind px_kind_names = {"names",
                                       NULL,
                                       valid_identifier};
 const struct px_kind px_kind_list = {"list", PX_SHAPE_STRINGS, "module names" LIST_FORM, NULL, NULL, valid_module};
+const struct px_kind px_kind_hosts = {
+    "hosts",
+    PX_SHAPE_STRINGS,
+    "NAME, NAME:PORT, *.NAME and *.NAME:PORT" LIST_FORM,
+    "Give names of hosts alone, such as api.example.com, *.example.com or api.example.com:8443.",
+    NULL,
+    valid_host};
 const struct px_kind px_kind_layers = {
     "layers", PX_SHAPE_STRINGS, layers_accepted, "`pyexec doctor` says which layers hold here.", NULL, valid_layer};
 const struct px_kind px_kind_uid_range = {"uid_range", PX_SHAPE_STRING, "START:COUNT, both above 0", NULL,

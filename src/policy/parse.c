@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include "policy/fields.h"
+#include "protocol/egress.h"
 
 /* The number of bytes of a value that a message shows. */
 #define SHOWN_BYTES 80
@@ -151,15 +152,36 @@ static int replace_string(char **member, const char *text, size_t length, pyexec
     return 0;
 }
 
+static int refuse_count(const struct px_table *table, const struct px_field *field, int most, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_POLICY, "%s has more than %d items", field->info.name, most);
+    return px_error_hint(error, "%s", table->hint);
+}
+
+static int add_host(const struct px_table *table, const struct px_field *field, struct px_strings *list,
+                    const char *item, size_t length, pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX], entry[PX_HOST_ENTRY_MAX + 3];
+    const char *why = px_field_host(item, length, entry);
+    if (why) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "%s can't have %s: %s; accepted is %s", field->info.name,
+                     px_show(item, length, shown), why, field->kind->accepts);
+        return px_error_hint(error, "%s", field->kind->hint);
+    }
+    if (list->count >= PX_EGRESS_HOSTS_MAX)
+        return refuse_count(table, field, PX_EGRESS_HOSTS_MAX, error);
+    return px_strings_add(list, entry, strlen(entry)) < 0 ? px_error_oom(error) : 0;
+}
+
 static int add_item(const struct px_table *table, const struct px_field *field, struct px_strings *list,
                     const char *item, size_t length, pyexec_error *error)
 {
+    if (field->kind == &px_kind_hosts)
+        return add_host(table, field, list, item, length, error);
     if (!field->kind->valid(item, length))
         return refuse_text(table, field, item, length, error);
-    if (list->count >= PX_NAMES_MAX) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "%s has more than %d items", field->info.name, PX_NAMES_MAX);
-        return px_error_hint(error, "%s", table->hint);
-    }
+    if (list->count >= PX_NAMES_MAX)
+        return refuse_count(table, field, PX_NAMES_MAX, error);
     return px_strings_add(list, item, length) < 0 ? px_error_oom(error) : 0;
 }
 

@@ -72,6 +72,22 @@ static void take_back_readonly(struct px_policy *policy, enum px_origin origin)
     policy->origin[PX_FIELD_allow_readonly_open] = (uint8_t)origin;
 }
 
+/* Names are less than the whole network, so who asks for names does not want the network of an outer setting, and who asks for the
+ * whole network does not want its names. */
+static void keep_by_name(struct px_policy *policy, enum px_origin origin)
+{
+    if (policy->disable_networking)
+        return;
+    policy->disable_networking = true;
+    policy->origin[PX_FIELD_disable_networking] = (uint8_t)origin;
+}
+
+static void take_back_hosts(struct px_policy *policy, enum px_origin origin)
+{
+    px_strings_done(&policy->allowed_hosts);
+    policy->origin[PX_FIELD_allowed_hosts] = (uint8_t)origin;
+}
+
 int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px_origin origin, pyexec_error *error)
 {
     if (px_table_merge_json(&px_policy_table, policy, object, error) < 0)
@@ -82,6 +98,12 @@ int px_policy_merge_json(struct px_policy *policy, const json_t *object, enum px
     if (json_is_true(json_object_get(object, fields[PX_FIELD_disable_open].info.name)) &&
         !json_object_get(object, fields[PX_FIELD_allow_readonly_open].info.name))
         take_back_readonly(policy, origin);
+    const json_t *hosts = json_object_get(object, fields[PX_FIELD_allowed_hosts].info.name);
+    const json_t *networking = json_object_get(object, fields[PX_FIELD_disable_networking].info.name);
+    if (json_array_size(hosts) && !networking)
+        keep_by_name(policy, origin);
+    if (json_is_false(networking) && !hosts && policy->allowed_hosts.count)
+        take_back_hosts(policy, origin);
     return 0;
 }
 
@@ -94,6 +116,12 @@ int px_policy_set_text(struct px_policy *policy, const char *name, const char *t
     policy->origin[field] = (uint8_t)origin;
     if (field == PX_FIELD_disable_open && policy->disable_open && policy->origin[PX_FIELD_allow_readonly_open] < origin)
         take_back_readonly(policy, origin);
+    if (field == PX_FIELD_allowed_hosts && policy->allowed_hosts.count &&
+        policy->origin[PX_FIELD_disable_networking] < origin)
+        keep_by_name(policy, origin);
+    if (field == PX_FIELD_disable_networking && !policy->disable_networking && policy->allowed_hosts.count &&
+        policy->origin[PX_FIELD_allowed_hosts] < origin)
+        take_back_hosts(policy, origin);
     return 0;
 }
 
@@ -106,6 +134,9 @@ int px_policy_add_names(struct px_policy *policy, enum px_policy_field field, co
     if (px_field_add_items(&px_policy_table, &fields[field], list, comma_list, error) < 0)
         return -1;
     policy->origin[field] = (uint8_t)origin;
+    if (field == PX_FIELD_allowed_hosts && policy->allowed_hosts.count &&
+        policy->origin[PX_FIELD_disable_networking] < origin)
+        keep_by_name(policy, origin);
     return 0;
 }
 

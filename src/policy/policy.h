@@ -42,6 +42,7 @@ typedef int64_t px_field_integer;  /* PX_NONE where null is allowed */
 typedef int64_t px_field_size;     /* bytes; text with K, M, G */
 typedef bool px_field_boolean;
 typedef struct px_strings px_field_names; /* set of top-level module names */
+typedef struct px_strings px_field_hosts; /* set of host names with ports, in lower case; see base/host_entry.h */
 typedef struct px_strings px_field_list;
 
 /* The origin of a value, the one with the lowest priority first (`pyexec policy --origin`). */
@@ -128,7 +129,7 @@ void px_policy_describe_help(struct px_buffer *out);
 struct px_field_info {
     const char *name;         /* "cpu_time_seconds" */
     const char *alias;        /* "timeout" for timeout_ms, else NULL */
-    const char *kind;         /* "integer", "size", "duration", "boolean", "names", "list", "string" */
+    const char *kind;         /* "integer", "size", "duration", "boolean", "names", "hosts", "list", "string" */
     const char *default_text; /* in the form of a flag's value */
     const char *meaning;      /* one or two sentences */
     int64_t minimum, maximum; /* numbers only */

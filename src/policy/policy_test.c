@@ -63,7 +63,7 @@ static void test_defaults(void **state)
     assert_string_equal(text, "{\"python_bin\":\"python3\",\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
                               "\"address_space_bytes\":536870912,\"max_open_files\":16,\"max_stdout_bytes\":1000000,"
                               "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"max_displays\":100,"
-                              "\"max_display_bytes\":8388608,\"disable_networking\":true,"
+                              "\"max_display_bytes\":8388608,\"disable_networking\":true,\"allowed_hosts\":[],"
                               "\"disable_open\":true,\"allow_readonly_open\":false,\"use_import_whitelist\":true,"
                               "\"allowed_imports\":[\"math\",\"statistics\",\"random\",\"re\",\"json\",\"itertools\","
                               "\"functools\",\"collections\",\"decimal\",\"fractions\",\"string\",\"textwrap\","
@@ -182,6 +182,7 @@ static void test_round_trip(void **state)
         [PX_FIELD_max_displays] = "4",
         [PX_FIELD_max_display_bytes] = "5",
         [PX_FIELD_disable_networking] = "false",
+        [PX_FIELD_allowed_hosts] = "a.example,*.b.example:80",
         [PX_FIELD_disable_open] = "false",
         [PX_FIELD_allow_readonly_open] = "true",
         [PX_FIELD_use_import_whitelist] = "false",
@@ -211,6 +212,9 @@ static void test_round_trip(void **state)
         px_auto_free char *new = dump(&f->policy);
         assert_string_not_equal(old, new);
     }
+    assert_int_equal(px_policy_check(&f->policy, &f->error), -1); /* the whole network, and names */
+    assert_non_null(strstr(f->error.message, "allowed_hosts"));
+    assert_int_equal(set(f, "allowed_hosts", "", PX_ORIGIN_FILE), 0);
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 
     px_auto(px_policy_done) struct px_policy other, copy;
@@ -342,6 +346,7 @@ static void test_short_flags(void **state)
         {"network", "on", -1},         {"any-import", NULL, 0},   {"any-import", "false", 0},
         {"any-import", "", -1},        {"allow-import", "", 0},   {"allow-import", "os,numpy", 0},
         {"allow-import", "*", -1},     {"allow_import", "a", -1}, {"", NULL, -1},
+        {"allow-host", "a.b", 0},      {"allow-host", "*", -1},   {"allow-host", "", 0},
     };
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
         int status = px_policy_set_short(&f->policy, rows[i].flag, rows[i].value, PX_ORIGIN_FLAG, &f->error);
@@ -364,7 +369,7 @@ static void test_short_flags(void **state)
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_READ);
     size_t count = 0;
     const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 6);
     for (size_t i = 0; i < count; i++)
         assert_true(flags[i].name && flags[i].meaning);
 }

@@ -24,12 +24,12 @@ static void answer(struct px_http_request *request, json_t *data)
 }
 
 /* Dify asks for the network in every request, whether the code needs it or not. So the code gets it only if the
- * policy allows it. */
+ * policy allows it: all of it, or the hosts of allowed_hosts. */
 static int limit_network(pyexec_request *run, const json_t *body)
 {
     if (json_is_true(json_object_get(body, "enable_network")))
         return 0;
-    return pyexec_request_set_policy(run, "{\"disable_networking\": true}");
+    return pyexec_request_set_policy(run, "{\"disable_networking\": true, \"allowed_hosts\": []}");
 }
 
 /* `preload` is code that runs before the other code. */

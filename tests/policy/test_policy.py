@@ -15,7 +15,7 @@ DEFAULTS = {
     "timeout_ms": 5000, "cpu_time_seconds": 2, "address_space_bytes": 512 * MIB, "max_open_files": 16,
     "max_stdout_bytes": 1000000, "max_stderr_bytes": 256000, "max_value_bytes": 65536,
     "max_displays": 100, "max_display_bytes": 8 * MIB,
-    "disable_networking": True, "disable_open": True, "allow_readonly_open": False,
+    "disable_networking": True, "allowed_hosts": [], "disable_open": True, "allow_readonly_open": False,
     "use_import_whitelist": True, "allowed_imports": DEFAULT_IMPORTS, "banned_imports": DEFAULT_BANNED,
     "block_dunder_imports": True, "print_last_expression": True, "isolate_site": True,
     "preload_imports": [], "workspace_bytes": 64 * MIB, "max_threads": 16,
@@ -49,6 +49,13 @@ FIELDS = {
     "allowed_imports": ({"": [], "csv": ["csv"], "csv,json": ["csv", "json"], "csv,csv": ["csv"], "größe,_x": ["größe", "_x"]},
                         ["a b", "a.b", "a-b", "1a", "a,,b", "a,", "__x__"]),
     "banned_imports": ({"": [], "csv": ["csv"], "a,b": ["a", "b"]}, ["a b", "a.b", "a/b"]),
+    "allowed_hosts": ({"": [], "a.example": ["a.example"], "A.Example.": ["a.example"], "a.example:443": ["a.example"], "a.example.:8443": ["a.example:8443"],
+                       "*.a.example": ["*.a.example"], "*.A.example:80": ["*.a.example:80"], "xn--mnchen-3ya.de": ["xn--mnchen-3ya.de"], "a_b.example": ["a_b.example"],
+                       "b.example, a.example,B.EXAMPLE": ["b.example", "a.example"], "localhost": ["localhost"], "%s.example" % ("a" * 63): ["%s.example" % ("a" * 63)]},
+                      ["https://a.example", "a.example/x", "a.example:0", "a.example:65536", "a.example:", "a.example:08", "a.example:http", ":443", "*", "*.", "*.com",
+                       "a.*.example", "*a.example", "**.a.example", "*.*.example", "1.2.3.4", "127.1", "0x7f000001", "2130706433", "a.1", "[::1]", "[::1]:443", "::1", "fe80::1%lo",
+                       "a..example", ".a.example", "-a.example", "a-.example", "münchen.de", "a b.example", "user@a.example", "%s.example" % ("a" * 64),
+                       ".".join(["a" * 60] * 5), ",a.example"]),
     "preload_imports": ({"": [], "json": ["json"], "json,os.path": ["json", "os.path"]}, ["a b", "../x", "a..b"]),
     **{name: ({"true": True, "false": False}, ["yes!", "maybe", "2", "none", ""])
        for name in ("disable_networking", "disable_open", "use_import_whitelist", "block_dunder_imports",
@@ -192,6 +199,8 @@ def test_a_name_like_no_other_is_refused_too(own, configuration):
     (["--files=full"], {"disable_open": False, "allow_readonly_open": False}),
     (["--files=full", "--files=none"], {"disable_open": True, "allow_readonly_open": False}),
     (["--network"], {"disable_networking": False}), (["--network", "--no-network"], {"disable_networking": True}),
+    (["--allow-host", "a.example", "--allow-host=*.b.example:8443,c.example"], {"allowed_hosts": ["a.example", "*.b.example:8443", "c.example"]}),
+    (["--allowed-hosts", "a.example", "--allow-host", "A.example:443"], {"allowed_hosts": ["a.example"]}),
     (["--any-import"], {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": True}),
     (["--allow-import", "csv,io"], {"allowed_imports": DEFAULT_IMPORTS + ["csv", "io"]}),
     (["--allow-import", "csv", "--allow-import=io"], {"allowed_imports": DEFAULT_IMPORTS + ["csv", "io"]}),
@@ -229,6 +238,9 @@ def test_forms_of_flags_that_are_none(own, flags, words):
     (["--allow-readonly-open"], ["allow_readonly_open", "disable_open"]),
     (["--files=read", "--disable-open"], ["allow_readonly_open", "disable_open"]),
     (["--allow-import", "__main__"], ["allowed_imports", "__main__", "block_dunder_imports"]),
+    (["--network", "--allow-host", "a.example"], ["allowed_hosts", "disable_networking"]),
+    (["--allow-host", "a.example", "--forkable"], ["forkable", "allowed_hosts", "share"]),
+    (["--allow-host", "a.example", "--auto-checkpoint"], ["auto_checkpoint", "allowed_hosts", "share"]),
 ])
 def test_contradictions(own, flags, words):
     error = own.error("1", *flags)
@@ -255,6 +267,25 @@ def test_file_environment_and_flags_in_that_order(pyexec, configuration):
     assert found["allowed_imports"] == ("flag", ["csv", "io", "abc"])
     assert found["python_bin"] == ("environment", "/usr/bin/python3")
     assert set(found) == {"python_bin", *DEFAULTS}
+
+
+def test_who_asks_for_names_does_not_want_the_network_of_a_weaker_setting(pyexec, configuration):
+    whole = {"PYEXEC_POLICY_DISABLE_NETWORKING": "false"}
+    found = origins(pyexec, "--allow-host", "a.example", env=whole)
+    assert (found["allowed_hosts"], found["disable_networking"]) == (("flag", ["a.example"]), ("flag", True))
+    names = {"PYEXEC_POLICY_ALLOWED_HOSTS": "a.example"}
+    found = origins(pyexec, "--network", env=names)
+    assert (found["allowed_hosts"], found["disable_networking"]) == (("flag", []), ("flag", False))
+    found = origins(pyexec, "--allow-host", "b.example", *configuration("[policy]\ndisable_networking = false\n"), env=names)
+    assert (found["allowed_hosts"], found["disable_networking"]) == (("flag", ["a.example", "b.example"]), ("environment", True))
+
+
+def test_a_bad_host_is_refused_with_its_reason(own):
+    for text, words in (("https://a.example/x", "without https://"), ("10.0.0.1", "IP address"), ("*.com", "at least two labels"), ("é.example", "punycode"),
+                        ("a.example:0", "from 1 to 65535"), ("a..example", "empty label")):
+        message = refusal(own, "--allow-host", text)
+        assert "allowed_hosts" in message and text in message and words in message and "api.example.com" in message, message
+    assert "more than 256" in refusal(own, "--allow-host", ",".join("a%d.example" % i for i in range(257)))
 
 
 def test_origin_of_the_short_flags(own):

@@ -24,11 +24,13 @@ NULL = {"cpu_time_seconds", "address_space_bytes", "max_open_files"}
 BOOLEANS = ["disable_networking", "disable_open", "allow_readonly_open", "use_import_whitelist", "block_dunder_imports",
             "print_last_expression", "isolate_site"]
 LISTS = ["allowed_imports", "banned_imports", "preload_imports"]
+BAD_HOSTS = [None, 5, {}, "a.example", [1], [None], [["a.example"]]]
 BAD = [(key, value) for key, (low, high) in NUMBERS.items()
        for value in [low - 1, -1, 1.5, float(low), True, [low], {"a": low}, "", "lots", 1 << 62] + ([high + 1] if high else []) +
        ([] if key in NULL else [None]) if not (key == "address_space_bytes" and value == 1 << 62)]
 BAD += [(key, value) for key in BOOLEANS for value in (0, 1, "true", "yes", None, [], {}, 1.0)]
 BAD += [(key, value) for key in LISTS for value in (None, 5, {}, [1], [None], [""], ["a b"], ["a/b"], [["a"]], ["a\0b"], ["a" * 5000])]
+BAD += [("allowed_hosts", value) for value in BAD_HOSTS]
 BAD += [(key, ["a.b"]) for key in LISTS[:2]] + [("allowed_imports", ["__x__"]), ("python_bin", ""), ("python_bin", 5), ("python_bin", None),
                                                ("python_bin", "a\0b"), ("python_bin", [])]
 

@@ -12,7 +12,13 @@ function summary(policy: Policy): [string, string][] {
     ["CPU", show("cpu_time_seconds", policy["cpu_time_seconds"])],
     ["Memory", show("address_space_bytes", policy["address_space_bytes"])],
     ["Files", files], ["Workspace", show("workspace_bytes", policy["workspace_bytes"])],
-    ["Network", policy["disable_networking"] ? "none" : "allowed"], ["Imports", imports]];
+    ["Network", network(policy)], ["Imports", imports]];
+}
+
+function network(policy: Policy): string {
+  const hosts = policy["allowed_hosts"];
+  if (Array.isArray(hosts) && hosts.length) return `only ${hosts.join(", ")}`;
+  return policy["disable_networking"] ? "none" : "allowed";
 }
 
 function show(key: string, value: unknown): string {

@@ -68,7 +68,9 @@ export function describePolicy(policy: Policy, keepsState = true): string {
     imports = banned ? `It may import modules, but none of: ${banned}.` : "It may import any module that is there.";
   }
   const files = policy.disable_open ?? true ? "It has no files." : `Files: open() with relative paths${policy.allow_readonly_open ? ", for reading" : ""}.`;
-  const network = policy.disable_networking ?? true ? "no network" : "the network";
+  const hosts = (policy.allowed_hosts ?? []).join(", ");
+  const network = hosts ? `a network with only these hosts, over a proxy that HTTP clients find by themselves (aiohttp: trust_env=True): ${hosts}`
+    : policy.disable_networking ?? true ? "no network" : "the network";
   return `Runs Python code in a sandbox that ${keepsState ? "keeps variables between calls" : "begins anew with each call"}. ` +
     "The value of the last expression is returned, so print() is not needed for it. " +
     `${imports} ${files} It has ${network}, and ${(policy.timeout_ms ?? 5000) / 1000} s for each call. ` +

@@ -54,6 +54,8 @@ export interface Policy {
   max_display_bytes?: number;
   /** true: no network, not even loopback and abstract sockets. false: the host's network, resolver and CA certificates, but no UNIX sockets of the host. */
   disable_networking?: boolean;
+  /** Hosts that the script may reach, by name, over a proxy of pyexec; nothing else (docs/network.md). A port is 443 if none is given; *.a.example is every name with exactly one more label. Needs disable_networking true. */
+  allowed_hosts?: readonly string[];
   /** true: the script has no file access, neither with open() nor in another way. */
   disable_open?: boolean;
   /** Used when disable_open is false. true: the script may read inside the working directory. false: it may also write there. It never has access to other folders. */

@@ -88,11 +88,15 @@ def describe_policy(policy: Mapping[str, Any], keeps_state: bool = True) -> str:
     files = "It can't use files."
     if not policy.get("disable_open", True):
         files = "Files: open() with relative paths%s." % (", for reading" if policy.get("allow_readonly_open") else "")
+    hosts = ", ".join(policy.get("allowed_hosts", ()))
+    network = "no network" if policy.get("disable_networking", True) else "the network"
+    if hosts:
+        network = "a network with only these hosts, over a proxy that HTTP clients find by themselves (aiohttp: trust_env=True): %s" % hosts
     return (
         "Runs Python code in a sandbox that %s. The value of the last expression is returned, so print() "
         "is not needed for it. %s %s It has %s, and %g s for each call. Read the hint of an error: it says what to do instead."
         % ("keeps variables between calls" if keeps_state else "keeps nothing between calls", imports, files,
-           "no network" if policy.get("disable_networking", True) else "the network", policy.get("timeout_ms", 5000) / 1000))
+           network, policy.get("timeout_ms", 5000) / 1000))
 
 
 def describe_tools(tools: Mapping[str, tuple[Mapping[str, Any], Any]], policy: Mapping[str, Any], intro: str = "") -> str:

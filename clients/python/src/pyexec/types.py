@@ -49,6 +49,7 @@ class Policy(TypedDict, total=False):
     max_displays: int
     max_display_bytes: int
     disable_networking: bool
+    allowed_hosts: Sequence[str]
     disable_open: bool
     allow_readonly_open: bool
     use_import_whitelist: bool

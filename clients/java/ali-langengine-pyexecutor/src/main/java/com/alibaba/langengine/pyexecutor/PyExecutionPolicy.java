@@ -35,6 +35,7 @@ public class PyExecutionPolicy {
     private volatile long maxStdoutBytes = DEFAULT_STDOUT_BYTES;
     private volatile long maxStderrBytes = DEFAULT_STDERR_BYTES;
     private volatile boolean disableNetworking = true;
+    private final Set<String> allowedHosts = Collections.synchronizedSet(new LinkedHashSet<>());
     private volatile boolean disableOpen = true;
     private volatile boolean allowReadonlyOpen;
     private volatile boolean useImportWhitelist = true;
@@ -188,6 +189,14 @@ public class PyExecutionPolicy {
     /** @return the modules that may not be imported when the whitelist is off; changes of this set change the policy */
     public Set<String> getBannedImports() {
         return bannedImports;
+    }
+
+    /**
+     * @return the hosts that the script may reach, as NAME, NAME:PORT or *.NAME, while the network is disabled otherwise; empty by
+     *     default; changes of this set change the policy
+     */
+    public Set<String> getAllowedHosts() {
+        return allowedHosts;
     }
 
     /** @return true if names that begin or end with two underscores can't be imported */
@@ -380,6 +389,7 @@ public class PyExecutionPolicy {
         copy.allowedImports.addAll(copy(allowedImports));
         copy.bannedImports.clear();
         copy.bannedImports.addAll(copy(bannedImports));
+        copy.allowedHosts.addAll(copy(allowedHosts));
         return copy;
     }
 
@@ -397,6 +407,7 @@ public class PyExecutionPolicy {
         map.put("max_stdout_bytes", maxStdoutBytes < 0 ? DEFAULT_STDOUT_BYTES : maxStdoutBytes);
         map.put("max_stderr_bytes", maxStderrBytes < 0 ? DEFAULT_STDERR_BYTES : maxStderrBytes);
         map.put("disable_networking", disableNetworking);
+        map.put("allowed_hosts", copy(allowedHosts));
         map.put("disable_open", disableOpen);
         map.put("allow_readonly_open", allowReadonlyOpen);
         map.put("use_import_whitelist", useImportWhitelist);

@@ -43,6 +43,9 @@ public class PyExecutorProperties {
     /** True: there is no network. False: the host's network. */
     private boolean disableNetworking = true;
 
+    /** Hosts that the script may reach, as NAME, NAME:PORT or *.NAME, while disable-networking is true. */
+    private Set<String> allowedHosts = new LinkedHashSet<>();
+
     /** True: the script has no file access, neither with open() nor in another way. */
     private boolean disableOpen = true;
 
@@ -195,6 +198,9 @@ public class PyExecutorProperties {
         policy.setMaxStdoutBytes(maxStdoutBytes);
         policy.setMaxStderrBytes(maxStderrBytes);
         policy.setDisableNetworking(disableNetworking);
+        if (allowedHosts != null) {
+            policy.getAllowedHosts().addAll(allowedHosts);
+        }
         policy.setDisableOpen(disableOpen);
         policy.setAllowReadonlyOpen(allowReadonlyOpen);
         policy.setUseImportWhitelist(useImportWhitelist);
@@ -362,6 +368,16 @@ public class PyExecutorProperties {
     public void setAllowedImports(Set<String> allowedImports) {
         setsAllowedImports |= allowedImports != this.allowedImports;
         this.allowedImports = allowedImports;
+    }
+
+    /** @return hosts that the script may reach, as NAME, NAME:PORT or *.NAME, while disable-networking is true */
+    public Set<String> getAllowedHosts() {
+        return allowedHosts;
+    }
+
+    /** @param allowedHosts hosts that the script may reach, as NAME, NAME:PORT or *.NAME, while disable-networking is true */
+    public void setAllowedHosts(Set<String> allowedHosts) {
+        this.allowedHosts = allowedHosts;
     }
 
     /** @return modules that the script may not import when the whitelist is off; empty if it was not set, and then the default set is used */

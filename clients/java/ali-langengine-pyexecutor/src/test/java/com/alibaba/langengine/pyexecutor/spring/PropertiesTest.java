@@ -103,7 +103,7 @@ class PropertiesTest {
     void everyPropertyIsBound() {
         PyExecutorProperties properties = bind("python-bin", "/usr/bin/python3", "timeout", "2s", "cpu-time-seconds", "none",
                 "address-space-bytes", "1GiB", "max-open-files", "none", "max-stdout-bytes", "10K", "max-stderr-bytes", "5",
-                "max-value-bytes", "2kb", "max-displays", "3", "max-display-bytes", "4K", "disable-networking", "false", "disable-open", "false", "allow-readonly-open", "true",
+                "max-value-bytes", "2kb", "max-displays", "3", "max-display-bytes", "4K", "disable-networking", "false", "allowed-hosts", "a.example,*.b.example:8443", "disable-open", "false", "allow-readonly-open", "true",
                 "use-import-whitelist", "false", "allowed-imports", "math,json", "banned-imports", "", "block-dunder-imports", "false",
                 "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
                 "max-threads", "3", "max-tool-calls", "9", "tool-timeout", "2m", "forkable", "true", "auto-checkpoint", "true", "max-checkpoints", "9", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
@@ -124,6 +124,8 @@ class PropertiesTest {
         assertFalse(policy.isDisableNetworking() || policy.isDisableOpen() || policy.isUseImportWhitelist()
                 || policy.isBlockDunderImports() || policy.isPrintLastExpression() || policy.isIsolateSite());
         assertTrue(policy.isAllowReadonlyOpen());
+        assertEquals(Set.of("a.example", "*.b.example:8443"), policy.getAllowedHosts());
+        assertEquals(Set.of("a.example", "*.b.example:8443"), policy.copy().getAllowedHosts());
         assertEquals(Set.of("math", "json"), policy.getAllowedImports());
         assertEquals(Set.of(), policy.getBannedImports());
         assertEquals(List.of("json"), policy.getPreloadImports());

@@ -17,6 +17,7 @@ struct all {
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
     struct px_env_config env;
+    struct px_egress_config egress;
     struct px_config into;
 };
 
@@ -30,8 +31,9 @@ static void init(struct all *all)
     require(px_telemetry_config_init(&all->telemetry, &error) == 0);
     require(px_cli_config_init(&all->cli, &error) == 0);
     require(px_env_config_init(&all->env, &error) == 0);
-    all->into = (struct px_config){&all->policy, &all->host,      &all->session, &all->serve,
-                                   &all->mcp,    &all->telemetry, &all->cli,     &all->env};
+    require(px_egress_config_init(&all->egress, &error) == 0);
+    all->into = (struct px_config){&all->policy,    &all->host, &all->session, &all->serve, &all->mcp,
+                                   &all->telemetry, &all->cli,  &all->env,     &all->egress};
 }
 
 static void done(struct all *all)
@@ -44,6 +46,7 @@ static void done(struct all *all)
     px_telemetry_config_done(&all->telemetry);
     px_cli_config_done(&all->cli);
     px_env_config_done(&all->env);
+    px_egress_config_done(&all->egress);
 }
 
 static void require_same(json_t *one, json_t *other)
@@ -59,13 +62,15 @@ static void require_round_trip(const struct all *all)
     struct all again;
     init(&again);
     json_t *policy = px_policy_to_json(&all->policy), *host = px_host_to_json(&all->host);
-    json_t *session = px_session_config_to_json(&all->session);
+    json_t *session = px_session_config_to_json(&all->session), *egress = px_egress_config_to_json(&all->egress);
     require(px_policy_merge_json(&again.policy, policy, PX_ORIGIN_FILE, &error) == 0);
     require(px_host_merge_json(&again.host, host, &error) == 0);
     require(px_session_config_merge_json(&again.session, session, &error) == 0);
+    require(px_egress_config_merge_json(&again.egress, egress, &error) == 0);
     require_same(policy, px_policy_to_json(&again.policy));
     require_same(host, px_host_to_json(&again.host));
     require_same(session, px_session_config_to_json(&again.session));
+    require_same(egress, px_egress_config_to_json(&again.egress));
     done(&again);
 }
 

@@ -131,7 +131,7 @@ PYEXEC_API const char *pyexec_status_name(pyexec_status status);
 PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
                                    pyexec_error *error);
 
-/* The same, with sessions configured: one JSON object with the optional members "policy", "session" and "host"
+/* The same, with sessions configured: one JSON object with the optional members "policy", "session", "host" and "egress"
  * (docs/configuration.md), or NULL for the defaults. pyexec_executor_new() uses the default [session] section. */
 PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error);
 

@@ -31,11 +31,12 @@ int cli_settings_load(struct cli_settings *settings, const struct cli_arguments 
                                    .host = &settings->host,
                                    .telemetry = &settings->telemetry,
                                    .cli = &settings->cli,
-                                   .env = &settings->env};
+                                   .env = &settings->env,
+                                   .egress = &settings->egress};
     if (px_policy_init(&settings->policy, error) < 0 || px_host_init(&settings->host, error) < 0 ||
         px_telemetry_config_init(&settings->telemetry, error) < 0 || px_cli_config_init(&settings->cli, error) < 0 ||
-        px_env_config_init(&settings->env, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
-        apply_flags(settings, arguments, error) < 0)
+        px_env_config_init(&settings->env, error) < 0 || px_egress_config_init(&settings->egress, error) < 0 ||
+        px_config_load_into(arguments->config, &into, error) < 0 || apply_flags(settings, arguments, error) < 0)
         return -1;
     return px_policy_check(&settings->policy, error);
 }
@@ -47,6 +48,7 @@ void cli_settings_done(struct cli_settings *settings)
     px_telemetry_config_done(&settings->telemetry);
     px_cli_config_done(&settings->cli);
     px_env_config_done(&settings->env);
+    px_egress_config_done(&settings->egress);
 }
 
 void cli_telemetry_say(void *closure, const char *event, const char *detail)
@@ -64,6 +66,7 @@ json_t *cli_settings_config(const struct cli_settings *settings, const struct px
     const char *name;
     px_json_set(config, "policy", px_policy_to_json(&settings->policy));
     px_json_set(config, "host", px_host_to_json(&settings->host));
+    px_json_set(config, "egress", px_egress_config_to_json(&settings->egress));
     if (session)
         px_json_set(config, "session", px_session_config_to_json(session));
     bool whole = json_is_object(config);

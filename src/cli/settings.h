@@ -13,6 +13,7 @@ struct cli_settings {
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
     struct px_env_config env;
+    struct px_egress_config egress;
 };
 
 /* The caller zeroes it, and calls cli_settings_done in every case. */

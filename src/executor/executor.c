@@ -21,13 +21,15 @@ const char *pyexec_version(void)
     return PX_VERSION;
 }
 
-/* Takes ownership of the three objects; each may be NULL. */
-static int configure(pyexec_executor *executor, const json_t *policy, const json_t *session, const json_t *host,
-                     pyexec_error *error)
+/* The sections of `config`; each may be missing, and `config` may be NULL. */
+static int configure(pyexec_executor *executor, const json_t *config, pyexec_error *error)
 {
+    const json_t *policy = json_object_get(config, "policy"), *session = json_object_get(config, "session");
+    const json_t *host = json_object_get(config, "host"), *egress = json_object_get(config, "egress");
     int result = -1;
     if (px_policy_init(&executor->policy, error) == 0 && px_host_init(&executor->host, error) == 0 &&
-        px_session_config_init(&executor->session_config, error) == 0)
+        px_session_config_init(&executor->session_config, error) == 0 &&
+        px_egress_config_init(&executor->egress_config, error) == 0)
         result = 0;
     if (result == 0 && session)
         result = px_session_config_merge_json(&executor->session_config, session, error);
@@ -37,6 +39,8 @@ static int configure(pyexec_executor *executor, const json_t *policy, const json
         result = px_policy_merge_json(&executor->policy, policy, PX_ORIGIN_FLAG, error);
     if (result == 0 && host)
         result = px_host_merge_json(&executor->host, host, error);
+    if (result == 0 && egress)
+        result = px_egress_config_merge_json(&executor->egress_config, egress, error);
     if (result == 0)
         result = px_policy_check(&executor->policy, error);
     if (result < 0)
@@ -72,6 +76,7 @@ void pyexec_executor_free(pyexec_executor *executor)
     px_sessions_free(executor->sessions);
     px_runtime_end(executor);
     px_session_config_done(&executor->session_config);
+    px_egress_config_done(&executor->egress_config);
     px_policy_done(&executor->policy);
     px_host_done(&executor->host);
     free(executor->policy_json);
@@ -99,8 +104,7 @@ static void describe(pyexec_executor *executor, const struct px_zygotes *zygotes
                   "layers", px_layers_to_json(layers), "missing_layers", px_layers_to_json(missing)));
 }
 
-static int new_executor(const json_t *policy, const json_t *session, const json_t *host, pyexec_executor **ret,
-                        pyexec_error *error)
+static int new_executor(const json_t *config, pyexec_executor **ret, pyexec_error *error)
 {
     pyexec_executor *executor = calloc(1, sizeof *executor);
     if (!executor)
@@ -110,8 +114,7 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
     pthread_cond_init(&executor->changed, NULL);
     px_turns_init(&executor->turns);
     struct px_zygote_group *kind = NULL;
-    if (configure(executor, policy, session, host, error) < 0 ||
-        px_runtime_acquire(executor, &executor->policy, &kind, error) < 0) {
+    if (configure(executor, config, error) < 0 || px_runtime_acquire(executor, &executor->policy, &kind, error) < 0) {
         pyexec_executor_free(executor);
         return -1;
     }
@@ -123,15 +126,16 @@ static int new_executor(const json_t *policy, const json_t *session, const json_
 
 int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret, pyexec_error *error)
 {
-    json_t *policy = NULL, *host = NULL;
-    int result = px_runtime_load_json(policy_json, "policy", &policy, error);
-    if (result == 0)
-        result = px_runtime_load_json(host_json, "host", &host, error);
-    if (result == 0)
-        result = new_executor(policy, NULL, host, ret, error);
-    json_decref(policy);
-    json_decref(host);
-    return result;
+    px_auto_json json_t *policy = NULL, *host = NULL, *config = NULL;
+    if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
+        px_runtime_load_json(host_json, "host", &host, error) < 0)
+        return -1;
+    config = json_object();
+    if (policy)
+        px_json_set(config, "policy", json_incref(policy));
+    if (host)
+        px_json_set(config, "host", json_incref(host));
+    return json_is_object(config) ? new_executor(config, ret, error) : px_error_oom(error);
 }
 
 int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error)
@@ -144,7 +148,7 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
 
 int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_error *error)
 {
-    static const char *const sections[] = {"policy", "session", "host"};
+    static const char *const sections[] = {"policy", "session", "host", "egress"};
     json_t *value;
     const char *key;
     int result = 0;
@@ -156,11 +160,10 @@ int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_er
             i++;
         if (result == 0 && (i == PX_COUNT(sections) || !json_is_object(value)))
             result = px_error_set(error, PYEXEC_INVALID_POLICY,
-                                  "configuration: '%s' is not an object named policy, session or host", key);
+                                  "configuration: '%s' is not an object named policy, session, host or egress", key);
     }
     if (result == 0)
-        result = new_executor(json_object_get(config, "policy"), json_object_get(config, "session"),
-                              json_object_get(config, "host"), ret, error);
+        result = new_executor(config, ret, error);
     return result;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: INI file, environment and flags, merged over the defaults.
- * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env]; keys as in the tables, values as in flags.
+ * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress]; keys as in the tables, values as in flags.
  * Order: defaults < file < environment (PYEXEC_POLICY_TIMEOUT=5s, PYEXEC_HOST_ZYGOTES=1)
  * < flags. */
 #ifndef PX_POLICY_CONFIG_H
@@ -105,6 +105,22 @@ json_t *px_env_config_to_json(const struct px_env_config *env);
 /* The folder of environments: the configured one, or the default for this user. Returns a path for free(), or NULL. */
 char *px_env_config_root(const struct px_env_config *env, pyexec_error *error);
 
+/* The proxy of runs with allowed_hosts: the [egress] section (egress.def). */
+struct px_egress_config {
+    struct px_strings allow_private; /* networks */
+    char *upstream;                  /* NULL, or an address, which can have a password */
+    char *ca_file;                   /* NULL, or an absolute path */
+    int64_t resolve_timeout_ms, connect_timeout_ms, idle_timeout_ms;
+    int64_t max_connections, max_run_connections;
+    char *secrets; /* NULL, or an absolute path */
+    struct px_strings local_secrets;
+};
+
+int px_egress_config_init(struct px_egress_config *egress, pyexec_error *error);
+void px_egress_config_done(struct px_egress_config *egress);
+int px_egress_config_merge_json(struct px_egress_config *egress, const json_t *object, pyexec_error *error);
+json_t *px_egress_config_to_json(const struct px_egress_config *egress);
+
 /* Traces: the [telemetry] section (telemetry.def). */
 struct px_telemetry_config {
     char *endpoint, *traces_endpoint; /* NULL, or an address */
@@ -135,6 +151,7 @@ struct px_config {
     struct px_telemetry_config *telemetry;
     struct px_cli_config *cli;
     struct px_env_config *env;
+    struct px_egress_config *egress;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session], [serve], [mcp], [cli] and [env] sections: their structs, and functions for their tables. */
+/* The [host], [session], [serve], [mcp], [cli], [env] and [egress] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"
@@ -204,4 +204,39 @@ int px_env_config_merge_json(struct px_env_config *env, const json_t *object, py
 json_t *px_env_config_to_json(const struct px_env_config *env)
 {
     return px_table_to_json(&px_env_config_table, env);
+}
+
+static const struct px_field egress_fields[] = {
+#define PX_EGRESS_FIELD(kind, member, key, ...) PX_ROW(struct px_egress_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/egress.def"
+#undef PX_EGRESS_FIELD
+};
+
+const struct px_table px_egress_config_table = {
+    .name = "egress",
+    .about = "The proxy through which scripts with allowed_hosts reach the network.",
+    .hint = KEYS_HINT,
+    .fields = egress_fields,
+    .count = PX_COUNT(egress_fields),
+    .size = sizeof(struct px_egress_config),
+};
+
+int px_egress_config_init(struct px_egress_config *egress, pyexec_error *error)
+{
+    return px_table_init(&px_egress_config_table, egress, error);
+}
+
+void px_egress_config_done(struct px_egress_config *egress)
+{
+    px_table_done(&px_egress_config_table, egress);
+}
+
+int px_egress_config_merge_json(struct px_egress_config *egress, const json_t *object, pyexec_error *error)
+{
+    return px_table_merge_json(&px_egress_config_table, egress, object, error);
+}
+
+json_t *px_egress_config_to_json(const struct px_egress_config *egress)
+{
+    return px_table_to_json(&px_egress_config_table, egress);
 }

@@ -25,6 +25,7 @@ struct fixture {
     struct px_telemetry_config telemetry;
     struct px_cli_config cli;
     struct px_env_config env;
+    struct px_egress_config egress;
     struct px_config all;
     pyexec_error error;
 };
@@ -33,11 +34,13 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all = (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli, &f.env};
+    f.all =
+        (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli, &f.env, &f.egress};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
            px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
            px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error) |
-           px_cli_config_init(&f.cli, &f.error) | px_env_config_init(&f.env, &f.error);
+           px_cli_config_init(&f.cli, &f.error) | px_env_config_init(&f.env, &f.error) |
+           px_egress_config_init(&f.egress, &f.error);
 }
 
 static int teardown(void **state)
@@ -46,6 +49,7 @@ static int teardown(void **state)
     px_policy_done(&f->policy);
     px_cli_config_done(&f->cli);
     px_env_config_done(&f->env);
+    px_egress_config_done(&f->egress);
     px_host_done(&f->host);
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);
@@ -74,10 +78,17 @@ static void test_good_file(void **state)
                               "workspace_root = /srv/work\nadopt_workspace = true\n"
                               "[serve]\nlisten = unix:/run/a.sock, [::1]:8000\ntoken_file = /etc/pyexec/tokens\n"
                               "[env]\nroot = /srv/env\nallow_requests = numpy, ruamel.yaml\n"
+                              "[egress]\nallow_private = 10.1.0.0/16, fd00::/8\nca_file = /etc/ca.pem\n"
+                              "idle_timeout = 1m\nsecrets = /etc/pyexec/secrets.json\n"
                               "[policy]\nmax_threads = 4"),
                      0);
     assert_string_equal(f->env.root, "/srv/env");
     assert_string_equal(f->env.uv, "uv");
+    assert_int_equal(f->egress.allow_private.count, 2);
+    assert_string_equal(f->egress.ca_file, "/etc/ca.pem");
+    assert_string_equal(f->egress.secrets, "/etc/pyexec/secrets.json");
+    assert_null(f->egress.upstream);
+    assert_int_equal(f->egress.idle_timeout_ms, 60000);
     assert_int_equal(f->env.allow_requests.count, 2);
     assert_string_equal(f->env.allow_requests.items[1], "ruamel.yaml");
     assert_int_equal(f->policy.timeout_ms, 9000);

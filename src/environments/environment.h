@@ -22,6 +22,8 @@
 
 #define PX_ENVIRONMENT_NAME_MAX 64
 #define PX_ENVIRONMENT_HASH_LENGTH 32
+/* Names of environments that were made for the requirements of a script or request begin with this. */
+#define PX_ENVIRONMENT_CACHED "cached-"
 #define PX_ENVIRONMENT_FORMAT 1
 /* The most bytes of environment.json. A large environment has 400 packages and needs 60 KB. */
 #define PX_ENVIRONMENT_JSON_MAX (1u << 20)
@@ -78,12 +80,12 @@ const char *px_environments_root(const struct px_environments *store);
 int px_environments_get(struct px_environments *store, const char *name, const struct px_environment **ret,
                         pyexec_error *error);
 
-/* All environments in the order of their names, as an array of objects: name, hash, created, python, requirements, packages,
+/* All environments that somebody named, in the order of their names, as an array of objects: name, hash, created, python, requirements, packages,
  * imports, limits and preload. One that can't be used has name, error and hint. */
 int px_environments_list(struct px_environments *store, json_t **ret, pyexec_error *error);
 
 /* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (flock(2)).
- * python_not_found when the folder is gone, or is being removed. */
+ * Sets the lock's time of change, the time of the last use. python_not_found when the folder is gone, or is being removed. */
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error);
 
 #endif

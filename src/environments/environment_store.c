@@ -114,7 +114,7 @@ static int compare_names(const void *one, const void *other)
     return strcmp(*(char *const *)one, *(char *const *)other);
 }
 
-/* A store that is not there has no names. */
+/* A store that is not there has no names. Those that were made for the requirements of one script are left out. */
 static int read_names(const struct px_environments *store, struct names *ret, pyexec_error *error)
 {
     char path[PATH_SIZE];
@@ -126,7 +126,8 @@ static int read_names(const struct px_environments *store, struct names *ret, py
         return px_error_oom(error);
     const struct dirent *item;
     while (folder && ret->count < LISTED_MAX && (item = readdir(folder))) {
-        if (!px_environment_name_valid(item->d_name, strlen(item->d_name)))
+        if (!px_environment_name_valid(item->d_name, strlen(item->d_name)) ||
+            strncmp(item->d_name, PX_ENVIRONMENT_CACHED, strlen(PX_ENVIRONMENT_CACHED)) == 0)
             continue;
         if (!(ret->items[ret->count] = strdup(item->d_name)))
             return px_error_oom(error);
@@ -346,6 +347,8 @@ int px_environment_lock(const struct px_environment *environment, int *ret_fd, p
     /* It may have been removed between the two calls. */
     if (fstat(fd, &here) < 0 || lstat(path, &there) < 0 || here.st_dev != there.st_dev || here.st_ino != there.st_ino)
         return gone(environment->name, environment->folder, ENOENT, error);
+    /* `pyexec env prune` removes what was not used for a long time. A user who may only read the store does not count. */
+    (void)!futimens(fd, NULL);
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -360,6 +360,7 @@ static void test_the_list_shows_damaged_environments_too(void **state)
     struct fixture *f = *state;
     px_auto_json json_t *list = NULL;
     name(f, "names/bad", "/etc");
+    name(f, "names/cached-" ONE, "../store/" ONE);
     assert_int_equal(px_environments_list(f->store, &list, &f->error), 0);
     assert_int_equal(json_array_size(list), 2);
     const json_t *bad = json_array_get(list, 0), *good = json_array_get(list, 1);

@@ -179,6 +179,8 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
                                         PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
         result = px_zygotes_new(launcher, policy, python, 1, all, &ids, &unused, &zygotes, error);
     }
+    if (result == 0)
+        result = px_zygotes_start(zygotes, error);
     json_t *facts = json_object_get(doctor->report, "python");
     if (result == 0) {
         const struct px_zygote_ready *ready = px_zygotes_ready(zygotes);

@@ -52,6 +52,7 @@ static int configure(pyexec_executor *executor, const json_t *config, pyexec_err
     if (executor->host.max_concurrent <= 0)
         executor->host.max_concurrent = 2 * executor->processors;
     px_turns_configure(&executor->turns, &executor->host, &executor->policy);
+    px_kinds_init(&executor->kinds, &executor->host);
     executor->policy_json = px_json_take_text(px_policy_to_json(&executor->policy));
     return executor->policy_json ? 0 : px_error_oom(error);
 }

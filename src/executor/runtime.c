@@ -17,6 +17,7 @@
 #include "runner/trace.h"
 
 #define UIDS_MAX 1000000u
+#define LAUNCHER_TRIES 3 /* launchers that may die before a kind is added */
 
 px_layers px_runtime_allowed(const struct px_host *host)
 {
@@ -78,131 +79,114 @@ int px_runtime_load_json(const char *text, const char *what, json_t **ret, pyexe
 
 /* ---- Zygotes by kind ---- */
 
-static void free_kind(struct px_zygote_group *kind)
+/* Ends kinds that were removed from the list. The caller does not hold the lock. */
+static void end_removed(pyexec_executor *executor, struct px_zygote_group *removed)
 {
-    px_pool_free(kind->pool);
-    px_zygotes_free(kind->zygotes);
-    *kind = (struct px_zygote_group){0};
-}
-
-static bool in_use(const pyexec_executor *executor)
-{
-    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
-        if (executor->kinds[i].users)
-            return true;
-    return false;
-}
-
-/* Done once a second: warm zygotes must not be used after the interpreter was replaced or packages were
- * installed. */
-static bool is_fresh(struct px_zygote_group *kind)
-{
-    int64_t now = px_now_ns();
-    if (!kind->stale && now - kind->checked_ns > INT64_C(1000000000)) {
-        struct px_python_stamp stamp;
-        px_python_stamp_take(px_zygotes_python(kind->zygotes), &stamp);
-        kind->stale = memcmp(&stamp, &kind->stamp, sizeof stamp) != 0;
-        kind->checked_ns = now;
-    }
-    return !kind->stale;
-}
-
-static struct px_zygote_group *find_kind(pyexec_executor *executor, const struct px_policy *policy)
-{
-    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++) {
-        struct px_zygote_group *kind = &executor->kinds[i];
-        if (!kind->zygotes || !px_zygotes_match(kind->zygotes, policy))
-            continue;
-        if (is_fresh(kind))
-            return kind;
-        if (!kind->users)
-            free_kind(kind);
-    }
-    return NULL;
-}
-
-/* Returns a free place. If there is none: the place of the kind that was not used for the longest time, among those that
- * nobody uses. */
-static struct px_zygote_group *make_room(pyexec_executor *executor)
-{
-    struct px_zygote_group *oldest = NULL;
-    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++) {
-        struct px_zygote_group *kind = &executor->kinds[i];
-        if (!kind->zygotes)
-            return kind;
-        if (!kind->users && (!oldest || kind->used < oldest->used))
-            oldest = kind;
-    }
-    if (oldest)
-        free_kind(oldest);
-    return oldest;
-}
-
-static int start_launcher(pyexec_executor *executor, const char *python, pyexec_error *error)
-{
-    if (px_runtime_ids(&executor->host, python, executor->allow_missing, &executor->ids, error) < 0)
-        return -1;
-    return px_launcher_new(&executor->ids, &executor->launcher, error);
-}
-
-/* Call it with start_lock held and lock not held. */
-static int start_kind(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
-                      pyexec_error *error)
-{
-    char python[PX_PATH_MAX];
-    if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
-        return -1;
+    if (!removed)
+        return;
+    size_t count = px_kinds_end_removed(removed);
     pthread_mutex_lock(&executor->lock);
-    while (executor->launcher && px_launcher_dead(executor->launcher) && in_use(executor))
+    px_kinds_ended(&executor->kinds, count);
+    pthread_cond_broadcast(&executor->changed);
+    pthread_mutex_unlock(&executor->lock);
+}
+
+static bool has_launcher(const pyexec_executor *executor)
+{
+    return executor->launcher && !px_launcher_dead(executor->launcher);
+}
+
+/* Starts a launcher if there is none, or if it has died. Only this is done for one caller after the other. */
+static int ensure_launcher(pyexec_executor *executor, const char *python, pyexec_error *error)
+{
+    struct px_launcher *launcher = NULL;
+    int result = 0;
+    pthread_mutex_lock(&executor->start_lock);
+    pthread_mutex_lock(&executor->lock);
+    while (executor->launcher && px_launcher_dead(executor->launcher) && px_kinds_busy(&executor->kinds))
         pthread_cond_wait(&executor->changed, &executor->lock);
     if (executor->launcher && px_launcher_dead(executor->launcher))
         px_runtime_end(executor);
+    bool missing = !executor->launcher;
     pthread_mutex_unlock(&executor->lock);
-    if (!executor->launcher && start_launcher(executor, python, error) < 0)
-        return -1;
-    struct px_zygotes *zygotes;
-    if (px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes, executor->allow_missing,
-                       &executor->ids, &executor->counters, &zygotes, error) < 0)
-        return -1;
-    struct px_pool *pool = NULL;
-    if (executor->host.pool_size > 0 && px_pool_new(executor->launcher, zygotes, (size_t)executor->host.pool_size,
-                                                    executor->host.pool_idle_ms, &pool, error) < 0) {
-        px_zygotes_free(zygotes);
-        return -1;
+    if (missing) {
+        result = px_runtime_ids(&executor->host, python, executor->allow_missing, &executor->ids, error);
+        if (result == 0)
+            result = px_launcher_new(&executor->ids, &launcher, error);
+        pthread_mutex_lock(&executor->lock);
+        executor->launcher = launcher;
+        pthread_mutex_unlock(&executor->lock);
     }
-    pthread_mutex_lock(&executor->lock);
-    struct px_zygote_group *kind = make_room(executor);
-    if (kind) {
-        kind->zygotes = zygotes;
-        kind->pool = pool;
-        px_python_stamp_take(python, &kind->stamp);
-        kind->checked_ns = px_now_ns();
-        kind->users = 1;
-        kind->used = ++executor->uses;
-    }
-    pthread_mutex_unlock(&executor->lock);
-    if (!kind) {
-        px_pool_free(pool);
-        px_zygotes_free(zygotes);
-        return px_error_set(error, PYEXEC_OVERLOADED,
-                            "runs of %d different interpreters or preload sets are in progress", PX_ZYGOTE_GROUPS_MAX);
-    }
-    *ret = kind;
-    return 0;
+    pthread_mutex_unlock(&executor->start_lock);
+    return result;
 }
 
-static struct px_zygote_group *take_kind(pyexec_executor *executor, const struct px_policy *policy)
+/* Finds a kind and takes it. If it is being started, waits. Returns 1 when there is none, 0, or -1 with the error of its start. The caller
+ * holds the lock. */
+static int take_kind(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
+                     struct px_zygote_group **removed, pyexec_error *error)
 {
-    pthread_mutex_lock(&executor->lock);
-    struct px_zygote_group *kind = NULL;
-    if (executor->launcher && !px_launcher_dead(executor->launcher))
-        kind = find_kind(executor, policy);
-    if (kind) {
-        kind->users++;
-        kind->used = ++executor->uses;
+    struct px_zygote_group *kind = has_launcher(executor) ? px_kinds_find(&executor->kinds, policy, removed) : NULL;
+    if (!kind)
+        return 1;
+    px_kinds_use(&executor->kinds, kind);
+    while (kind->state == PX_KIND_STARTING)
+        pthread_cond_wait(&executor->changed, &executor->lock);
+    if (kind->state == PX_KIND_READY) {
+        *ret = kind;
+        return 0;
     }
+    *error = kind->error;
+    px_kinds_release(&executor->kinds, kind, removed);
+    return -1;
+}
+
+/* Takes a kind that another caller has added in the meantime, or adds it. Returns 1 when the caller must start it, and 2 when the
+ * launcher has died. */
+static int add_kind(pyexec_executor *executor, const struct px_policy *policy, const char *python,
+                    struct px_zygote_group **ret, pyexec_error *error)
+{
+    struct px_zygote_group *removed = NULL;
+    struct px_zygotes *zygotes = NULL;
+    pthread_mutex_lock(&executor->lock);
+    int result = take_kind(executor, policy, ret, &removed, error);
+    if (result == 1 && !has_launcher(executor))
+        result = 2;
+    if (result == 1 &&
+        px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes, executor->allow_missing,
+                       &executor->ids, &executor->counters, &zygotes, error) < 0)
+        result = -1;
+    if (result == 1 && !(*ret = px_kinds_add(&executor->kinds, zygotes, &removed, error)))
+        result = -1;
+    if (result < 0)
+        px_zygotes_free(zygotes);
     pthread_mutex_unlock(&executor->lock);
-    return kind;
+    end_removed(executor, removed);
+    return result;
+}
+
+/* Starts the kind that this caller has added. Others wait for it only if they need this kind. */
+static int start_kind(pyexec_executor *executor, const char *python, struct px_zygote_group *kind, pyexec_error *error)
+{
+    struct px_zygote_group *removed = NULL;
+    struct px_pool *pool = NULL;
+    struct px_python_stamp stamp;
+    px_python_stamp_take(python, &stamp);
+    int result = px_zygotes_start(kind->zygotes, error);
+    if (result == 0 && executor->host.pool_size > 0)
+        result = px_pool_new(executor->launcher, kind->zygotes, (size_t)executor->host.pool_size,
+                             executor->host.pool_idle_ms, &pool, error);
+    pthread_mutex_lock(&executor->lock);
+    if (result == 0) {
+        px_kinds_ready(&executor->kinds, kind, pool, &stamp, &removed);
+    } else {
+        px_kinds_failed(&executor->kinds, kind, error);
+        px_kinds_release(&executor->kinds, kind, &removed);
+    }
+    pthread_cond_broadcast(&executor->changed);
+    pthread_mutex_unlock(&executor->lock);
+    end_removed(executor, removed);
+    return result;
 }
 
 /* Nothing serves such runs yet, and they must not run without what they ask for. */
@@ -217,35 +201,45 @@ static int check_hosts(const struct px_policy *policy, pyexec_error *error)
 int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
                        pyexec_error *error)
 {
+    char python[PX_PATH_MAX];
+    struct px_zygote_group *removed = NULL;
     if (check_hosts(policy, error) < 0)
         return -1;
-    *ret = take_kind(executor, policy);
-    if (*ret) {
+    pthread_mutex_lock(&executor->lock);
+    int result = take_kind(executor, policy, ret, &removed, error);
+    pthread_mutex_unlock(&executor->lock);
+    end_removed(executor, removed);
+    if (result == 0)
         px_zygotes_grow((*ret)->zygotes);
-        return 0;
+    if (result <= 0)
+        return result;
+    if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
+        return -1;
+    for (int tries = 0; tries < LAUNCHER_TRIES; tries++) {
+        if (ensure_launcher(executor, python, error) < 0)
+            return -1;
+        result = add_kind(executor, policy, python, ret, error);
+        if (result != 2)
+            return result == 1 ? start_kind(executor, python, *ret, error) : result;
     }
-    pthread_mutex_lock(&executor->start_lock);
-    *ret = take_kind(executor, policy);
-    int result = *ret ? 0 : start_kind(executor, policy, ret, error);
-    pthread_mutex_unlock(&executor->start_lock);
-    return result;
+    return px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "the supervisor ended %d times in a row", LAUNCHER_TRIES);
 }
 
 void px_runtime_share(pyexec_executor *executor, struct px_zygote_group *kind)
 {
     pthread_mutex_lock(&executor->lock);
-    kind->users++;
-    kind->used = ++executor->uses;
+    px_kinds_use(&executor->kinds, kind);
     pthread_mutex_unlock(&executor->lock);
 }
 
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind)
 {
+    struct px_zygote_group *removed = NULL;
     pthread_mutex_lock(&executor->lock);
-    if (--kind->users == 0 && kind->stale)
-        free_kind(kind);
+    px_kinds_release(&executor->kinds, kind, &removed);
     pthread_cond_broadcast(&executor->changed);
     pthread_mutex_unlock(&executor->lock);
+    end_removed(executor, removed);
 }
 
 struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request *request, struct px_turn *own,
@@ -324,8 +318,7 @@ bool px_runtime_closing(pyexec_executor *executor)
 
 void px_runtime_end(pyexec_executor *executor)
 {
-    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++)
-        free_kind(&executor->kinds[i]);
+    px_kinds_end_all(&executor->kinds);
     px_launcher_free(TAKE_PTR(executor->launcher));
 }
 

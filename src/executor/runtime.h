@@ -7,27 +7,11 @@
 #include <pthread.h>
 
 #include "executor/turns.h"
+#include "executor/zygote_kinds.h"
 #include "policy/config.h"
 #include "policy/request.h"
 #include "runner/counters.h"
-#include "runner/interpreter.h"
 #include "runner/launcher.h"
-#include "runner/pool.h"
-#include "runner/zygotes.h"
-
-/* The number of kinds of zygotes that are kept at once. If there are more, the least recently used kind ends, unless a
- * run uses it. */
-#define PX_ZYGOTE_GROUPS_MAX 8
-
-struct px_zygote_group {
-    struct px_zygotes *zygotes;
-    struct px_pool *pool;
-    unsigned users;               /* runs that are using it */
-    uint64_t used;                /* number of its last use */
-    struct px_python_stamp stamp; /* stamp of the interpreter's files when it was started */
-    int64_t checked_ns;           /* when the files were last compared with the stamp */
-    bool stale;                   /* the files have changed: no other run may use these zygotes */
-};
 
 struct px_sessions;
 
@@ -55,11 +39,10 @@ struct pyexec_executor {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool closing;
-    uint64_t uses; /* counts the uses of all kinds */
     struct px_launcher *launcher;
     struct px_launcher_options ids;
-    struct px_zygote_group kinds[PX_ZYGOTE_GROUPS_MAX];
-    pthread_mutex_t start_lock; /* held while a launcher or a kind of zygotes is started */
+    struct px_kinds kinds;
+    pthread_mutex_t start_lock; /* held while a launcher is started */
     struct px_turns turns;
     struct px_sessions *sessions; /* session.c makes them at the first use */
     struct px_counters counters;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec_stats() and its JSON. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "environments/environment.h"
 #include "executor/session_private.h"
 #include "result/result.h"
 
@@ -31,25 +33,60 @@ static void put_by_layer(const struct sink *to, const struct px_counters *counte
         to->put(to->userdata, "denials", px_denial_layer_name(kind), counters->denials[kind]);
 }
 
-static px_layers put_executor(const struct sink *to, pyexec_executor *executor)
+/* The kinds of one environment. */
+struct kinds_of {
+    char environment[PX_ENVIRONMENT_NAME_MAX + 1];
+    uint64_t count, bytes;
+};
+
+static const char *environment_of(const struct px_zygote_group *kind)
+{
+    (void)kind;
+    return "none"; /* policies can't name an environment yet */
+}
+
+/* The caller holds the executor's lock. Returns how many environments there are; the list has room for one for each kind. */
+static size_t count_kinds(const struct px_kinds *kinds, struct kinds_of *list)
+{
+    size_t count = 0;
+    for (const struct px_zygote_group *kind = kinds->first; kind; kind = kind->next) {
+        size_t i = 0;
+        while (i < count && strcmp(list[i].environment, environment_of(kind)) != 0)
+            i++;
+        if (i == count)
+            snprintf(list[count++].environment, sizeof list->environment, "%s", environment_of(kind));
+        list[i].count++;
+        list[i].bytes += px_zygotes_memory(kind->zygotes);
+    }
+    return count;
+}
+
+static int put_executor(const struct sink *to, pyexec_executor *executor, px_layers *ret_missing, pyexec_error *error)
 {
     size_t ready = 0;
     pthread_mutex_lock(&executor->lock);
     px_layers missing = executor->missing;
-    for (size_t i = 0; i < PX_ZYGOTE_GROUPS_MAX; i++) {
-        if (executor->kinds[i].pool)
-            ready += px_pool_ready(executor->kinds[i].pool);
-        if (executor->kinds[i].zygotes)
-            missing |= px_zygotes_missing(executor->kinds[i].zygotes);
+    px_auto_free struct kinds_of *kinds = calloc(executor->kinds.count + 1, sizeof *kinds);
+    size_t count = kinds ? count_kinds(&executor->kinds, kinds) : 0;
+    for (const struct px_zygote_group *kind = executor->kinds.first; kind; kind = kind->next) {
+        ready += kind->pool ? px_pool_ready(kind->pool) : 0;
+        missing |= px_zygotes_missing(kind->zygotes);
     }
     pthread_mutex_unlock(&executor->lock);
+    if (!kinds)
+        return px_error_oom(error);
     struct px_turn_counts turns;
     px_turns_count(&executor->turns, &turns);
     put(to, "running", turns.busy + turns.asleep);
     put(to, "asleep", turns.asleep);
     put(to, "queued", turns.queued);
     put(to, "pool_ready", ready);
-    return missing;
+    for (size_t i = 0; i < count; i++) {
+        to->put(to->userdata, "zygote_kinds", kinds[i].environment, kinds[i].count);
+        to->put(to->userdata, "zygote_memory_bytes", kinds[i].environment, kinds[i].bytes);
+    }
+    *ret_missing = missing;
+    return 0;
 }
 
 static void put_counters(const struct sink *to, const struct px_counters *counters)
@@ -90,7 +127,8 @@ static int visit(pyexec_executor *executor, const struct sink *to, px_layers *re
     if (!sessions)
         return -1;
     put_counters(to, &executor->counters);
-    *ret_missing = put_executor(to, executor);
+    if (put_executor(to, executor, ret_missing, error) < 0)
+        return -1;
     put_sessions(to, sessions);
     return 0;
 }

@@ -309,6 +309,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     ready->python_version = hexversion ? (int32_t)(PyLong_AsLong(hexversion) >> 8) : 0;
     snprintf(ready->python_text, sizeof ready->python_text, "%s", Py_GetVersion());
     ready->mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
+    ready->private_bytes = proc_number(zygote, "self/status", "RssAnon:") * 1024;
     zygote->pid_namespace = px_openat(zygote->proc, "self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
     px_close_fd(&zygote->proc);
     if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)

@@ -15,6 +15,7 @@
 struct px_host {
     struct px_strings allow_missing; /* layer names */
     int64_t zygotes;                 /* 2 */
+    int64_t zygote_memory;           /* 0: a quarter of the machine's memory */
     int64_t pool_size;               /* 16 */
     int64_t pool_idle_ms;            /* 5m */
     char *uid_range;                 /* NULL, or "START:COUNT" */

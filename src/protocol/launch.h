@@ -148,7 +148,8 @@ struct px_zygote_loading {
 struct px_zygote_ready {
     uint32_t magic;
     px_layers missing;
-    uint64_t mapped_bytes; /* address space in use, which every child inherits */
+    uint64_t mapped_bytes;  /* address space in use, which every child inherits */
+    uint64_t private_bytes; /* memory in use that is not a file's */
     int32_t landlock_abi;
     int32_t python_version; /* 0x030b02 for 3.11.2 */
     char python_text[96];   /* "3.11.2 (main, …)" */

@@ -35,7 +35,8 @@ struct pool_shape {
 struct px_pool {
     struct px_launcher *launcher;
     struct px_zygotes *zygotes;
-    size_t size;
+    size_t made_for; /* children that each shape has room for */
+    size_t size;     /* children that it keeps for each shape now */
     int64_t idle_ns;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -52,6 +53,12 @@ static void empty(struct pool_shape *shape)
     for (size_t i = 0; i < shape->count; i++)
         px_child_done(&shape->children[i].child);
     shape->count = 0;
+}
+
+static void remove_child(struct pool_shape *shape, size_t place)
+{
+    shape->count--;
+    memmove(&shape->children[place], &shape->children[place + 1], (shape->count - place) * sizeof *shape->children);
 }
 
 /* Returns a shape that needs children, or NULL if all have enough or none is asked for. *ret_when: when to ask again.
@@ -72,6 +79,18 @@ static struct pool_shape *hungry(struct px_pool *pool, int64_t now, int64_t *ret
         *ret_when = when < *ret_when ? when : *ret_when;
     }
     return NULL;
+}
+
+/* Ends the oldest children of shapes that have more than the pool may keep now. */
+static void shrink(struct px_pool *pool)
+{
+    for (size_t i = 0; i < SHAPES_MAX; i++) {
+        struct pool_shape *shape = &pool->shapes[i];
+        while (shape->count > pool->size) {
+            px_child_done(&shape->children[0].child);
+            remove_child(shape, 0);
+        }
+    }
 }
 
 /* Ends children that have waited too long. Returns when to check again, or INT64_MAX. */
@@ -160,6 +179,7 @@ static void *fill(void *argument)
     while (!pool->closing) {
         int64_t now = px_now_ns();
         int64_t later, expiry;
+        shrink(pool);
         struct pool_shape *shape = hungry(pool, now, &later);
         if (shape) {
             add_child(pool, shape);
@@ -191,12 +211,12 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
         return px_error_oom(error);
     pool->launcher = launcher;
     pool->zygotes = zygotes;
-    pool->size = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
+    pool->size = pool->made_for = size > SIZE_MAX_PER_SHAPE ? SIZE_MAX_PER_SHAPE : size;
     pool->idle_ns = idle_ms * PX_NS_PER_MS;
     px_cond_init(&pool->changed);
     pthread_mutex_init(&pool->lock, NULL);
     for (size_t i = 0; i < SHAPES_MAX; i++)
-        if (!(pool->shapes[i].children = calloc(pool->size, sizeof(struct waiting)))) {
+        if (!(pool->shapes[i].children = calloc(pool->made_for, sizeof(struct waiting)))) {
             release(pool);
             return px_error_oom(error);
         }
@@ -207,6 +227,18 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
     }
     *ret = pool;
     return 0;
+}
+
+void px_pool_set_size(struct px_pool *pool, size_t size)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (size > pool->made_for)
+        size = pool->made_for;
+    bool changes = size != pool->size;
+    pool->size = size;
+    if (changes)
+        pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void px_pool_free(struct px_pool *pool)
@@ -253,12 +285,6 @@ static ptrdiff_t choose(struct px_pool *pool, struct pool_shape *shape)
             if (shape->children[i].locked)
                 return (ptrdiff_t)i;
     return 0;
-}
-
-static void remove_child(struct pool_shape *shape, size_t place)
-{
-    shape->count--;
-    memmove(&shape->children[place], &shape->children[place + 1], (shape->count - place) * sizeof *shape->children);
 }
 
 /* Takes out the child of this place. Returns false, and ends it, if it has died while it waited. */

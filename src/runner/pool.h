@@ -15,6 +15,9 @@ int px_pool_new(struct px_launcher *launcher, struct px_zygotes *zygotes, size_t
                 struct px_pool **ret, pyexec_error *error);
 void px_pool_free(struct px_pool *pool);
 
+/* Changes the number of children for each shape, up to the size that it was made with. Those that are too many end. */
+void px_pool_set_size(struct px_pool *pool, size_t size);
+
 /* Takes a waiting child, which the caller then owns: the newest that is locked. Returns false if there is none.
  * *ret_locked: its LOCKED was read; otherwise it is the first packet on its channel. */
 bool px_pool_take(struct px_pool *pool, const struct px_clone_request *shape, struct px_child *ret, bool *ret_locked);

@@ -31,7 +31,8 @@ struct zygote {
     int socket;           /* -1: not started, or dead. Written with the lock held, read without it */
     int pidfd;
     unsigned clones;
-    bool replaced; /* an earlier process of this zygote existed */
+    bool replaced;         /* an earlier process of this zygote existed */
+    uint64_t memory_bytes; /* memory of its own when it was ready */
 };
 
 struct px_zygotes {
@@ -258,6 +259,8 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;
+    if (result == 0)
+        __atomic_store_n(&zygote->memory_bytes, ready.private_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&zygote->socket, launched.socket, __ATOMIC_RELAXED);
     if (result < 0) {
         end_zygote(zygote);
@@ -319,14 +322,21 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
         if (px_strings_add(&zygotes->preloads, policy->preload_imports.items[i],
                            strlen(policy->preload_imports.items[i])) < 0)
             result = px_error_oom(error);
-    if (result == 0)
-        result = start_one(zygotes, &zygotes->items[0], error);
     if (result < 0) {
         px_zygotes_free(zygotes);
         return -1;
     }
     *ret = zygotes;
     return 0;
+}
+
+int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error)
+{
+    struct zygote *first = &zygotes->items[0];
+    pthread_mutex_lock(&first->lock);
+    int result = first->socket < 0 ? start_one(zygotes, first, error) : 0;
+    pthread_mutex_unlock(&first->lock);
+    return result;
 }
 
 void px_zygotes_free(struct px_zygotes *zygotes)
@@ -365,6 +375,15 @@ const char *px_zygotes_python(const struct px_zygotes *zygotes)
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes)
 {
     return &zygotes->ready;
+}
+
+uint64_t px_zygotes_memory(const struct px_zygotes *zygotes)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < zygotes->count; i++)
+        if (__atomic_load_n(&zygotes->items[i].socket, __ATOMIC_RELAXED) >= 0)
+            bytes += __atomic_load_n(&zygotes->items[i].memory_bytes, __ATOMIC_RELAXED);
+    return bytes;
 }
 
 struct px_counters *px_zygotes_counters(const struct px_zygotes *zygotes)

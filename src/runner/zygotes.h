@@ -13,10 +13,12 @@
 
 struct px_zygotes;
 
-/* Takes from the policy what makes the kind, and starts the first zygote. Counts in `counters`. */
+/* Takes from the policy what makes the kind. Starts nothing. Counts in `counters`. */
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
                    px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
                    struct px_zygotes **ret, pyexec_error *error);
+/* Starts the first zygote. */
+int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error);
 /* No other call may be in progress. */
 void px_zygotes_free(struct px_zygotes *zygotes);
 
@@ -26,7 +28,10 @@ bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *
 /* The interpreter's path. */
 const char *px_zygotes_python(const struct px_zygotes *zygotes);
 
-/* The facts about the first zygote. */
+/* The memory of its zygotes that they share with no other process (RssAnon in proc(5)), as each reported it when it was ready. */
+uint64_t px_zygotes_memory(const struct px_zygotes *zygotes);
+
+/* The facts about the first zygote. px_zygotes_start() must have succeeded. */
 const struct px_zygote_ready *px_zygotes_ready(const struct px_zygotes *zygotes);
 
 /* The counters that it uses. */

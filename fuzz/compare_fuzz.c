@@ -5,8 +5,10 @@
 #include "fuzz.h"
 #include "result/compare.h"
 
-static const struct px_compare ways[] = {
-    {.how = PX_COMPARE_EXACT}, {.how = PX_COMPARE_TOKENS}, {.how = PX_COMPARE_NUMBERS, .rel = 1e-9, .abs = 1e-12}};
+static const struct px_compare ways[] = {{.how = PX_COMPARE_EXACT},
+                                         {.how = PX_COMPARE_TOKENS},
+                                         {.how = PX_COMPARE_NUMBERS, .rel = 1e-9, .abs = 1e-12},
+                                         {.how = PX_COMPARE_LINES}};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

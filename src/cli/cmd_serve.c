@@ -43,7 +43,7 @@ static const struct cli_option rows[] = {
      CLI_INTO(struct serve_options, e2b)},
     {"dify-sandbox", 0, NULL, "Answers as dify-sandbox does too (POST /v1/sandbox/run).",
      CLI_INTO(struct serve_options, dify_sandbox)},
-    {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code).",
+    {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code, POST /submit).",
      CLI_INTO(struct serve_options, sandbox_fusion)},
 };
 

@@ -170,9 +170,9 @@ static int read_compare(struct px_verify_tests *tests, pyexec_error *error)
     json_t *compare = json_object_get(tests->object, "compare"), *value;
     const char *word = json_string_value(compare), *key;
     struct px_compare *ret = &tests->compare;
-    bool good = !compare || (word && (strcmp(word, "exact") == 0 || strcmp(word, "tokens") == 0));
-    if (word && strcmp(word, "tokens") == 0)
-        ret->how = PX_COMPARE_TOKENS;
+    bool good = !compare || (word && px_word_is_listed("exact tokens lines", word));
+    if (good && word)
+        ret->how = *word == 't' ? PX_COMPARE_TOKENS : *word == 'l' ? PX_COMPARE_LINES : PX_COMPARE_EXACT;
     if (json_object_size(compare) > 0) {
         ret->how = PX_COMPARE_NUMBERS;
         good = take_tolerance(compare, "rel", &ret->rel) && take_tolerance(compare, "abs", &ret->abs);
@@ -182,7 +182,7 @@ static int read_compare(struct px_verify_tests *tests, pyexec_error *error)
     if (good)
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST,
-                 "compare: not \"exact\", \"tokens\" or {\"rel\": number, \"abs\": number}");
+                 "compare: not \"exact\", \"tokens\", \"lines\" or {\"rel\": number, \"abs\": number}");
     return px_error_hint(error, "Tolerances are numbers that are not negative; one of the two is enough.");
 }
 

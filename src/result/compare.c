@@ -14,6 +14,8 @@
 
 #include "base/cleanup.h"
 
+#define LINE_TOLERANCE 1e-5 /* of lines, relative to the expected number */
+
 /* ---- Numbers ---- */
 
 struct number {
@@ -149,9 +151,70 @@ static bool same_word(const struct px_compare *compare, const char *expected, si
            read_real(sent, sent_length, &b) && is_close(compare, a, b);
 }
 
+static void strip(const char **text, size_t *length)
+{
+    while (*length && isspace((unsigned char)**text)) {
+        (*text)++;
+        (*length)--;
+    }
+    while (*length && isspace((unsigned char)(*text)[*length - 1]))
+        (*length)--;
+}
+
+static unsigned char small_letter(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+/* Small and capital letters of ASCII are the same. A NUL is a byte like others. */
+static bool same_letters(const char *a, const char *b, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (small_letter(a[i]) != small_letter(b[i]))
+            return false;
+    return true;
+}
+
+/* The whole line may be one number, which need only be close. */
+static bool same_line(const char *expected, size_t expected_length, const char *sent, size_t sent_length)
+{
+    double a, b;
+    strip(&expected, &expected_length);
+    strip(&sent, &sent_length);
+    if (expected_length == sent_length && same_letters(expected, sent, sent_length))
+        return true;
+    return read_real(expected, expected_length, &a) && read_real(sent, sent_length, &b) &&
+           fabs(b - a) < LINE_TOLERANCE * (fabs(a) > 1e-10 ? fabs(a) : 1e-10);
+}
+
+static size_t line_length(const char *text, size_t length)
+{
+    const char *end = length ? memchr(text, '\n', length) : NULL;
+    return end ? (size_t)(end - text) : length;
+}
+
+static bool same_lines(const char *expected, size_t expected_length, const char *sent, size_t sent_length)
+{
+    strip(&expected, &expected_length);
+    strip(&sent, &sent_length);
+    for (;;) {
+        size_t left = line_length(expected, expected_length), right = line_length(sent, sent_length);
+        if (!same_line(expected, left, sent, right) || (left == expected_length) != (right == sent_length))
+            return false;
+        if (left == expected_length)
+            return true;
+        expected += left + 1;
+        expected_length -= left + 1;
+        sent += right + 1;
+        sent_length -= right + 1;
+    }
+}
+
 bool px_compare_text(const struct px_compare *compare, const char *expected, size_t expected_length, const char *sent,
                      size_t sent_length)
 {
+    if (compare->how == PX_COMPARE_LINES)
+        return same_lines(expected, expected_length, sent, sent_length);
     if (compare->how == PX_COMPARE_EXACT) {
         expected_length = without_line_ends(expected, expected_length);
         sent_length = without_line_ends(sent, sent_length);

@@ -13,6 +13,7 @@ enum px_compare_how {
     PX_COMPARE_EXACT,
     PX_COMPARE_TOKENS,  /* texts by their words */
     PX_COMPARE_NUMBERS, /* the same, and numbers within rel and abs */
+    PX_COMPARE_LINES,   /* texts by their lines, as online judges do (docs/verify.md) */
 };
 
 struct px_compare {

@@ -419,6 +419,7 @@ const struct px_route px_routes[] = {
      .serve = px_dify_update},
     {"POST", "/run_code", "fusion_run_code", "", PX_BODY_JSON, .runs = true, .dialects = PX_SANDBOX_FUSION,
      .serve = px_fusion_run_code},
+    {"POST", "/submit", "fusion_submit", "", PX_BODY_JSON, .dialects = PX_SANDBOX_FUSION, .serve = px_fusion_submit},
     {"GET", "/v1/ping", "fusion_ping", "", .open = true, .inline_ = true, .dialects = PX_SANDBOX_FUSION,
      .serve = px_fusion_ping},
 };

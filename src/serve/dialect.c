@@ -142,7 +142,7 @@ bool px_dialect_failed(struct px_http_request *request, const pyexec_error *erro
     return false;
 }
 
-static void add_line(struct px_buffer *out, const char *text)
+void px_dialect_add_line(struct px_buffer *out, const char *text)
 {
     if (!text || !*text || strstr(px_buffer_shown(out), text))
         return;
@@ -152,19 +152,19 @@ static void add_line(struct px_buffer *out, const char *text)
     px_buffer_add_byte(out, '\n');
 }
 
-static void add_cut(struct px_buffer *out, const char *stream, uint64_t bytes)
+void px_dialect_add_cut_stream(struct px_buffer *out, const char *stream, uint64_t bytes)
 {
     char line[96];
     snprintf(line, sizeof line, "[pyexec: %s is cut: the script wrote %llu bytes]", stream, (unsigned long long)bytes);
-    add_line(out, line);
+    px_dialect_add_line(out, line);
 }
 
 void px_dialect_add_cut(struct px_buffer *out, const pyexec_result *result)
 {
     if (pyexec_result_stdout_truncated(result))
-        add_cut(out, "stdout", pyexec_result_stdout_bytes(result));
+        px_dialect_add_cut_stream(out, "stdout", pyexec_result_stdout_bytes(result));
     if (pyexec_result_stderr_truncated(result))
-        add_cut(out, "stderr", pyexec_result_stderr_bytes(result));
+        px_dialect_add_cut_stream(out, "stderr", pyexec_result_stderr_bytes(result));
 }
 
 void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result)
@@ -174,8 +174,8 @@ void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result)
     px_buffer_add(out, text, length);
     /* The traceback already shows an exception. sys.exit() has no traceback and nothing to show. */
     if (pyexec_result_status(result) != PYEXEC_STATUS_ERROR)
-        add_line(out, pyexec_result_error_repr(result));
-    add_line(out, pyexec_result_error_hint(result));
+        px_dialect_add_line(out, pyexec_result_error_repr(result));
+    px_dialect_add_line(out, pyexec_result_error_hint(result));
     px_dialect_add_cut(out, result);
 }
 

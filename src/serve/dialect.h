@@ -43,6 +43,9 @@ bool px_dialect_failed(struct px_http_request *request, const pyexec_error *erro
 void px_dialect_add_stderr(struct px_buffer *out, const pyexec_result *result);
 /* Appends only which output was cut, one line for each. */
 void px_dialect_add_cut(struct px_buffer *out, const pyexec_result *result);
+/* The same for one stream, and any line; not if `out` has this text already. `text` may be NULL. */
+void px_dialect_add_cut_stream(struct px_buffer *out, const char *stream, uint64_t bytes);
+void px_dialect_add_line(struct px_buffer *out, const char *text);
 
 void px_dialect_health(struct px_http_request *request);
 
@@ -73,7 +76,8 @@ void px_dify_run(struct px_http_request *request);
 void px_dify_dependencies(struct px_http_request *request);
 void px_dify_update(struct px_http_request *request);
 
-/* dialect_fusion.c */
+/* dialect_fusion.c, fusion_submit.c */
+void px_fusion_submit(struct px_http_request *request);
 void px_fusion_run_code(struct px_http_request *request);
 void px_fusion_ping(struct px_http_request *request);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SandboxFusion's POST /run_code, only for Python: as its server implements it, and as `sandbox_fusion` and verl
  * call it. An invalid request gets 422 in the form of FastAPI; everything else gets 200 with a status. */
+#include "serve/fusion.h"
+
 #include <string.h>
 
 #include "base/base64.h"
@@ -16,12 +18,11 @@
 
 /* ---- What it does not take ---- */
 
-/* Answers 422. Always returns false. */
-static bool refuse(struct px_http_request *request, const char *member, const char *type, const char *message)
+bool px_fusion_refuse(struct px_http_request *request, const char *member, const char *type, const char *message)
 {
     px_auto_json json_t *where = json_pack("[s]", "body");
-    if (member)
-        px_json_append(where, json_string(member));
+    for (const char *name = member; name && *name; name += strcspn(name, ".") + (strchr(name, '.') ? 1 : 0))
+        px_json_append(where, json_stringn(name, strcspn(name, ".")));
     request->outcome = "invalid_request";
     px_respond_json(
         request, MHD_HTTP_UNPROCESSABLE_CONTENT,
@@ -64,22 +65,22 @@ static bool check(struct px_http_request *request, const json_t *body)
     static const char *const numbers[] = {"compile_timeout", "run_timeout", "memory_limit_MB"};
     const json_t *code = json_object_get(body, "code"), *language = json_object_get(body, "language");
     if (!code || !language)
-        return refuse(request, code ? "language" : "code", "missing", "Field required");
+        return px_fusion_refuse(request, code ? "language" : "code", "missing", "Field required");
     if (!json_is_string(code))
-        return refuse(request, "code", "string_type", "Input should be a valid string");
+        return px_fusion_refuse(request, "code", "string_type", "Input should be a valid string");
     if (!json_is_string(language) || strcmp(json_string_value(language), "python") != 0)
-        return refuse(request, "language", "literal_error", "Input should be 'python'");
+        return px_fusion_refuse(request, "language", "literal_error", "Input should be 'python'");
     for (size_t i = 0; i < PX_COUNT(numbers); i++) {
         const json_t *number = json_object_get(body, numbers[i]);
         if (number && !json_is_number(number))
-            return refuse(request, numbers[i], "float_type", "Input should be a valid number");
+            return px_fusion_refuse(request, numbers[i], "float_type", "Input should be a valid number");
     }
     if (!is_text_or_none(json_object_get(body, "stdin")))
-        return refuse(request, "stdin", "string_type", "Input should be a valid string");
+        return px_fusion_refuse(request, "stdin", "string_type", "Input should be a valid string");
     if (!are_files(json_object_get(body, "files")))
-        return refuse(request, "files", "dict_type", "Input should be a valid dictionary of strings");
+        return px_fusion_refuse(request, "files", "dict_type", "Input should be a valid dictionary of strings");
     if (!are_texts(json_object_get(body, "fetch_files")))
-        return refuse(request, "fetch_files", "list_type", "Input should be a valid list of strings");
+        return px_fusion_refuse(request, "fetch_files", "list_type", "Input should be a valid list of strings");
     return true;
 }
 
@@ -91,15 +92,10 @@ static int64_t at_most(int64_t limit, double wanted)
     return (int64_t)(wanted < most ? wanted : most);
 }
 
-/* Returns the policy of the run. A limit above the caller's ceiling is lowered to it. NULL when there is no
- * memory. */
-static json_t *policy_of(struct px_http_request *request, const json_t *body)
+json_t *px_fusion_policy(struct px_http_request *request, double seconds, double megabytes)
 {
     pyexec_error ignored;
     px_auto(px_policy_done) struct px_policy policy = {0};
-    const json_t *timeout = json_object_get(body, "run_timeout");
-    double seconds = timeout ? json_number_value(timeout) : DEFAULT_SECONDS;
-    double megabytes = json_number_value(json_object_get(body, "memory_limit_MB"));
     if (px_run_request_policy(request, &policy, &ignored) < 0)
         return NULL;
     json_t *own = json_pack("{s:b, s:I}", "print_last_expression", 0, "timeout_ms",
@@ -146,7 +142,9 @@ static int add_wanted(pyexec_request *run, const json_t *paths, pyexec_error *er
 static int prepare(struct px_http_request *request, pyexec_request *run, const json_t *body, pyexec_error *error)
 {
     const json_t *stdin_text = json_object_get(body, "stdin");
-    px_auto_json json_t *policy = policy_of(request, body);
+    const json_t *timeout = json_object_get(body, "run_timeout");
+    px_auto_json json_t *policy = px_fusion_policy(request, timeout ? json_number_value(timeout) : DEFAULT_SECONDS,
+                                                   json_number_value(json_object_get(body, "memory_limit_MB")));
     if (pyexec_request_set_policy_object(run, policy) < 0 ||
         (json_is_string(stdin_text) &&
          pyexec_request_set_stdin(run, json_string_value(stdin_text), json_string_length(stdin_text)) < 0))
@@ -253,7 +251,7 @@ void px_fusion_run_code(struct px_http_request *request)
     json_t *body = px_dialect_body(request, &error);
     if (!body) {
         if (!px_dialect_failed(request, &error))
-            refuse(request, NULL, "json_invalid", error.message);
+            px_fusion_refuse(request, NULL, "json_invalid", error.message);
         return;
     }
     if (!check(request, body))

@@ -8,8 +8,8 @@ import sys
 import time
 
 import requests
-from sandbox_fusion import (RunCodeRequest, SummaryMapping, run_code, run_code_async, run_concurrent, set_endpoint,
-                            summary_run_code_result)
+from sandbox_fusion import (RunCodeRequest, SubmitRequest, SummaryMapping, TestConfig, run_code, run_code_async, run_concurrent,
+                            set_endpoint, submit, submit_async, submit_safe, summary_run_code_result)
 
 target = json.loads(sys.argv[1])
 set_endpoint(target["url"])
@@ -51,6 +51,42 @@ def files():
     return {**answer, "files": {name: base64.b64decode(data).decode() for name, data in answer["files"].items()}}
 
 
+def submission(completion, *tests, dataset="mine", number=1, provided=None, **config):
+    row = {"test": [{"input": {"stdin": given}, "output": {"stdout": expected}} for given, expected in tests], **(provided or {})}
+    return SubmitRequest(dataset=dataset, id=number, completion=completion, config=TestConfig(**{"language": "python", "provided_data": row, **config}))
+
+
+def judged(*arguments, **more):
+    return json.loads(submit(submission(*arguments, **more), max_attempts=1).json())
+
+
+DOUBLE = "Read it, then double it:\n```python\nn = int(input())\nprint(n * 2)\n```\nIt is O(1)."
+LATE = "```python\nn = int(input())\nwhile n == 2: pass\nif n == 3: exit(4)\nprint(n, end='')\nimport traceback\ntraceback.print_exc()\n```"
+
+
+def submissions():
+    doubles = [(str(n), str(2 * n)) for n in range(5)]
+    return {
+        "right": judged(DOUBLE, *doubles, dataset_type="CommonOJDataset"),
+        "wrong": judged(DOUBLE, ("1", "2"), ("2", "5"), ("3", "6"), number="two"),
+        "all": judged(LATE, *[(str(n), str(n)) for n in range(1, 6)], extra={"run_all_cases": True}),
+        "lines": judged("```python\nprint(input())\nprint(0.3)\n```", (" Yes ", "YES\n0.300001\n"), ("no", "no\n0.31")),
+        "long": judged("```python\nprint(input())\n```", ("å" * 3000, "å" * 3000), ("å" * 3000, "b")),
+        "full": judged("```python\nprint(input())\n```", ("å" * 3000, "å" * 3000), extra={"return_full_case": True}),
+        "text": judged(DOUBLE, ("1", "2"), provided={"test": json.dumps([{"input": {"stdin": "1"}, "output": {"stdout": "2"}}])}),
+        "no_code": judged("I can't.", ("1", "2")),
+        "big": judged("```python\nprint('å' * 3000000)\n```", ("", "x")),
+        "async": json.loads(asyncio.run(submit_async(submission(DOUBLE, *doubles))).json())["accepted"],
+        "refused": {name: raised(judged, DOUBLE, *tests, **more) for name, tests, more in (
+            ("no_rows", [("1", "2")], {"provided_data": None}), ("rows", [("1", "2")], {"provided_data": [{}]}), ("no_tests", [], {}),
+            ("other_class", [("1", "2")], {"dataset_type": "HumanEvalDataset"}), ("logic", [("1", "2")], {"custom_extract_logic": "1"}),
+            ("cpp", [("1", "2")], {"language": "cpp"}), ("no_language", [("1", "2")], {"language": None}),
+            ("files", [], {"provided": {"test": [{"input": {"stdin": "", "a.txt": "x"}, "output": {"stdout": ""}}]}}),
+            ("odd", [], {"provided": {"test": [{"input": {}, "output": {"stdout": ""}}]}}))},
+        "safe": json.loads(submit_safe(submission(DOUBLE), max_attempts=1).json())["accepted"],
+    }
+
+
 def scenario():
     return {
         "ok": run("print('hej 🐍')\n1 + 1"),
@@ -81,5 +117,5 @@ def scenario():
     }
 
 
-report = {"once": raised(run, "print(1)")} if target.get("once") else scenario()
+report = {"once": raised(run, "print(1)")} if target.get("once") else submissions() if target.get("only") == "submit" else scenario()
 print(json.dumps({"client": "sandbox-fusion " + importlib.metadata.version("sandbox-fusion"), **report}))

@@ -119,6 +119,18 @@ def test_output_is_compared_as_the_request_says(verify, compare, expect, verdict
     assert verdicts(verify("print('1.0  2\\n 3')", [{"expect_stdout": expect}] * 2, compare=compare)) == [verdict] * 2
 
 
+@pytest.mark.parametrize("expect, verdict", [
+    ("  yes \n1.000001 \n\nX Y\n\n", "pass"), ("YES\n1\n\nx y", "pass"), ("YES\n1\nx y", "wrong"), ("YES\n1\n\nx  y", "wrong"),
+    ("YES\n1.0001\n\nx y", "wrong"), ("YES\none\n\nx y", "wrong"), ("YES\n1\n\nx y\nz", "wrong"), ("YES\n1\n", "wrong"), ("", "wrong")])
+def test_lines_are_compared_as_online_judges_do(verify, expect, verdict):
+    solution = "print('Yes\\n1\\n  \\n x y', end='\\n\\n')"
+    assert verdicts(verify(solution, [{"expect_stdout": expect}] * 2, compare="lines")) == [verdict] * 2
+
+
+def test_lines_compare_bytes_after_a_nul_too(verify):
+    assert verdicts(verify("print('a\\0b')", [{"expect_stdout": "a\0c"}, {"expect_stdout": "A\0B"}], compare="lines")) == ["wrong", "pass"]
+
+
 def test_numbers_within_a_tolerance(verify):
     assert returned(verify, "[1.0000001, 5]", [1, 5], compare={"rel": 1e-6})["verdict"] == "pass"
     assert returned(verify, "[1.0000001, 5]", [1, 5])["verdict"] == "wrong"

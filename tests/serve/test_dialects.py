@@ -3,12 +3,15 @@ that Dify makes. The scripts in tests/dialects print what these clients get; thi
 import base64
 import contextlib
 import json
+import os
+import re
 import socket
 import struct
 import time
 
 import pytest
 
+from conftest import ROOT
 from dialect_clients import dialect_client  # noqa: F401
 from serving import dial, serving, token_line, wait_for
 
@@ -18,13 +21,15 @@ ROUTES = [("POST", "/execute"), ("POST", "/contexts"), ("GET", "/contexts"), ("D
           ("POST", "/contexts/e2b-default/restart"), ("POST", "/v2/sandboxes"), ("POST", "/v2/sandboxes/mine/connect"),
           ("DELETE", "/sandboxes/mine"), ("POST", "/sandboxes/mine/timeout"), ("GET", "/files?path=x"), ("POST", "/files?path=x"), ("POST", "/filesystem.Filesystem/Stat"),
           ("POST", "/process.Process/Start"), ("POST", "/process.Process/List"), ("POST", "/v1/sandbox/run"), ("GET", "/v1/sandbox/dependencies"),
-          ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code")]
+          ("GET", "/v1/sandbox/dependencies/refresh"), ("POST", "/v1/sandbox/dependencies/update"), ("POST", "/run_code"), ("POST", "/submit")]
 # The statuses of routes that do not answer 200 to an empty body.
 ANSWERS = {("POST", "/v2/sandboxes"): (201,), ("DELETE", "/sandboxes/mine"): (204, 404), ("POST", "/sandboxes/mine/timeout"): (400,), ("GET", "/files?path=x"): (404,),
            ("POST", "/files?path=x"): (400,), ("POST", "/filesystem.Filesystem/Stat"): (400,), ("POST", "/process.Process/List"): (501,)}
 OPEN = [("GET", "/health"), ("GET", "/v1/ping")]
 BODIES = {"/execute": {"code": "6 * 7"}, "/v1/sandbox/run": {"language": "python3", "code": "print(42)"},
-          "/v1/sandbox/dependencies/update": {"language": "python3"}, "/run_code": {"language": "python", "code": "print(42)"}}
+          "/v1/sandbox/dependencies/update": {"language": "python3"}, "/run_code": {"language": "python", "code": "print(42)"},
+          "/submit": {"dataset": "d", "id": 1, "completion": "```python\nprint(42)\n```", "config": {"language": "python", "provided_data": {
+              "test": [{"input": {"stdin": ""}, "output": {"stdout": "42"}}]}}}}
 
 
 def route_of(path):
@@ -475,6 +480,44 @@ def test_sandbox_fusion_as_verl_calls_it(fusion):
     assert seen["wrong"] == [422] * 6 and seen["no_json"]["detail"][0]["type"] == "json_invalid" and seen["ping"] == "pong"
 
 
+def test_submissions_to_sandbox_fusion_are_verified(server, dialect_client, capsys):  # noqa: F811
+    seen = seen_by(dialect_client, "fusion_client.py", server, capsys, only="submit")
+    right, wrong, every = seen["right"], seen["wrong"], seen["all"]
+    assert right["accepted"] and right["id"] == 1 and right["extracted_code"] == "n = int(input())\nprint(n * 2)"
+    assert [test["passed"] for test in right["tests"]] == [True] * 5 and ran(right["tests"][3]["exec_info"], out="6\n")
+    assert right["tests"][3]["test_info"] == {"input": {"stdin": "3"}, "output": {"stdout": "6"}}
+    assert not wrong["accepted"] and wrong["id"] == "two" and [test["passed"] for test in wrong["tests"]] == [True, False]    # it stops there
+    assert ran(wrong["tests"][1]["exec_info"], out="4\n")
+    assert [test["passed"] for test in every["tests"]] == [True, False, False, True, True] and not every["accepted"]
+    one, two, three, *_ = [test["exec_info"] for test in every["tests"]]
+    assert ran(one, out="1") and one["run_result"]["stderr"] == "NoneType: None\n" and ran(three, "Failed", code=4, out="")
+    assert ran(two, "Failed", "TimeLimitExceeded", None) and re.search("timeout_ms|cpu_time_seconds", two["run_result"]["stderr"])
+    assert [test["passed"] for test in seen["lines"]["tests"]] == [True, False]
+    shown, whole = [test["test_info"]["input"]["stdin"] for test in seen["long"]["tests"]]
+    assert shown == "å" * 250 + "..." + "å" * 250 and whole == seen["full"]["tests"][0]["test_info"]["input"]["stdin"] == "å" * 3000
+    assert seen["text"]["accepted"] and seen["async"] and not seen["safe"]
+    assert not seen["no_code"]["accepted"] and seen["no_code"]["extracted_code"] == ""
+    big = seen["big"]["tests"][0]["exec_info"]["run_result"]
+    assert len(big["stdout"]) == 32768 and big["stderr"] == "[pyexec: stdout is cut: the script wrote 6000001 bytes]\n"
+
+
+def test_submissions_to_sandbox_fusion_that_can_not_be_judged(server, dialect_client, capsys):  # noqa: F811
+    refused = seen_by(dialect_client, "fusion_client.py", server, capsys, only="submit")["refused"]
+    for name, status, says in (("no_rows", 400, "has no datasets"), ("rows", 400, "has no datasets"), ("no_tests", 400, "1 to 10000 tests"),
+                               ("other_class", 400, "only CommonOJDataset"), ("logic", 400, "between ``` fences"),
+                               ("cpp", 422, "Input should be 'python'"), ("no_language", 400, "language field must exist"),
+                               ("files", 400, "test[0] is not"), ("odd", 400, "test[0] is not")):
+        assert "code %d" % status in refused[name] and says in refused[name], (name, refused[name])
+
+
+def test_the_time_of_a_submission_ends_at_the_principal_s_ceiling(guarded):
+    config = {**BODIES["/submit"]["config"], "run_timeout": 60}
+    body = {**BODIES["/submit"], "completion": "```python\nimport time\ntime.sleep(9)\n```", "config": config}
+    answer = guarded.ask("POST", "/submit", body, token="bob", address=guarded.tcp).json()
+    assert answer["tests"][0]["exec_info"]["run_result"]["status"] == "TimeLimitExceeded" and not answer["accepted"]
+    assert guarded.wait_for_line(route="/submit", principal="bob", status=200, outcome="failed")
+
+
 def test_sandbox_fusion_with_a_token_in_the_url(guarded, dialect_client):  # noqa: F811
     host = guarded.tcp
     assert "401" in dialect_client("fusion_client.py", {"url": "http://" + host, "once": True})["once"]
@@ -528,6 +571,7 @@ def test_dify_has_the_network_that_it_asks_for_where_the_policy_gives_it(own):
             assert ("refused" in out and "disabled" not in out) if granted else "network disabled" in out, more
 
 
+FOR_VERL = "string,re,datetime,collections,heapq,bisect,copy,math,random,statistics,itertools,functools,operator,io,json,typing,traceback"
 VERL = """
 from copy import *
 from operator import *
@@ -546,7 +590,9 @@ if __name__ == '__main__':
 
 def test_the_wrapper_that_verl_puts_around_a_function(own):
     """With the flags of docs/integrations/sandboxfusion.md."""
-    with serving(own, "--sandbox-fusion", "--files", "full", "--any-import", "--address-space-bytes", "4G") as server:
+    with open(os.path.join(ROOT, "docs/integrations/sandboxfusion.md")) as page:
+        assert "--preload-imports " + FOR_VERL in page.read()
+    with serving(own, "--sandbox-fusion", "--files", "full", "--any-import", "--address-space-bytes", "4G", "--preload-imports", FOR_VERL) as server:
         body = {"language": "python", "code": VERL, "stdin": "1\n2", "memory_limit_MB": 1024, "files": {}, "fetch_files": []}
         assert ran(server.ask("POST", "/run_code", body).json(), out="3\n")
 
@@ -557,7 +603,8 @@ ODD = [None, True, 0, -1, 1.5, 1e300, "", "\0", "\ud800", "x" * 100000, "../x", 
        {"../x": "eA=="}, {"x": "***"}, {"x/": "eA=="}, ["[", "\\", "*" * 5000, "../x", ""]]
 MEMBERS = {"/execute": ["code", "context_id", "language", "env_vars"], "/contexts": ["cwd", "language"],
            "/v1/sandbox/run": ["code", "language", "preload", "enable_network"], "/v1/sandbox/dependencies/update": ["language"],
-           "/run_code": ["code", "language", "stdin", "files", "fetch_files", "run_timeout", "memory_limit_MB", "compile_timeout"]}
+           "/run_code": ["code", "language", "stdin", "files", "fetch_files", "run_timeout", "memory_limit_MB", "compile_timeout"],
+           "/submit": ["dataset", "id", "completion", "config"]}
 
 
 @pytest.mark.parametrize("path", MEMBERS)
@@ -633,7 +680,7 @@ def test_with_a_token_file_every_caller_needs_a_token(guarded, method, path):
     # A second, wrong token is not ignored, and the header of another dialect is not accepted.
     assert guarded.ask(method, query, BODIES.get(path), headers={"X-Api-Key": "alice"}, token="no", address=guarded.tcp).status == 401
     own_header = "X-Api-Key" if "sandbox" in path else "E2B-Traffic-Access-Token"
-    expected = (401,) if path == "/run_code" else ANSWERS.get((method, path), (200,))
+    expected = (401,) if path in ("/run_code", "/submit") else ANSWERS.get((method, path), (200,))
     assert guarded.ask(method, query, BODIES.get(path), headers={own_header: "alice"}, address=guarded.tcp).status in expected
 
 

@@ -214,7 +214,7 @@ def with_server(folder, code, own, name):
 @contextlib.contextmanager
 def with_dialect(folder, code, own, name):
     """`pyexec serve` with a dialect, at another port than the snippet's, which another program may have."""
-    flag, port = {"e2b": ("--e2b", 49999), "dify": ("--dify-sandbox", 8194), "sandboxfusion": ("--sandbox-fusion", 8080)}[name]
+    flag, port = {"e2b": ("--e2b", 49999), "dify": ("--dify-sandbox", 8194), "sandboxfusion": ("--sandbox-fusion", 8080)}[name.partition("-")[0]]
     with serving(own, flag, "--files", "full", tcp=True) as server:
         if name == "e2b":
             told = 'os.environ["E2B_DEBUG"] = "true"'
@@ -254,8 +254,9 @@ SETUPS = {
     "e2b": with_dialect,
     "dify": with_dialect,
     "sandboxfusion": with_dialect,
+    "sandboxfusion-submit": with_dialect,
 }
-DIALECTS = {"e2b", "dify", "sandboxfusion"}     # these have their own environment (tests/support/dialect_clients.py)
+DIALECTS = {"e2b", "dify", "sandboxfusion", "sandboxfusion-submit"}     # these have their own environment (tests/support/dialect_clients.py)
 
 
 @pytest.fixture(scope="session")

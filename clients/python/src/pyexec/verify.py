@@ -29,7 +29,7 @@ class Tolerance(TypedDict, total=False):
     abs: float
 
 
-Compare = Union[Literal["exact", "tokens"], Tolerance]
+Compare = Union[Literal["exact", "tokens", "lines"], Tolerance]
 
 
 class VerifyFields(TypedDict, total=False):

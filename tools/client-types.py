@@ -19,6 +19,7 @@ TYPESCRIPT = "clients/typescript/src/types.ts"
 JAVA = "clients/java/ali-langengine-pyexecutor/src/main/java/com/alibaba/langengine/pyexecutor/"
 POLICY, PROPERTIES, RESULT = JAVA + "PyExecutionPolicy.java", JAVA + "spring/PyExecutorProperties.java", JAVA + "PyExecutionResult.java"
 NUMBERS = ("integer", "size", "duration")
+LISTS = ("names", "list", "hosts", "environments")
 
 
 class Unfit(Exception):
@@ -46,7 +47,7 @@ def by_hand(text):
 # ---- Python ----
 
 def python_kind(row):
-    kind = {"string": "str", "boolean": "bool", "names": "Sequence[str]", "hosts": "Sequence[str]", "list": "Sequence[str]", **dict.fromkeys(NUMBERS, "int")}[row["kind"]]
+    kind = {"string": "str", "environment": "str", "boolean": "bool", **dict.fromkeys(LISTS, "Sequence[str]"), **dict.fromkeys(NUMBERS, "int")}[row["kind"]]
     return "Optional[%s]" % kind if row["null"] else kind
 
 
@@ -87,7 +88,7 @@ def typescript_comment(row, null=""):
 
 
 def typescript_key(row):
-    kind = {"string": "string", "boolean": "boolean", "names": "readonly string[]", "hosts": "readonly string[]", "list": "readonly string[]",
+    kind = {"string": "string", "environment": "string", "boolean": "boolean", **dict.fromkeys(LISTS, "readonly string[]"),
             **dict.fromkeys(NUMBERS, "number")}[row["kind"]]
     return [typescript_comment(row, " Null: no limit."), "%s?: %s%s;" % (row["key"], kind, " | null" if row["null"] else "")]
 

@@ -198,7 +198,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     }
     json_t *doctor;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
-    if (cli_settings_load(&settings, arguments, &error) < 0 ||
+    if (cli_settings_load(&settings, arguments, &error) < 0 || cli_settings_find_environment(&settings, &error) < 0 ||
         cli_settings_examine(&settings, true, &doctor, &error) < 0)
         return cli_fail(&error);
     int status = report(doctor, options->json, &error);

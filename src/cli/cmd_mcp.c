@@ -31,8 +31,9 @@ static int open_executor(const struct cli_arguments *arguments, struct cli_setti
 {
     px_auto(px_session_config_done) struct px_session_config session = {0};
     const struct px_config into = {.session = &session, .mcp = mcp};
-    if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(&session, error) < 0 ||
-        px_config_load_into(arguments->config, &into, error) < 0 || px_session_config_check(&session, error) < 0)
+    if (cli_settings_load(settings, arguments, error) < 0 || cli_settings_find_environment(settings, error) < 0 ||
+        px_session_config_init(&session, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
+        px_session_config_check(&session, error) < 0)
         return -1;
     return cli_settings_open(settings, &session, ret, error);
 }

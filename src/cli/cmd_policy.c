@@ -76,7 +76,7 @@ static int add_origins(const struct px_policy *policy, json_t *object, struct px
 static int add_importable(const struct cli_settings *settings, struct px_buffer *out, pyexec_error *error)
 {
     json_t *doctor;
-    if (settings->policy.isolate_site)
+    if (px_policy_isolates(&settings->policy))
         return 0;
     if (cli_settings_examine(settings, false, &doctor, error) < 0)
         return -1;
@@ -123,7 +123,7 @@ static int run(const struct cli_arguments *arguments, void *target)
 
     pyexec_error error;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
-    if (cli_settings_load(&settings, arguments, &error) < 0)
+    if (cli_settings_load(&settings, arguments, &error) < 0 || cli_settings_find_environment(&settings, &error) < 0)
         return cli_fail(&error);
     return print_policy(&settings, options->origin);
 }

@@ -311,10 +311,13 @@ static int set_policies(struct repl *repl, const json_t *policy, pyexec_error *e
 static int open_executor(struct repl *repl, struct cli_settings *settings, pyexec_error *error)
 {
     settings->host.zygotes = 1;
-    px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
-    if (!config || set_policies(repl, json_object_get(config, "policy"), error) < 0)
+    if (cli_settings_find_environment(settings, error) < 0)
         return -1;
-    repl->sessions.forkable = json_is_true(json_object_get(json_object_get(config, "policy"), "forkable"));
+    px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
+    px_auto_json json_t *policy = px_policy_to_json(&settings->policy);
+    if (!config || set_policies(repl, policy, error) < 0)
+        return -1;
+    repl->sessions.forkable = settings->policy.forkable;
     px_json_set(
         config, "session",
         json_pack("{s:i, s:n, s:n}", "max_count", repl->sessions.forkable ? BRANCHES_MAX : 1, "idle_ttl", "hard_ttl"));

@@ -113,9 +113,10 @@ static int load(const struct cli_arguments *arguments, const struct serve_option
                 struct px_mcp_config *mcp, pyexec_error *error)
 {
     const struct px_config into = {.session = session, .serve = config, .mcp = mcp};
-    if (cli_settings_load(settings, arguments, error) < 0 || px_session_config_init(session, error) < 0 ||
-        px_serve_config_init(config, error) < 0 || px_mcp_config_init(mcp, error) < 0 ||
-        px_config_load_into(arguments->config, &into, error) < 0 || px_session_config_check(session, error) < 0)
+    if (cli_settings_load(settings, arguments, error) < 0 || cli_settings_find_environment(settings, error) < 0 ||
+        px_session_config_init(session, error) < 0 || px_serve_config_init(config, error) < 0 ||
+        px_mcp_config_init(mcp, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
+        px_session_config_check(session, error) < 0)
         return -1;
     if (cli_mcp_servers(mcp, options->mcp_servers, error) < 0)
         return -1;

@@ -50,8 +50,9 @@ const char *cli_policy_argument(const struct px_field_info *info)
     static const struct {
         const char *kind, *argument;
     } arguments[] = {
-        {"string", "TEXT"}, {"duration", "DURATION"}, {"integer", "NUMBER"}, {"size", "SIZE"},
-        {"names", "NAMES"}, {"list", "NAMES"},        {"hosts", "NAMES"},
+        {"string", "TEXT"},       {"environment", "NAME"}, {"environments", "NAMES"},
+        {"duration", "DURATION"}, {"integer", "NUMBER"},   {"size", "SIZE"},
+        {"names", "NAMES"},       {"list", "NAMES"},       {"hosts", "NAMES"},
     };
     for (size_t i = 0; i < PX_COUNT(arguments); i++)
         if (strcmp(arguments[i].kind, info->kind) == 0)

@@ -41,6 +41,18 @@ int cli_settings_load(struct cli_settings *settings, const struct cli_arguments 
     return px_policy_check(&settings->policy, error);
 }
 
+int cli_settings_find_environment(struct cli_settings *settings, pyexec_error *error)
+{
+    struct px_environments *store = NULL;
+    if (!*settings->policy.environment)
+        return 0;
+    if (px_environments_new(settings->env.root, &store, error) < 0)
+        return -1;
+    int result = px_policy_find_environment(&settings->policy, store, error);
+    px_environments_free(store);
+    return result;
+}
+
 void cli_settings_done(struct cli_settings *settings)
 {
     px_policy_done(&settings->policy);
@@ -64,9 +76,11 @@ json_t *cli_settings_config(const struct cli_settings *settings, const struct px
 {
     json_t *config = json_object(), *section;
     const char *name;
-    px_json_set(config, "policy", px_policy_to_json(&settings->policy));
+    /* Only what was given: the limits of an environment replace defaults. */
+    px_json_set(config, "policy", px_policy_given_to_json(&settings->policy));
     px_json_set(config, "host", px_host_to_json(&settings->host));
     px_json_set(config, "egress", px_egress_config_to_json(&settings->egress));
+    px_json_set(config, "env", px_env_config_to_json(&settings->env));
     if (session)
         px_json_set(config, "session", px_session_config_to_json(session));
     bool whole = json_is_object(config);
@@ -86,9 +100,22 @@ int cli_settings_open(const struct cli_settings *settings, const struct px_sessi
     return config ? pyexec_executor_open_object(config, ret, error) : -1;
 }
 
+/* pyexec_doctor_object() is not told where environments are, so it is given what the environment stands for. */
+static void replace_environment(json_t *object, const struct px_policy *policy)
+{
+    json_object_del(object, "environment");
+    px_json_set(object, "python_bin", json_string(policy->env->python));
+    px_json_set(object, "isolate_site", json_false());
+    px_json_set(object, "address_space_bytes",
+                policy->address_space_bytes == PX_NONE ? json_null() : json_integer(policy->address_space_bytes));
+    px_json_set(object, "max_threads", json_integer(policy->max_threads));
+}
+
 int cli_settings_examine(const struct cli_settings *settings, bool selftest, json_t **ret, pyexec_error *error)
 {
     px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
+    if (config && settings->policy.env)
+        replace_environment(json_object_get(config, "policy"), &settings->policy);
     return config ? pyexec_doctor_object(json_object_get(config, "policy"), json_object_get(config, "host"), selftest,
                                          ret, error)
                   : -1;

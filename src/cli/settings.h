@@ -16,6 +16,10 @@ struct cli_settings {
     struct px_egress_config egress;
 };
 
+/* Finds the environment that the policy names, if it names one, and takes its limits into the policy: for commands that use
+ * the policy's values themselves. */
+int cli_settings_find_environment(struct cli_settings *settings, pyexec_error *error);
+
 /* The caller zeroes it, and calls cli_settings_done in every case. */
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error);
 void cli_settings_done(struct cli_settings *settings);

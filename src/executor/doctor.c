@@ -241,10 +241,10 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
                             name.release, "user", "uid", (json_int_t)geteuid(), "root", geteuid() == 0, "python",
                             "version", "error", "limits", limits, "selftest"));
     json_t *facts = json_object_get(doctor->report, "python");
-    int tried = px_python_resolve(policy->python_bin, python, sizeof python, &problem);
+    int tried = px_python_resolve(px_policy_python(policy), python, sizeof python, &problem);
     if (tried == 0)
         tried = try_layers(doctor, policy, host, python, &problem);
-    px_json_set(facts, "path", json_string(python[0] ? python : policy->python_bin));
+    px_json_set(facts, "path", json_string(python[0] ? python : px_policy_python(policy)));
     px_json_set(facts, "ok", json_boolean(doctor->python_ok));
     if (tried < 0)
         px_json_set(facts, "error",
@@ -276,6 +276,17 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
     return 0;
 }
 
+/* In the default folder of environments. */
+static int find_environment(struct px_policy *policy, pyexec_error *error)
+{
+    struct px_environments *store = NULL;
+    if (px_environments_new(NULL, &store, error) < 0)
+        return -1;
+    int result = px_policy_find_environment(policy, store, error);
+    px_environments_free(store);
+    return result;
+}
+
 int pyexec_doctor_object(json_t *policy_object, json_t *host_object, bool with_selftest, json_t **ret,
                          pyexec_error *error)
 {
@@ -291,6 +302,8 @@ int pyexec_doctor_object(json_t *policy_object, json_t *host_object, bool with_s
         result = px_host_merge_json(&host, host_object, error);
     if (result == 0)
         result = px_policy_check(&policy, error);
+    if (result == 0 && *policy.environment)
+        result = find_environment(&policy, error);
     if (result == 0)
         result = examine(&doctor, &policy, &host, with_selftest, error);
     if (result == 0 && !json_is_object(doctor.report))

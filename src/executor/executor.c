@@ -21,6 +21,15 @@ const char *pyexec_version(void)
     return PX_VERSION;
 }
 
+static int find_environments(pyexec_executor *executor, const json_t *env, pyexec_error *error)
+{
+    if (px_env_config_init(&executor->env_config, error) < 0 ||
+        (env && px_env_config_merge_json(&executor->env_config, env, error) < 0) ||
+        px_environments_new(executor->env_config.root, &executor->environments, error) < 0)
+        return -1;
+    return px_policy_find_environment(&executor->policy, executor->environments, error);
+}
+
 /* The sections of `config`; each may be missing, and `config` may be NULL. */
 static int configure(pyexec_executor *executor, const json_t *config, pyexec_error *error)
 {
@@ -43,6 +52,8 @@ static int configure(pyexec_executor *executor, const json_t *config, pyexec_err
         result = px_egress_config_merge_json(&executor->egress_config, egress, error);
     if (result == 0)
         result = px_policy_check(&executor->policy, error);
+    if (result == 0)
+        result = find_environments(executor, json_object_get(config, "env"), error);
     if (result < 0)
         return -1;
     executor->allow_missing = px_runtime_allowed(&executor->host);
@@ -79,6 +90,8 @@ void pyexec_executor_free(pyexec_executor *executor)
     px_session_config_done(&executor->session_config);
     px_egress_config_done(&executor->egress_config);
     px_policy_done(&executor->policy);
+    px_environments_free(executor->environments);
+    px_env_config_done(&executor->env_config);
     px_host_done(&executor->host);
     free(executor->policy_json);
     free(executor->missing_json);
@@ -149,7 +162,7 @@ int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_
 
 int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_error *error)
 {
-    static const char *const sections[] = {"policy", "session", "host", "egress"};
+    static const char *const names[] = {"policy", "session", "host", "egress", "env"};
     json_t *value;
     const char *key;
     int result = 0;
@@ -157,11 +170,12 @@ int pyexec_executor_open_object(json_t *config, pyexec_executor **ret, pyexec_er
         return px_error_set(error, PYEXEC_INVALID_POLICY, "configuration: not a JSON object");
     json_object_foreach(config, key, value) {
         size_t i = 0;
-        while (i < PX_COUNT(sections) && strcmp(key, sections[i]) != 0)
+        while (i < PX_COUNT(names) && strcmp(key, names[i]) != 0)
             i++;
-        if (result == 0 && (i == PX_COUNT(sections) || !json_is_object(value)))
-            result = px_error_set(error, PYEXEC_INVALID_POLICY,
-                                  "configuration: '%s' is not an object named policy, session, host or egress", key);
+        if (result == 0 && (i == PX_COUNT(names) || !json_is_object(value)))
+            result =
+                px_error_set(error, PYEXEC_INVALID_POLICY,
+                             "configuration: '%s' is not an object named policy, session, host, egress or env", key);
     }
     if (result == 0)
         result = new_executor(config, ret, error);
@@ -242,7 +256,7 @@ int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_r
         return px_error_hint(error, "Leave it out, or execute in a session.");
     }
     const struct px_policy *policy =
-        px_request_policy(request, false, &executor->policy, &executor->policy, &merged, error);
+        px_request_policy(request, false, &executor->policy, &executor->policy, executor->environments, &merged, error);
     if (!policy || px_runtime_check(request, policy, error) < 0)
         return -1;
     struct px_turn own = {0}, *turn = px_runtime_admit(executor, request, &own, error);

@@ -213,8 +213,8 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
         px_zygotes_grow((*ret)->zygotes);
     if (result <= 0)
         return result;
-    if (px_python_resolve(policy->python_bin, python, sizeof python, error) < 0)
-        return -1;
+    if (px_python_resolve(px_policy_python(policy), python, sizeof python, error) < 0)
+        return policy->env ? px_error_wrap(error, "environment '%s'", policy->environment) : -1;
     for (int tries = 0; tries < LAUNCHER_TRIES; tries++) {
         if (ensure_launcher(executor, python, error) < 0)
             return -1;
@@ -305,6 +305,11 @@ int px_runtime_check_limits(const struct px_policy *policy, const struct px_zygo
                  "address_space_bytes: %" PRId64 " is less than the interpreter and its preloads "
                  "already map: they need at least %" PRIu64,
                  policy->address_space_bytes, enough);
+    int64_t need = px_environment_need(policy->env, PX_FIELD_address_space_bytes);
+    if (need > (int64_t)enough)
+        return px_error_hint(error,
+                             "The packages of the environment '%s' need %" PRId64 ": leave address_space_bytes out.",
+                             policy->environment, need);
     return px_error_hint(error, "Set address_space_bytes to %" PRIu64 " or more, or preload less.", enough);
 }
 

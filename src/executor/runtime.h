@@ -29,6 +29,8 @@ struct pyexec_executor {
     struct px_host host;
     struct px_session_config session_config;
     struct px_egress_config egress_config;
+    struct px_env_config env_config;
+    struct px_environments *environments;
     bool principals; /* session ids are "PRINCIPAL/ID" */
     px_layers allow_missing;
     px_layers missing; /* layers that are missing for the first kind of zygotes */

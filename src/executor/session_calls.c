@@ -54,7 +54,8 @@ static struct px_session *enter(struct px_sessions *sessions, const char *key, p
     } else {
         px_auto(px_policy_done) struct px_policy merged = {0};
         const struct px_policy *own = &sessions->executor->policy;
-        const struct px_policy *policy = px_request_policy(request, true, own, own, &merged, error);
+        const struct px_policy *policy =
+            px_request_policy(request, true, own, own, sessions->executor->environments, &merged, error);
         session = policy ? px_session_new(sessions, key, policy, error) : NULL;
         if (!session)
             return NULL;
@@ -192,7 +193,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     pyexec_executor *executor = sessions->executor;
     px_auto(px_policy_done) struct px_policy merged = {0};
     const struct px_policy *policy =
-        px_request_policy(request, false, &executor->policy, &session->policy, &merged, error);
+        px_request_policy(request, false, &executor->policy, &session->policy, executor->environments, &merged, error);
     int result = policy ? px_runtime_check(request, policy, error) : -1;
     bool was_started = session->process;
     struct px_tool_list tools;

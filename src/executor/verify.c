@@ -511,7 +511,8 @@ static const struct px_policy *policy_of(struct verify *verify, bool of_tests, s
     json_t *before = request->policy;
     request->policy = with;
     const struct px_policy *own = &verify->executor->policy;
-    const struct px_policy *policy = px_request_policy(request, false, own, own, merged, error);
+    const struct px_policy *policy =
+        px_request_policy(request, false, own, own, verify->executor->environments, merged, error);
     request->policy = before;
     return policy && px_runtime_check(request, policy, error) == 0 ? policy : NULL;
 }

@@ -41,7 +41,7 @@ static void describe_imports(struct px_buffer *out, const struct px_policy *poli
         px_buffer_add_string(out, policy->banned_imports.count ? " but these: " : "");
         add_names(out, &policy->banned_imports);
     }
-    px_buffer_add_string(out, policy->isolate_site
+    px_buffer_add_string(out, px_policy_isolates(policy)
                                   ? ". Only the standard library is there, and nothing can be installed.\n"
                                   : ". Nothing can be installed.\n");
 }

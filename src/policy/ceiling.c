@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "policy/fields.h"
 
-enum rule { FREE, MOST, TRUE, FALSE, SAME, FILES, IMPORTS, HOSTS };
+enum rule { FREE, MOST, TRUE, FALSE, SAME, FILES, IMPORTS, HOSTS, ENVIRONMENT };
 enum session { FIXED, LATER };
 
 static const struct {
@@ -238,11 +238,74 @@ static int judge_hosts(const struct judged *judged)
     return 0;
 }
 
+/* The environments of a ceiling as a sentence: "'data', 'ml'". */
+static void add_allowed(struct px_buffer *out, const struct px_policy *ceiling)
+{
+    if (*ceiling->environment)
+        px_buffer_printf(out, "'%s'", ceiling->environment);
+    for (size_t i = 0; i < ceiling->allowed_environments.count; i++)
+        if (strcmp(ceiling->allowed_environments.items[i], ceiling->environment) != 0)
+            px_buffer_printf(out, "%s'%s'", out->length ? ", " : "", ceiling->allowed_environments.items[i]);
+}
+
+int px_policy_limit_environment(struct px_policy *policy, const struct px_policy *ceiling, bool later,
+                                pyexec_error *error)
+{
+    const struct judged judged = {policy, ceiling, later, error};
+    if (px_policy_allows_environment(ceiling, policy->environment))
+        return 0;
+    if (may_lower(&judged, PX_FIELD_environment))
+        return lower(&judged, PX_FIELD_environment);
+    px_auto_buffer struct px_buffer allowed = {0};
+    add_allowed(&allowed, ceiling);
+    px_error_set(error, PYEXEC_INVALID_POLICY, "environment: '%s' is beyond this caller's ceiling, which allows %.300s",
+                 policy->environment, allowed.length ? px_buffer_shown(&allowed) : "none");
+    return px_error_hint(
+        error,
+        "%s%.300s. The operator can allow others with allowed_environments in the server's policy, or in "
+        "the line of the caller's token.",
+        allowed.length ? "Leave it out, or ask for " : "Leave it out", allowed.length ? px_buffer_shown(&allowed) : "");
+}
+
+/* A ceiling below what the packages of the environment need. The request did not ask for less, so this is said now, and not
+ * by a failed import. */
+static int refuse_needed(const struct judged *judged, enum px_policy_field field)
+{
+    const struct px_policy *policy = judged->policy;
+    const char *name = row(field)->info.name;
+    px_auto_free char *allowed = shown(field, judged->ceiling);
+    if (!allowed)
+        return px_error_oom(judged->error);
+    int64_t need = px_environment_need(policy->env, field);
+    px_error_set(judged->error, PYEXEC_INVALID_POLICY,
+                 "%s: the environment '%s' needs %" PRId64 ", and this caller's ceiling is %s", name,
+                 policy->environment, need, allowed);
+    return px_error_hint(judged->error,
+                         "The operator can set %s to %" PRId64
+                         " in the server's policy, or in the line of the caller's "
+                         "token. To try with less, ask for %s %s.",
+                         name, need, name, allowed);
+}
+
+static bool lacks(const struct judged *judged, enum px_policy_field field, bool beyond)
+{
+    const struct px_policy *policy = judged->policy;
+    int64_t need = px_environment_need(policy->env, field);
+    return need && policy->origin[field] != PX_ORIGIN_REQUEST &&
+           (beyond || policy->origin[PX_FIELD_environment] == PX_ORIGIN_REQUEST) &&
+           height(*(const int64_t *)px_field_of(row(field), judged->ceiling)) < need;
+}
+
 int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, bool later, pyexec_error *error)
 {
     struct judged judged = {policy, ceiling, later, error};
+    if (px_policy_limit_environment(policy, ceiling, later, error) < 0)
+        return -1;
     for (enum px_policy_field field = 0; field < PX_FIELD_COUNT; field++) {
-        if (!is_beyond(&judged, field))
+        bool beyond = is_beyond(&judged, field);
+        if (lacks(&judged, field, beyond))
+            return refuse_needed(&judged, field);
+        if (!beyond)
             continue;
         if (!may_lower(&judged, field))
             return refuse(&judged, field);

@@ -75,6 +75,16 @@ static void test_asked(void **state)
         {"{\"preload_imports\":[\"a\",\"b\"]}", "{}", "{\"preload_imports\":[\"a\",\"b\"]}",
          "{\"preload_imports\":[\"b\",\"a\"]}", "preload_imports: [\"b\",\"a\"] is beyond", "[\"a\",\"b\"]"},
         {"{\"preload_imports\":[\"a\"]}", "{}", "{}", "{\"preload_imports\":[]}", "preload_imports: [] ", "[\"a\"]"},
+        /* Environments: none, the ceiling's own, or one that it allows. */
+        {"{}", "{}", "{\"environment\":\"\"}", "{\"environment\":\"data\"}",
+         "environment: 'data' is beyond this caller's ceiling, which allows none", "allowed_environments"},
+        {"{}", "{\"environment\":\"data\"}", "{\"environment\":\"data\"}", "{\"environment\":\"ml\"}",
+         "environment: 'ml' is beyond this caller's ceiling, which allows 'data'", "ask for 'data'."},
+        {"{\"allowed_environments\":[\"data\",\"ml\"]}", "{}", "{\"environment\":\"ml\"}", "{\"environment\":\"x\"}",
+         "environment: 'x' is beyond this caller's ceiling, which allows 'data', 'ml'", "ask for 'data', 'ml'."},
+        {"{\"allowed_environments\":[\"data\",\"ml\"]}", "{\"allowed_environments\":[\"data\"]}",
+         "{\"environment\":\"data\"}", "{\"environment\":\"ml\"}", "environment: 'ml' is beyond", "'data'"},
+        {"{}", "{\"allowed_environments\":[\"*\"]}", "{\"environment\":\"any\"}", NULL, "", ""},
         {"{\"print_last_expression\":true}", "{}", "{\"print_last_expression\":false}", NULL, "", ""},
         {"{}", "{\"print_last_expression\":false}", "{\"print_last_expression\":true}", NULL, "", ""},
         /* Names: each must be covered. Whoever may use the whole network may use each name. */
@@ -187,6 +197,9 @@ static void test_lowered(void **state)
          "{\"use_import_whitelist\":true,\"allowed_imports\":[\"b\"]}"},
         {"{\"use_import_whitelist\":false,\"banned_imports\":[\"a\"]}", "{\"banned_imports\":[\"b\"]}", "{}",
          "{\"banned_imports\":[\"a\",\"b\"]}"},
+        {"{\"environment\":\"data\"}", "{\"environment\":\"ml\"}", "{}", "{\"environment\":\"ml\"}"},
+        {"{\"environment\":\"data\"}", "{\"environment\":\"ml\",\"allowed_environments\":[\"data\"]}", "{}",
+         "{\"environment\":\"data\"}"},
     };
     (void)state;
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
@@ -223,6 +236,66 @@ static void test_later_calls(void **state)
             limit("{\"disable_open\":false,\"disable_networking\":false}", fixed[i], "{}", true, &refused, &error), -1);
         assert_int_equal(error.code, PYEXEC_INVALID_POLICY);
         px_policy_done(&refused);
+    }
+}
+
+/* Limits that an environment needs: 1 GiB and 30 s. Each part is NULL for one that nobody gave. */
+static void test_the_needs_of_an_environment(void **state)
+{
+    static const char document[] =
+        "{\"format\":1,\"name\":\"data\",\"hash\":\"0123456789abcdef0123456789abcdef\",\"created\":\"2026-11-30T00:00:00Z\","
+        "\"tool\":\"test\",\"requirements\":[],\"python\":{\"path\":\"venv/bin/python\",\"version\":\"3.11.2\"},"
+        "\"packages\":[],\"imports\":[],\"limits\":{\"address_space_bytes\":1073741824,\"timeout_ms\":30000},"
+        "\"preload\":[],\"measured\":[]}";
+    static const struct {
+        const char *own, *ceiling, *request;
+        int64_t bytes; /* of the address space that the run gets; 0: refused */
+        const char *message;
+    } rows[] = {
+        /* What nobody gave is what the environment needs, also in the ceiling. */
+        {"{}", "{}", "{\"environment\":\"data\"}", 1 << 30, NULL},
+        {"{}", "{}", "{\"environment\":\"data\",\"address_space_bytes\":1073741824}", 1 << 30, NULL},
+        {"{}", "{}", "{\"environment\":\"data\",\"address_space_bytes\":1073741825}", 0,
+         "address_space_bytes: 1073741825 is"},
+        /* More stays. */
+        {"{\"address_space_bytes\":null}", "{}", "{\"environment\":\"data\"}", PX_NONE, NULL},
+        {"{\"address_space_bytes\":2147483648}", "{}", "{\"environment\":\"data\"}", INT64_C(1) << 31, NULL},
+        /* A ceiling below the need is an error, unless the request asks for less itself. */
+        {"{}", "{\"address_space_bytes\":536870912}", "{\"environment\":\"data\"}", 0,
+         "address_space_bytes: the environment 'data' needs 1073741824, and this caller's ceiling is 536870912"},
+        {"{\"address_space_bytes\":536870912}", "{}", "{\"environment\":\"data\"}", 0,
+         "address_space_bytes: the environment 'data' needs 1073741824"},
+        {"{}", "{\"address_space_bytes\":536870912}", "{\"environment\":\"data\",\"address_space_bytes\":536870912}",
+         1 << 29, NULL},
+        {"{\"address_space_bytes\":2147483648}", "{\"address_space_bytes\":536870912}", "{\"environment\":\"data\"}", 0,
+         "address_space_bytes: the environment 'data' needs"},
+        {"{}", "{\"timeout_ms\":29999}", "{\"environment\":\"data\"}", 0,
+         "timeout_ms: the environment 'data' needs 30000"},
+        /* The operator gave less for the environment that the operator chose. */
+        {"{\"environment\":\"data\",\"address_space_bytes\":536870912}", "{}", "{}", 1 << 29, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < PX_COUNT(rows); i++) {
+        px_auto(px_policy_done) struct px_policy policy = {0};
+        px_auto(px_policy_done) struct px_policy most = {0};
+        pyexec_error error = {0};
+        const char *folder = "/e/store/0123456789abcdef0123456789abcdef";
+        assert_int_equal(px_policy_init(&policy, &error), 0);
+        merge(&policy, rows[i].own, PX_ORIGIN_FLAG);
+        assert_int_equal(px_policy_copy(&most, &policy, &error), 0);
+        merge(&most, "{\"allowed_environments\":[\"data\"]}", PX_ORIGIN_FLAG);
+        merge(&most, rows[i].ceiling, PX_ORIGIN_REQUEST);
+        merge(&policy, rows[i].request, PX_ORIGIN_REQUEST);
+        if (px_environment_parse(document, strlen(document), "data", folder, &policy.env, &error) < 0)
+            fail_msg("%s (%s)", error.message, error.hint);
+        px_policy_raise(&policy, policy.env);
+        px_policy_raise(&most, policy.env);
+        int status = px_policy_limit(&policy, &most, false, &error);
+        if (status < 0 && (!rows[i].message || strncmp(error.message, rows[i].message, strlen(rows[i].message)) != 0))
+            fail_msg("row %zu: %s (%s)", i, error.message, error.hint);
+        assert_int_equal(status, rows[i].message ? -1 : 0);
+        if (status == 0)
+            assert_int_equal(policy.address_space_bytes, rows[i].bytes);
     }
 }
 
@@ -270,7 +343,7 @@ static void test_equal_means_every_field(void **state)
         else if (json_is_array(value))
             changed = json_pack("[s]", "other");
         else if (json_is_string(value))
-            changed = json_string("/other");
+            changed = json_string("other");
         else
             changed = json_integer(px_policy_field_info(field)->minimum +
                                    (json_integer_value(value) == px_policy_field_info(field)->minimum + 1 ? 2 : 1));
@@ -292,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_each_number_is_kept),
         cmocka_unit_test(test_lowered),
         cmocka_unit_test(test_later_calls),
+        cmocka_unit_test(test_the_needs_of_an_environment),
         cmocka_unit_test(test_no_policy_is_beyond_itself),
         cmocka_unit_test(test_equal_means_every_field),
     };

@@ -107,10 +107,28 @@ static int check_hosts(const struct px_policy *policy, pyexec_error *error)
     return px_error_hint(error, "Leave one of the two out.");
 }
 
+/* An environment has its own interpreter. It may replace the interpreter of a weaker origin, as a flag replaces a line of the
+ * file. The default interpreter is what remains when nobody gave one, also when a client sends all values. */
+static int check_python(const struct px_policy *policy, pyexec_error *error)
+{
+    char shown[PX_SHOWN_MAX];
+    const char *python = policy->python_bin;
+    if (!*policy->environment || strcmp(python, px_policy_field_info(PX_FIELD_python_bin)->default_text) == 0 ||
+        policy->origin[PX_FIELD_environment] > policy->origin[PX_FIELD_python_bin])
+        return 0;
+    px_error_set(
+        error, PYEXEC_INVALID_POLICY,
+        "python_bin (%s) and environment ('%s') are both given, and each chooses an interpreter; accepted is one "
+        "of them",
+        px_show(python, strlen(python), shown), policy->environment);
+    return px_error_hint(error,
+                         "Leave python_bin out to use the environment, or set environment to \"\" to use python_bin.");
+}
+
 int px_policy_check(const struct px_policy *policy, pyexec_error *error)
 {
     if (px_table_check(&px_policy_table, policy, error) < 0 || check_files(policy, error) < 0 ||
-        check_hosts(policy, error) < 0)
+        check_hosts(policy, error) < 0 || check_python(policy, error) < 0)
         return -1;
     return check_dunders(policy, error);
 }

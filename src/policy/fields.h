@@ -38,7 +38,8 @@ struct px_kind {
 
 extern const struct px_kind px_kind_string, px_kind_duration, px_kind_integer, px_kind_size, px_kind_boolean,
     px_kind_names, px_kind_list, px_kind_hosts, px_kind_layers, px_kind_uid_range, px_kind_cgroup, px_kind_path,
-    px_kind_addresses, px_kind_texts, px_kind_networks, px_kind_log_format, px_kind_server;
+    px_kind_addresses, px_kind_texts, px_kind_networks, px_kind_log_format, px_kind_server, px_kind_environment,
+    px_kind_environments;
 
 struct px_field {
     struct px_field_info info;

@@ -11,6 +11,7 @@
 #include "base/layers.h"
 #include "base/paths.h"
 #include "base/utf8.h"
+#include "environments/environment.h"
 #include "policy/fields.h"
 
 /* Characters that no identifier has and that could make a message misleading: control characters, spaces, marks of
@@ -182,6 +183,16 @@ static bool valid_network(const char *text, size_t length)
            scan_number(slash + 1, rest, version6 ? 128 : 32, &bits) == rest;
 }
 
+static bool valid_environment(const char *text, size_t length)
+{
+    return !length || px_environment_name_valid(text, length);
+}
+
+static bool valid_environments(const char *text, size_t length)
+{
+    return equals(text, length, PX_ANY_ENVIRONMENT) || px_environment_name_valid(text, length);
+}
+
 static bool valid_log_format(const char *text, size_t length)
 {
     return (length == 4 && (memcmp(text, "text", 4) == 0 || memcmp(text, "json", 4) == 0));
@@ -304,3 +315,13 @@ const struct px_kind px_kind_networks = {
 const struct px_kind px_kind_log_format = {"log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};
 const struct px_kind px_kind_server = {"server", PX_SHAPE_STRING, "unix:/PATH, http://HOST:PORT or default", NULL,
                                        NULL,     valid_server};
+const struct px_kind px_kind_environment = {
+    "environment",
+    PX_SHAPE_STRING,
+    "the name of an environment (a-z, 0-9, '.', '_' and '-', at most 64), or empty",
+    "`pyexec env list` shows the names.",
+    NULL,
+    valid_environment};
+const struct px_kind px_kind_environments = {
+    "environments", PX_SHAPE_STRINGS,  "names of environments, or *" LIST_FORM, "`pyexec env list` shows the names.",
+    NULL,           valid_environments};

@@ -51,16 +51,18 @@ int px_policy_copy(struct px_policy *ret, const struct px_policy *from, pyexec_e
     if (px_table_copy(&px_policy_table, ret, from, error) < 0)
         return -1;
     memcpy(ret->origin, from->origin, sizeof ret->origin);
+    ret->env = px_environment_ref(from->env);
     return 0;
 }
 
 bool px_policy_equal(const struct px_policy *one, const struct px_policy *other)
 {
-    return px_table_equal(&px_policy_table, one, other);
+    return one->env == other->env && px_table_equal(&px_policy_table, one, other);
 }
 
 void px_policy_done(struct px_policy *policy)
 {
+    px_environment_unref(policy->env);
     px_table_done(&px_policy_table, policy);
 }
 
@@ -143,6 +145,17 @@ int px_policy_add_names(struct px_policy *policy, enum px_policy_field field, co
 json_t *px_policy_to_json(const struct px_policy *policy)
 {
     return px_table_to_json(&px_policy_table, policy);
+}
+
+json_t *px_policy_given_to_json(const struct px_policy *policy)
+{
+    json_t *json = px_policy_to_json(policy);
+    /* An environment is stronger than the interpreter of a weaker origin. Without origins, the two would contradict. */
+    bool hides = *policy->environment && policy->origin[PX_FIELD_environment] > policy->origin[PX_FIELD_python_bin];
+    for (size_t i = 0; json && i < PX_FIELD_COUNT; i++)
+        if (policy->origin[i] == PX_ORIGIN_DEFAULT || (hides && i == PX_FIELD_python_bin))
+            json_object_del(json, fields[i].info.name);
+    return json;
 }
 
 const struct px_field_info *px_policy_field_info(enum px_policy_field field)

@@ -20,6 +20,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/file_access.h"
+#include "environments/environment.h"
 
 /* The value of an integer that is null: pyexec sets no limit. */
 #define PX_NONE INT64_MIN
@@ -44,6 +45,10 @@ typedef bool px_field_boolean;
 typedef struct px_strings px_field_names; /* set of top-level module names */
 typedef struct px_strings px_field_hosts; /* set of host names with ports, in lower case; see base/host_entry.h */
 typedef struct px_strings px_field_list;
+typedef char *px_field_environment;              /* a name; "" for none */
+typedef struct px_strings px_field_environments; /* names, or PX_ANY_ENVIRONMENT */
+
+#define PX_ANY_ENVIRONMENT "*"
 
 /* The origin of a value, the one with the lowest priority first (`pyexec policy --origin`). */
 enum px_origin {
@@ -66,7 +71,8 @@ struct px_policy {
 #define PX_FIELD(kind, name, ...) px_field_##kind name;
 #include "policy/policy.def"
 #undef PX_FIELD
-    uint8_t origin[PX_FIELD_COUNT]; /* enum px_origin */
+    uint8_t origin[PX_FIELD_COUNT];   /* enum px_origin */
+    const struct px_environment *env; /* the one that `environment` names, once it was found; else NULL */
 };
 
 /* The three values of file access, which two booleans express. */
@@ -119,8 +125,29 @@ int px_policy_limit(struct px_policy *policy, const struct px_policy *ceiling, b
 /* True if later calls of a session may change this field. */
 bool px_policy_changes_later(enum px_policy_field field);
 
+/* ---- The environment of a policy (policy_environment.c) ---- */
+
+/* Finds the environment that the policy names, and holds it in policy->env. Where nobody gave another value, its limits become
+ * those of the policy. Call it again when `environment` may have changed. */
+int px_policy_find_environment(struct px_policy *policy, struct px_environments *store, pyexec_error *error);
+/* Keeps `environment` below a ceiling, before it is looked for. As px_policy_limit(), which also does this. */
+int px_policy_limit_environment(struct px_policy *policy, const struct px_policy *ceiling, bool later,
+                                pyexec_error *error);
+/* Raises the limits of a ceiling that nobody gave to what an environment needs, because whoever allows an environment wants it
+ * to work. `environment` may be NULL. */
+void px_policy_raise(struct px_policy *ceiling, const struct px_environment *environment);
+/* The least value of a limit with which the environment's packages work, or 0 when the defaults are enough. */
+int64_t px_environment_need(const struct px_environment *environment, enum px_policy_field field);
+bool px_policy_allows_environment(const struct px_policy *ceiling, const char *name);
+
+/* What a run uses: of the environment, or else of the fields of the same name. */
+const char *px_policy_python(const struct px_policy *policy);
+bool px_policy_isolates(const struct px_policy *policy);
+
 /* Returns the policy as a JSON object with every key, or NULL when there is no memory. */
 json_t *px_policy_to_json(const struct px_policy *policy);
+/* The same with only the keys that somebody gave: merged over the defaults, it makes the same policy. */
+json_t *px_policy_given_to_json(const struct px_policy *policy);
 
 /* The text that `pyexec policy --help` prints. */
 void px_policy_describe_help(struct px_buffer *out);

@@ -60,7 +60,8 @@ static void test_defaults(void **state)
 {
     struct fixture *f = *state;
     px_auto_free char *text = dump(&f->policy);
-    assert_string_equal(text, "{\"python_bin\":\"python3\",\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
+    assert_string_equal(text, "{\"python_bin\":\"python3\",\"environment\":\"\",\"allowed_environments\":[],"
+                              "\"timeout_ms\":5000,\"cpu_time_seconds\":2,"
                               "\"address_space_bytes\":536870912,\"max_open_files\":16,\"max_stdout_bytes\":1000000,"
                               "\"max_stderr_bytes\":256000,\"max_value_bytes\":65536,\"max_displays\":100,"
                               "\"max_display_bytes\":8388608,\"disable_networking\":true,\"allowed_hosts\":[],"
@@ -172,6 +173,8 @@ static void test_round_trip(void **state)
     struct fixture *f = *state;
     static const char *const changed[PX_FIELD_COUNT] = {
         [PX_FIELD_python_bin] = "/opt/py",
+        [PX_FIELD_environment] = "data-2",
+        [PX_FIELD_allowed_environments] = "a,*",
         [PX_FIELD_timeout_ms] = "1h",
         [PX_FIELD_cpu_time_seconds] = "none",
         [PX_FIELD_address_space_bytes] = "none",
@@ -215,6 +218,10 @@ static void test_round_trip(void **state)
     assert_int_equal(px_policy_check(&f->policy, &f->error), -1); /* the whole network, and names */
     assert_non_null(strstr(f->error.message, "allowed_hosts"));
     assert_int_equal(set(f, "allowed_hosts", "", PX_ORIGIN_FILE), 0);
+    /* Both choose an interpreter. */
+    assert_int_equal(px_policy_check(&f->policy, &f->error), -1);
+    assert_non_null(strstr(f->error.message, "both given"));
+    assert_int_equal(set(f, "environment", "", PX_ORIGIN_FILE), 0);
     assert_int_equal(px_policy_check(&f->policy, &f->error), 0);
 
     px_auto(px_policy_done) struct px_policy other, copy;

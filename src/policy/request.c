@@ -418,15 +418,32 @@ int px_request_check(pyexec_request *request, pyexec_error *error)
                : px_inputs_check(request, error);
 }
 
-static int limit(const pyexec_request *request, const struct px_policy *own, bool later, struct px_policy *merged,
-                 pyexec_error *error)
+static int make_ceiling(const pyexec_request *request, const struct px_policy *own, struct px_policy *ret,
+                        pyexec_error *error)
+{
+    if (px_policy_copy(ret, own, error) < 0)
+        return -1;
+    /* The origin of a request: an environment of the ceiling is stronger than the executor's interpreter. */
+    if (px_policy_merge_json(ret, request->ceiling, PX_ORIGIN_REQUEST, error) < 0 || px_policy_check(ret, error) < 0)
+        return px_error_wrap(error, "ceiling");
+    return 0;
+}
+
+/* Finds the environment, unless the policy is that of a session, which keeps its environment as it was when it began; and keeps the
+ * policy below the request's ceiling. */
+static int complete(const pyexec_request *request, const struct px_policy *own, bool later,
+                    struct px_environments *store, struct px_policy *merged, pyexec_error *error)
 {
     px_auto(px_policy_done) struct px_policy ceiling = {0};
-    if (px_policy_copy(&ceiling, own, error) < 0)
+    /* Which environments there are is not for a caller who may not use them. */
+    if (request->ceiling && (make_ceiling(request, own, &ceiling, error) < 0 ||
+                             px_policy_limit_environment(merged, &ceiling, later, error) < 0))
         return -1;
-    if (px_policy_merge_json(&ceiling, request->ceiling, PX_ORIGIN_FLAG, error) < 0 ||
-        px_policy_check(&ceiling, error) < 0)
-        return px_error_wrap(error, "ceiling");
+    if (!later && px_policy_find_environment(merged, store, error) < 0)
+        return -1;
+    if (!request->ceiling)
+        return 0;
+    px_policy_raise(&ceiling, merged->env);
     return px_policy_limit(merged, &ceiling, later, error);
 }
 
@@ -440,9 +457,20 @@ static bool is_within(const pyexec_request *request, const struct px_policy *own
            (base == own || px_policy_equal(base, own));
 }
 
+/* True unless the environment of the executor was updated, or lost, since it was found. */
+static bool has_latest(const struct px_policy *own, struct px_environments *store)
+{
+    pyexec_error ignored;
+    const struct px_environment *latest = NULL;
+    if (*own->environment && px_environments_get(store, own->environment, &latest, &ignored) < 0)
+        return false;
+    px_environment_unref(latest); /* the store has it too, so the pointer can be compared */
+    return latest == own->env;
+}
+
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
-                                          struct px_policy *merged, pyexec_error *error)
+                                          struct px_environments *store, struct px_policy *merged, pyexec_error *error)
 {
     /* The defaults of the request count as flags, so that a ceiling lowers them instead of refusing them. */
     const struct {
@@ -453,14 +481,15 @@ const struct px_policy *px_request_policy(const pyexec_request *request, bool ma
         {makes_session ? request->session_policy : NULL, PX_ORIGIN_REQUEST},
         {request->policy, PX_ORIGIN_REQUEST},
     };
-    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && is_within(request, own, base))
+    if (!parts[0].policy && !parts[1].policy && !parts[2].policy && is_within(request, own, base) &&
+        (base != own || has_latest(own, store)))
         return base;
     if (px_policy_copy(merged, base, error) < 0)
         return NULL;
     for (size_t i = 0; i < PX_COUNT(parts); i++)
         if (parts[i].policy && px_policy_merge_json(merged, parts[i].policy, parts[i].origin, error) < 0)
             return NULL;
-    if (px_policy_check(merged, error) < 0 || (request->ceiling && limit(request, own, base != own, merged, error) < 0))
+    if (px_policy_check(merged, error) < 0 || complete(request, own, base != own, store, merged, error) < 0)
         return NULL;
     return merged;
 }

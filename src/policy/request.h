@@ -98,10 +98,10 @@ int px_request_check(pyexec_request *request, pyexec_error *error);
 /* Returns the policy for the request, or NULL with `error`. This is `base`, which has been checked; or `merged`, a
  * copy of `base` with the settings of the request over it: policy_defaults, then session_policy if the call makes
  * a session, then policy. The policy is kept below the request's ceiling, or below `own`, the executor's, when it
- * has none. */
+ * has none. `store` has the environments. */
 const struct px_policy *px_request_policy(const pyexec_request *request, bool makes_session,
                                           const struct px_policy *own, const struct px_policy *base,
-                                          struct px_policy *merged, pyexec_error *error);
+                                          struct px_environments *store, struct px_policy *merged, pyexec_error *error);
 
 /* Checks for a relative path without the parts "", "." and "..". `what` names it in the error; the error says
  * "outside sandbox" if the path would leave the workspace. */

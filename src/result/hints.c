@@ -371,9 +371,9 @@ static bool is_time(const struct hint_rule *rule, const pyexec_result *result, c
 {
     switch (rule->when) {
     case ISOLATED:
-        return policy->isolate_site;
+        return px_policy_isolates(policy);
     case NOT_ISOLATED:
-        return !policy->isolate_site;
+        return !px_policy_isolates(policy);
     case NO_FILES:
         return px_policy_files(policy) == PX_FILES_NONE;
     case MEMORY_LIMITED:
@@ -439,10 +439,66 @@ static char *status_hint(const pyexec_result *result, const struct px_policy *po
     return NULL;
 }
 
+/* The limit that may have ended the script, or PX_FIELD_COUNT. */
+static enum px_policy_field suspected_limit(const pyexec_result *result)
+{
+    static const struct {
+        const char *type, *message;
+        enum px_policy_field field;
+    } signs[] = {
+        {"MemoryError", NULL, PX_FIELD_address_space_bytes},
+        {NULL, "[Errno 12]", PX_FIELD_address_space_bytes},
+        {NULL, "failed to map segment", PX_FIELD_address_space_bytes},
+        {NULL, "cannot allocate memory", PX_FIELD_address_space_bytes},
+        {NULL, "Unable to allocate", PX_FIELD_address_space_bytes},
+        {"RuntimeError", "can't start new thread", PX_FIELD_max_threads},
+        {NULL, "Resource temporarily unavailable", PX_FIELD_max_threads},
+    };
+    switch (result->status) {
+    case PYEXEC_STATUS_TIMEOUT:
+        return PX_FIELD_timeout_ms;
+    case PYEXEC_STATUS_CPU_LIMIT:
+        return PX_FIELD_cpu_time_seconds;
+    case PYEXEC_STATUS_MEMORY_LIMIT:
+    case PYEXEC_STATUS_CRASHED:
+        return PX_FIELD_address_space_bytes;
+    default:
+        break;
+    }
+    for (size_t i = 0; result->error_type && result->error_message && i < PX_COUNT(signs); i++)
+        if ((!signs[i].type || is_type(result->error_type, signs[i].type)) &&
+            (!signs[i].message || strstr(result->error_message, signs[i].message)))
+            return signs[i].field;
+    return PX_FIELD_COUNT;
+}
+
+/* The request gave less than the packages of its environment need. */
+static char *environment_hint(const pyexec_result *result, const struct px_policy *policy)
+{
+    const int64_t limits[PX_FIELD_COUNT] = {[PX_FIELD_address_space_bytes] = policy->address_space_bytes,
+                                            [PX_FIELD_max_threads] = policy->max_threads,
+                                            [PX_FIELD_cpu_time_seconds] = policy->cpu_time_seconds,
+                                            [PX_FIELD_timeout_ms] = policy->timeout_ms};
+    enum px_policy_field field = policy->env ? suspected_limit(result) : PX_FIELD_COUNT;
+    int64_t need = field < PX_FIELD_COUNT ? px_environment_need(policy->env, field) : 0;
+    char *hint = NULL;
+    if (!need || limits[field] == PX_NONE || limits[field] >= need)
+        return NULL;
+    const char *name = px_policy_field_info(field)->name;
+    if (asprintf(&hint,
+                 "The packages of the environment '%s' need %s %" PRId64 ", and this run had %" PRId64
+                 ": leave %s out, or ask for at least %" PRId64 ".",
+                 policy->environment, name, need, limits[field], name, need) < 0)
+        return NULL;
+    return hint;
+}
+
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
 {
     bool limit = result->status != PYEXEC_STATUS_ERROR && result->exit_code != PYEXEC_EXIT_SIGNAL + SIGSYS;
-    char *hint = limit ? status_hint(result, policy) : NULL;
+    char *hint = environment_hint(result, policy);
+    if (!hint && limit)
+        hint = status_hint(result, policy);
     if (hint || !result->error_type || !result->error_message)
         return hint;
     if (result->exit_code == PYEXEC_EXIT_SIGNAL + SIGSYS)

@@ -81,8 +81,12 @@ static void add_names(struct px_buffer *fields, uint16_t kind, const struct px_s
 
 static void add_allowed_imports(struct px_buffer *fields, uint16_t kind, const struct run_sources *run)
 {
-    if (!run->options->later && run->policy->use_import_whitelist)
-        add_names(fields, kind, &run->policy->allowed_imports);
+    const struct px_environment *env = run->policy->env;
+    if (run->options->later || !run->policy->use_import_whitelist)
+        return;
+    add_names(fields, kind, &run->policy->allowed_imports);
+    for (size_t i = 0; env && i < env->import_count; i++)
+        add_text(fields, kind, env->imports[i]);
 }
 
 static void add_banned_imports(struct px_buffer *fields, uint16_t kind, const struct run_sources *run)

@@ -40,8 +40,10 @@ struct px_zygotes {
     struct px_counters *counters;
     char *python;
     char *python_bin;
+    const struct px_environment *env; /* or NULL */
     bool isolate_site, network;
-    struct px_strings preloads;
+    struct px_strings preloads; /* of the environment, then `asked` */
+    struct px_strings asked;    /* preload_imports of the policy */
     px_layers allow_missing, missing;
     struct px_launcher_options ids;
     struct px_zygote_ready ready; /* error of the first start */
@@ -296,6 +298,20 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     }
 }
 
+static int take_preloads(struct px_zygotes *zygotes, const struct px_policy *policy)
+{
+    const struct px_environment *env = policy->env;
+    const struct px_strings *asked = &policy->preload_imports;
+    for (size_t i = 0; env && i < env->preload_count; i++)
+        if (px_strings_add(&zygotes->preloads, env->preloads[i], strlen(env->preloads[i])) < 0)
+            return -1;
+    for (size_t i = 0; i < asked->count; i++)
+        if (px_strings_add(&zygotes->preloads, asked->items[i], strlen(asked->items[i])) < 0 ||
+            px_strings_add(&zygotes->asked, asked->items[i], strlen(asked->items[i])) < 0)
+            return -1;
+    return 0;
+}
+
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
                    px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
                    struct px_zygotes **ret, pyexec_error *error)
@@ -313,15 +329,14 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
         zygotes->items[i].socket = zygotes->items[i].pidfd = -1;
         pthread_mutex_init(&zygotes->items[i].lock, NULL);
     }
-    zygotes->isolate_site = policy->isolate_site;
+    zygotes->isolate_site = px_policy_isolates(policy);
+    zygotes->env = px_environment_ref(policy->env);
     zygotes->network = !policy->disable_networking;
     zygotes->python = strdup(python);
     zygotes->python_bin = strdup(policy->python_bin);
     int result = zygotes->python && zygotes->python_bin ? 0 : px_error_oom(error);
-    for (size_t i = 0; result == 0 && i < policy->preload_imports.count; i++)
-        if (px_strings_add(&zygotes->preloads, policy->preload_imports.items[i],
-                           strlen(policy->preload_imports.items[i])) < 0)
-            result = px_error_oom(error);
+    if (result == 0 && take_preloads(zygotes, policy) < 0)
+        result = px_error_oom(error);
     if (result < 0) {
         px_zygotes_free(zygotes);
         return -1;
@@ -350,19 +365,23 @@ void px_zygotes_free(struct px_zygotes *zygotes)
         pthread_mutex_destroy(&zygotes->items[i].lock);
     }
     px_strings_done(&zygotes->preloads);
+    px_strings_done(&zygotes->asked);
     free(zygotes->python);
     free(zygotes->python_bin);
+    px_environment_unref(zygotes->env);
     free(zygotes);
 }
 
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy)
 {
-    if (zygotes->isolate_site != policy->isolate_site || zygotes->network == policy->disable_networking ||
-        strcmp(zygotes->python_bin, policy->python_bin) != 0 ||
-        zygotes->preloads.count != policy->preload_imports.count)
+    const struct px_environment *own = zygotes->env, *wanted = policy->env;
+    bool same = own && wanted ? own == wanted || strcmp(own->folder, wanted->folder) == 0
+                              : own == wanted && strcmp(zygotes->python_bin, policy->python_bin) == 0;
+    if (!same || zygotes->isolate_site != px_policy_isolates(policy) ||
+        zygotes->network == policy->disable_networking || zygotes->asked.count != policy->preload_imports.count)
         return false;
-    for (size_t i = 0; i < zygotes->preloads.count; i++)
-        if (strcmp(zygotes->preloads.items[i], policy->preload_imports.items[i]) != 0)
+    for (size_t i = 0; i < zygotes->asked.count; i++)
+        if (strcmp(zygotes->asked.items[i], policy->preload_imports.items[i]) != 0)
             return false;
     return true;
 }

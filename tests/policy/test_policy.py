@@ -12,6 +12,7 @@ DEFAULT_IMPORTS = ("math statistics random re json itertools functools collectio
                    "heapq bisect array base64 hashlib hmac uuid time datetime socket traceback").split()
 DEFAULT_BANNED = "os sys subprocess pathlib shutil multiprocessing ctypes resource inspect builtins pickle".split()
 DEFAULTS = {
+    "environment": "", "allowed_environments": [],
     "timeout_ms": 5000, "cpu_time_seconds": 2, "address_space_bytes": 512 * MIB, "max_open_files": 16,
     "max_stdout_bytes": 1000000, "max_stderr_bytes": 256000, "max_value_bytes": 65536,
     "max_displays": 100, "max_display_bytes": 8 * MIB,
@@ -26,6 +27,8 @@ DEFAULTS = {
 # Field: accepted texts with their values, then texts that are refused.
 FIELDS = {
     "python_bin": ({"python3": "python3", "/opt/my python": "/opt/my python"}, [""]),
+    "environment": ({"": ""}, ["Data", "../data", "a b", "-x", "a/b", ".a", "x" * 65]),
+    "allowed_environments": ({"": [], "*": ["*"], "data,ml-2": ["data", "ml-2"]}, ["Data", "a b", "a,,b", "../a"]),
     "timeout": ({"1ms": 1, "1500ms": 1500, "5s": 5000, "2m": 120000, "24h": 86400000, "86400s": 86400000},
                 ["0ms", "0", "86401", "25h", "86400001ms", "-5s", "1.5s", "5 s", "5d", "s", "", "soon", "none", "5s5s", "+5s",
                  "99999999999999999999s", "0x5s"]),

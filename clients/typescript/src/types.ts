@@ -34,6 +34,10 @@ export interface Policy {
   // made from policy.def: keys
   /** The interpreter: a path, or a name in PATH. CPython 3.8 or later, with the GIL; bin/python of a virtual environment works too. */
   python_bin?: string;
+  /** The environment whose packages the script may import, as `pyexec env list` names it. It brings its interpreter, and limits with which its packages work, where none are given. Empty: no environment (docs/environments.md). */
+  environment?: string;
+  /** The environments that callers of a server may choose in addition to its own `environment`. *: all. It matters in the server's policy and in the ceiling of a caller, not in a request. */
+  allowed_environments?: readonly string[];
   /** Wall-clock limit of one execution. */
   timeout_ms?: number;
   /** CPU time limit of one execution. It does not apply to the whole life of a session. Null: no limit. */

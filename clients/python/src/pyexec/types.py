@@ -39,6 +39,8 @@ class Policy(TypedDict, total=False):
 
     # made from policy.def: keys
     python_bin: str
+    environment: str
+    allowed_environments: Sequence[str]
     timeout_ms: int
     cpu_time_seconds: Optional[int]
     address_space_bytes: Optional[int]

@@ -292,7 +292,7 @@ final class NativeClient implements Transport {
         Map<String, Object> base = policy.toMap(null);
         Map<String, Object> params = new LinkedHashMap<>();
         params.put("protocol", 1);
-        params.put("policy", base);
+        params.put("policy", PyExecutionPolicy.withoutDefaults(new LinkedHashMap<>(base)));
         params.put("session", sessionConfig);
         params.put("host", host.toMap());
         boolean done = false;

@@ -45,6 +45,8 @@ public class PyExecutionPolicy {
     private volatile boolean printLastExpression = true;
     private volatile boolean isolateSite = true;
     private volatile List<String> preloadImports = Collections.emptyList();
+    private volatile String environment = "";
+    private volatile List<String> allowedEnvironments = Collections.emptyList();
 
     // made from policy.def: fields
     private volatile Integer maxOpenFiles = 16;
@@ -52,7 +54,6 @@ public class PyExecutionPolicy {
     private volatile int maxDisplays = 100;
     private volatile long maxDisplayBytes = 8388608;
     private volatile long workspaceBytes = 67108864;
-    private volatile int maxThreads = 16;
     private volatile int maxToolCalls = 1000;
     private volatile Duration toolTimeout;
     private volatile boolean forkable = false;
@@ -239,6 +240,32 @@ public class PyExecutionPolicy {
         this.preloadImports = Collections.unmodifiableList(new ArrayList<>(preloadImports));
     }
 
+    /** @return the environment whose packages scripts may import; empty: none */
+    public String getEnvironment() {
+        return environment;
+    }
+
+    /**
+     * Chooses an environment that {@code pyexec env create} has made. It brings its interpreter and packages, and limits with which
+     * its packages work: the limits of time, CPU time, address space and threads count as not set while they have their
+     * defaults.
+     *
+     * @param environment its name; empty or null: none
+     */
+    public void setEnvironment(String environment) {
+        this.environment = environment == null ? "" : environment;
+    }
+
+    /** @return environments that callers of a server may choose in addition to its own */
+    public List<String> getAllowedEnvironments() {
+        return allowedEnvironments;
+    }
+
+    /** @param allowedEnvironments environments that callers of a server may choose; it has no effect on runs of this program */
+    public void setAllowedEnvironments(Collection<String> allowedEnvironments) {
+        this.allowedEnvironments = Collections.unmodifiableList(new ArrayList<>(allowedEnvironments));
+    }
+
     // made from policy.def: accessors
     /** @return How many files the script itself may have open at the same time. Null: no limit */
     public Integer getMaxOpenFiles() {
@@ -288,16 +315,6 @@ public class PyExecutionPolicy {
     /** @param workspaceBytes How many bytes the files of the workspace may have together (docs/security.md: the quota of a host folder) */
     public void setWorkspaceBytes(long workspaceBytes) {
         this.workspaceBytes = workspaceBytes;
-    }
-
-    /** @return How many threads the script may have at the same time. It can never start processes */
-    public int getMaxThreads() {
-        return maxThreads;
-    }
-
-    /** @param maxThreads How many threads the script may have at the same time. It can never start processes */
-    public void setMaxThreads(int maxThreads) {
-        this.maxThreads = maxThreads;
     }
 
     /** @return How many calls of the caller's tools one execution may make (docs/tools.md) */
@@ -372,13 +389,14 @@ public class PyExecutionPolicy {
         copy.printLastExpression = printLastExpression;
         copy.isolateSite = isolateSite;
         copy.preloadImports = preloadImports;
+        copy.environment = environment;
+        copy.allowedEnvironments = allowedEnvironments;
         // made from policy.def: copy
         copy.maxOpenFiles = maxOpenFiles;
         copy.maxValueBytes = maxValueBytes;
         copy.maxDisplays = maxDisplays;
         copy.maxDisplayBytes = maxDisplayBytes;
         copy.workspaceBytes = workspaceBytes;
-        copy.maxThreads = maxThreads;
         copy.maxToolCalls = maxToolCalls;
         copy.toolTimeout = toolTimeout;
         copy.forkable = forkable;
@@ -417,19 +435,34 @@ public class PyExecutionPolicy {
         map.put("print_last_expression", printLastExpression);
         map.put("isolate_site", isolateSite);
         map.put("preload_imports", preloadImports);
+        map.put("environment", environment);
+        map.put("allowed_environments", allowedEnvironments);
         // made from policy.def: map
         map.put("max_open_files", maxOpenFiles);
         map.put("max_value_bytes", maxValueBytes);
         map.put("max_displays", maxDisplays);
         map.put("max_display_bytes", maxDisplayBytes);
         map.put("workspace_bytes", workspaceBytes);
-        map.put("max_threads", maxThreads);
         map.put("max_tool_calls", maxToolCalls);
         map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
         map.put("forkable", forkable);
         map.put("auto_checkpoint", autoCheckpoint);
         map.put("max_checkpoints", maxCheckpoints);
         // end of map
+        return map;
+    }
+
+    /**
+     * Removes from a policy in the form of the protocol what an environment decides if nobody sets it. Only then do the limits of an
+     * environment have an effect, because a value that is sent is stronger.
+     */
+    static Map<String, Object> withoutDefaults(Map<String, Object> map) {
+        Map<String, Object> defaults = new PyExecutionPolicy().toMap(null);
+        for (String key : new String[] {"timeout_ms", "cpu_time_seconds", "address_space_bytes", "max_threads", "python_bin"}) {
+            if (!"python_bin".equals(key) || !"".equals(map.get("environment"))) {
+                map.remove(key, defaults.get(key));
+            }
+        }
         return map;
     }
 

@@ -199,6 +199,12 @@ final class RemoteClient implements Transport {
         return new PyExecutorException("session_not_found", "there is no session '" + sessionId + "'", "The first execute makes it.");
     }
 
+    /** Without an environment, the server's own stays. With one, its limits stay where nobody sets others. */
+    private static Map<String, Object> defaultsOf(Map<String, Object> map) {
+        map.remove("allowed_environments");
+        return map.remove("environment", "") ? map : PyExecutionPolicy.withoutDefaults(map);
+    }
+
     @Override
     public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) {
         requireOpen();
@@ -215,7 +221,7 @@ final class RemoteClient implements Transport {
             asksTimeout = true;
             request.putIfAbsent("timeout_ms", now.get("timeout_ms"));
         }
-        request.put("policy_defaults", policy.toMap(allowsOs ? "os" : null));
+        request.put("policy_defaults", defaultsOf(policy.toMap(allowsOs ? "os" : null)));
         if (!asked.isEmpty()) {
             request.put(sessionId == null ? "policy" : "session_policy", asked);
         }
@@ -293,7 +299,7 @@ final class RemoteClient implements Transport {
     @Override
     public Map<String, Object> verify(Map<String, Object> request) throws InterruptedException {
         requireOpen();
-        request.put("policy_defaults", policy.toMap(null));
+        request.put("policy_defaults", defaultsOf(policy.toMap(null)));
         byte[] body = Json.write(request).getBytes(StandardCharsets.UTF_8);
         if (body.length > REQUEST_MAX) {
             throw Failures.tooLong("verify");

@@ -118,6 +118,7 @@ class InputsTest {
         policy.getAllowedImports().add("numpy");
         policy.getBannedImports().clear();
         policy.setPreloadImports(List.of("json"));
+        policy.setAllowedEnvironments(List.of("data"));
         List<PropertyDescriptor> properties = List.of(Introspector.getBeanInfo(PyExecutionPolicy.class, Object.class).getPropertyDescriptors());
         for (PropertyDescriptor property : properties) {
             if (property.getWriteMethod() != null) {

@@ -75,6 +75,12 @@ public class PyExecutorProperties {
     /** Modules that the warm parent imports once, so that runs need not. This does not allow the script to import them. */
     private List<String> preloadImports;
 
+    /** The environment whose packages the script may import, as `pyexec env list` names it. Its limits hold where the limits here have their defaults. Empty: none. */
+    private String environment = "";
+
+    /** The environments that callers of a server may choose in addition to its own. It has no effect on runs of this application. */
+    private List<String> allowedEnvironments;
+
     // made from policy.def: fields
     /** How many files the script itself may have open at the same time. None: no limit. */
     @PropertyText(value = "max-open-files", nullable = true)
@@ -211,6 +217,10 @@ public class PyExecutorProperties {
         policy.setIsolateSite(isolateSite);
         if (preloadImports != null) {
             policy.setPreloadImports(preloadImports);
+        }
+        policy.setEnvironment(environment);
+        if (allowedEnvironments != null) {
+            policy.setAllowedEnvironments(allowedEnvironments);
         }
         // made from policy.def: policy
         policy.setMaxOpenFiles(maxOpenFiles);
@@ -429,6 +439,26 @@ public class PyExecutorProperties {
     /** @param preloadImports modules that the warm parent imports once */
     public void setPreloadImports(List<String> preloadImports) {
         this.preloadImports = preloadImports;
+    }
+
+    /** @return the environment whose packages the script may import */
+    public String getEnvironment() {
+        return environment;
+    }
+
+    /** @param environment the environment whose packages the script may import; empty: none */
+    public void setEnvironment(String environment) {
+        this.environment = environment;
+    }
+
+    /** @return environments that callers of a server may choose */
+    public List<String> getAllowedEnvironments() {
+        return allowedEnvironments;
+    }
+
+    /** @param allowedEnvironments environments that callers of a server may choose */
+    public void setAllowedEnvironments(List<String> allowedEnvironments) {
+        this.allowedEnvironments = allowedEnvironments;
     }
 
     // made from policy.def: accessors

@@ -105,7 +105,7 @@ class PropertiesTest {
                 "address-space-bytes", "1GiB", "max-open-files", "none", "max-stdout-bytes", "10K", "max-stderr-bytes", "5",
                 "max-value-bytes", "2kb", "max-displays", "3", "max-display-bytes", "4K", "disable-networking", "false", "allowed-hosts", "a.example,*.b.example:8443", "disable-open", "false", "allow-readonly-open", "true",
                 "use-import-whitelist", "false", "allowed-imports", "math,json", "banned-imports", "", "block-dunder-imports", "false",
-                "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "workspace-bytes", "1M",
+                "print-last-expression", "false", "isolate-site", "false", "preload-imports", "json", "environment", "data", "allowed-environments", "data,ml", "workspace-bytes", "1M",
                 "max-threads", "3", "max-tool-calls", "9", "tool-timeout", "2m", "forkable", "true", "auto-checkpoint", "true", "max-checkpoints", "9", "session-enabled", "false", "session-max-count", "7", "session-idle-ttl", "90s",
                 "session-hard-ttl", "none", "workspace-root", "/srv/w", "executable", "/opt/pyexec", "allow-missing", "landlock",
                 "queue-length", "9", "max-concurrent", "2", "max-asleep", "3", "verify-at-startup", "false", "url", "http://h", "token", "t",
@@ -129,6 +129,8 @@ class PropertiesTest {
         assertEquals(Set.of("math", "json"), policy.getAllowedImports());
         assertEquals(Set.of(), policy.getBannedImports());
         assertEquals(List.of("json"), policy.getPreloadImports());
+        assertEquals("data", policy.getEnvironment());
+        assertEquals(List.of("data", "ml"), policy.getAllowedEnvironments());
         assertEquals(1 << 20, policy.getWorkspaceBytes());
         assertEquals(3, policy.getMaxThreads());
         assertEquals(9, policy.getMaxToolCalls());

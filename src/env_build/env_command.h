@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts the programs that make an environment: interpreters, pip, uv. */
+#ifndef PX_ENV_BUILD_ENV_COMMAND_H
+#define PX_ENV_BUILD_ENV_COMMAND_H
+
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "pyexec.h"
+
+/* Arguments or an environment, with NULL at the end. */
+struct env_texts {
+    char **items;
+    size_t count;
+    bool failed; /* there was no memory */
+};
+void env_texts_add(struct env_texts *texts, const char *text);
+void env_texts_addf(struct env_texts *texts, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void env_texts_done(struct env_texts *texts);
+
+/* The environment of these programs: few variables of ours. Those that say where the package index is, and how to reach it, are
+ * kept; all others that would change what is installed, or where, are not. `build`: those of compilers too. `names`: further
+ * names, or NULL. */
+void env_command_environment(struct env_texts *ret, bool build, const struct env_texts *names);
+
+struct env_command {
+    struct env_texts arguments; /* the first one is the path of the program */
+    const struct env_texts *environment;
+    int lock;  /* a descriptor that the program inherits as long as it runs, or -1 */
+    bool show; /* its output also goes to our standard error */
+};
+
+/* Runs it until it ends, without input. Appends the end of its output, both streams, at most 64 KiB. Returns its exit status, 128
+ * and the signal if one ended it, or -1 with an error. It is killed if this process is killed. */
+int env_command_run(const struct env_command *command, struct px_buffer *output, pyexec_error *error);
+
+#endif

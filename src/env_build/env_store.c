@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* It trusts the folders below the root, which only the operator may write to, and no name from outside. */
+#include "env_build/env_store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/retry.h"
+#include "base/spelling.h"
+#include "env_build/env_tree.h"
+
+#define LINK_START "../store/"
+#define LOCK_POLL_NS 10000000
+
+/* ---- Errors ---- */
+
+static int store_error(const struct env_store *store, const char *what, pyexec_error *error)
+{
+    int failed = errno;
+    px_error_errno(error, PYEXEC_INTERNAL, failed, "environments: can't %s in '%s'", what, store->root);
+    if (failed == EACCES || failed == EPERM || failed == EROFS)
+        return px_error_hint(error,
+                             "Run it as a user who may write there, or choose another folder: root in the section "
+                             "[env] of the configuration, or PYEXEC_ENV_ROOT=/FOLDER.");
+    if (failed == ENOSPC || failed == EDQUOT)
+        return px_error_hint(error, "The disk is full. `pyexec env remove` and `pyexec env prune` free space.");
+    return px_error_hint(error, "Look at the folder: it must be on a file system with links and locks.");
+}
+
+/* ---- The root ---- */
+
+/* Others may read it, whatever the caller's umask says: a server runs scripts with ids of their own. */
+static int make_readable(int parent, const char *path)
+{
+    if (mkdirat(parent, path, 0755) < 0)
+        return -1;
+    return fchmodat(parent, path, 0755, 0);
+}
+
+static int make_folders(const char *path)
+{
+    px_auto_free char *copy = strdup(path);
+    if (!copy)
+        return -1;
+    for (char *slash = copy; slash;) {
+        slash = strchr(slash + 1, '/');
+        if (slash)
+            *slash = '\0';
+        /* An existing folder may be in one that this user can't write to. */
+        if (*copy && make_readable(AT_FDCWD, copy) < 0 && errno != EEXIST && access(copy, F_OK) < 0)
+            return -1;
+        if (slash)
+            *slash = '/';
+    }
+    return 0;
+}
+
+static int make_parts(const struct env_store *store)
+{
+    static const char *const parts[] = {"names", "store", "build"};
+    for (size_t i = 0; i < PX_COUNT(parts); i++)
+        if (make_readable(store->fd, parts[i]) < 0 && errno != EEXIST)
+            return -1;
+    return 0;
+}
+
+int env_store_open(struct env_store *store, const struct px_env_config *config, bool make, pyexec_error *error)
+{
+    *store = (struct env_store){.fd = -1};
+    if (!(store->root = px_env_config_root(config, error)))
+        return -1;
+    if (make && make_folders(store->root) < 0)
+        return store_error(store, "make the folder", error);
+    store->fd = px_open(store->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (store->fd < 0 && (make || errno != ENOENT))
+        return store_error(store, "open the folder", error);
+    return !make || make_parts(store) == 0 ? 0 : store_error(store, "make folders", error);
+}
+
+void env_store_done(struct env_store *store)
+{
+    if (store->root)
+        px_close_fd(&store->fd);
+    free(store->root);
+    store->root = NULL;
+}
+
+/* ---- Names ---- */
+
+bool env_name_valid(const char *name)
+{
+    size_t length = strlen(name);
+    return length && length <= ENV_NAME_MAX && !strchr("._-", name[0]) &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == length;
+}
+
+int env_name_check(const char *name, pyexec_error *error)
+{
+    if (!env_name_valid(name)) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.100s' can't be the name of an environment", name);
+        return px_error_hint(error,
+                             "A name has at most %d of the characters a-z, 0-9, '.', '_' and '-', and begins with a "
+                             "letter or digit.",
+                             ENV_NAME_MAX);
+    }
+    if (strncmp(name, ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) == 0) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' can't be the name of an environment", name);
+        return px_error_hint(error,
+                             "Names that begin with " ENV_CACHED_PREFIX " are those of environments that pyexec makes "
+                             "for requirements. Choose another name.");
+    }
+    return 0;
+}
+
+int env_store_find(const struct env_store *store, const char *name, char hash[ENV_HASH_LENGTH + 1])
+{
+    char path[ENV_NAME_MAX + 8], target[sizeof LINK_START + ENV_HASH_LENGTH + 1];
+    if (store->fd < 0 || !env_name_valid(name))
+        return 0;
+    snprintf(path, sizeof path, "names/%s", name);
+    ssize_t length = readlinkat(store->fd, path, target, sizeof target);
+    size_t start = strlen(LINK_START);
+    if (length != (ssize_t)start + ENV_HASH_LENGTH || memcmp(target, LINK_START, start) != 0)
+        return 0;
+    memcpy(hash, target + start, ENV_HASH_LENGTH);
+    hash[ENV_HASH_LENGTH] = '\0';
+    return strspn(hash, "0123456789abcdef") == ENV_HASH_LENGTH;
+}
+
+static int compare_texts(const void *one, const void *other)
+{
+    return strcmp(*(char *const *)one, *(char *const *)other);
+}
+
+void env_store_free_names(char **names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+}
+
+static void close_folder(DIR **folder)
+{
+    if (*folder)
+        closedir(*folder);
+}
+
+/* A folder that is not there has no entries: NULL with errno ENOENT. */
+static DIR *open_part(const struct env_store *store, const char *part)
+{
+    int fd = px_openat(store->fd, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !folder)
+        px_close_fd(&fd);
+    return folder;
+}
+
+/* The entries of a part, without those that begin with a dot. */
+static int list_part(const struct env_store *store, const char *part, char ***ret, size_t *ret_count)
+{
+    *ret = NULL;
+    *ret_count = 0;
+    px_auto(close_folder) DIR *folder = store->fd < 0 ? NULL : open_part(store, part);
+    if (!folder)
+        return store->fd < 0 || errno == ENOENT ? 0 : -1;
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char **more = reallocarray(*ret, *ret_count + 1, sizeof **ret);
+        if (more)
+            *ret = more;
+        if (!more || !(more[*ret_count] = strdup(entry->d_name)))
+            return -1;
+        ++*ret_count;
+    }
+    if (*ret_count)
+        qsort(*ret, *ret_count, sizeof **ret, compare_texts);
+    return 0;
+}
+
+int env_store_names(const struct env_store *store, char ***ret, size_t *ret_count, pyexec_error *error)
+{
+    char hash[ENV_HASH_LENGTH + 1];
+    if (list_part(store, "names", ret, ret_count) < 0)
+        return store_error(store, "list the names", error);
+    size_t kept = 0;
+    for (size_t i = 0; i < *ret_count; i++) {
+        if (env_store_find(store, (*ret)[i], hash))
+            (*ret)[kept++] = (*ret)[i];
+        else
+            free((*ret)[i]);
+    }
+    *ret_count = kept;
+    return 0;
+}
+
+int env_store_unknown(const struct env_store *store, const char *name, pyexec_error *error)
+{
+    char **names = NULL;
+    size_t count = 0;
+    px_auto_buffer struct px_buffer list = {0};
+    if (env_store_names(store, &names, &count, error) < 0)
+        return -1;
+    struct px_spelling nearest = {.wanted = name};
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(names[i], ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) == 0)
+            continue;
+        px_spelling_offer(&nearest, names[i]);
+        px_buffer_printf(&list, "%s%s", list.length ? ", " : "", names[i]);
+    }
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "there is no environment '%.100s' in '%s'", name, store->root);
+    if (nearest.best)
+        px_error_hint(error, "Did you mean %s? There are: %.300s.", nearest.best, px_buffer_shown(&list));
+    else if (list.length)
+        px_error_hint(error, "There are: %.300s.", px_buffer_shown(&list));
+    else
+        px_error_hint(error, "There are none yet. `pyexec env create NAME PACKAGE…` makes one.");
+    env_store_free_names(names, count);
+    return -1;
+}
+
+/* ---- Locks ---- */
+
+/* Waits for the lock of the writer: a short time, because nothing is built, copied or removed while it is held. */
+static int lock_writer(const struct env_store *store, pyexec_error *error)
+{
+    px_auto_fd int fd = px_openat(store->fd, "writer.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0) {
+        store_error(store, "open writer.lock", error);
+        return -1;
+    }
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK) {
+            store_error(store, "lock writer.lock", error);
+            return -1;
+        }
+        px_sleep_ns(LOCK_POLL_NS);
+    }
+    return TAKE_FD(fd);
+}
+
+/* The lock of a folder, held alone. Returns a descriptor, or -1: EWOULDBLOCK if somebody holds it, ENOENT without such a file. */
+static int lock_folder(const struct env_store *store, const char *part, const char *name)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s/lock", part, name);
+    px_auto_fd int fd = px_openat(store->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return -1;
+    return TAKE_FD(fd);
+}
+
+/* ---- Clean-up ---- */
+
+/* Folders of build/ that are to be removed, with their locks (-1: without), after the writer's lock was given back. */
+struct waste {
+    struct waste_item {
+        char name[300];
+        int lock;
+    } * items;
+    size_t count;
+};
+
+static void waste_add(struct waste *waste, const char *name, int lock)
+{
+    struct waste_item *items = reallocarray(waste->items, waste->count + 1, sizeof *items);
+    if (items) {
+        waste->items = items;
+        struct waste_item *item = &items[waste->count++];
+        snprintf(item->name, sizeof item->name, "%s", name);
+        item->lock = lock;
+    } else {
+        px_close_fd(&lock); /* a later clean-up finds it */
+    }
+}
+
+/* Removes the content, then the lock with the folder. */
+static void waste_done(const struct env_store *store, struct waste *waste)
+{
+    for (size_t i = 0; i < waste->count; i++) {
+        char path[320];
+        snprintf(path, sizeof path, "build/%s", waste->items[i].name);
+        env_tree_remove(store->fd, path);
+        px_close_fd(&waste->items[i].lock);
+    }
+    free(waste->items);
+    *waste = (struct waste){0};
+}
+
+static void new_id(char id[32])
+{
+    uint64_t number = 0;
+    if (px_random_bytes(&number, sizeof number) < 0)
+        number = (uint64_t)time(NULL) << 22 ^ (uint64_t)getpid();
+    snprintf(id, 32, "%016llx", (unsigned long long)number);
+}
+
+/* Folders whose maker has ended. A maker locks its folder before it gives the writer's lock back. */
+static int collect_unfinished(const struct env_store *store, struct waste *waste)
+{
+    char **items;
+    size_t count;
+    int status = list_part(store, "build", &items, &count);
+    for (size_t i = 0; i < count; i++) {
+        int lock = lock_folder(store, "build", items[i]);
+        if (lock >= 0 || errno == ENOENT)
+            waste_add(waste, items[i], lock);
+    }
+    env_store_free_names(items, count);
+    return status;
+}
+
+static bool is_named(const struct env_store *store, char *const *names, size_t count, const char *hash)
+{
+    char target[ENV_HASH_LENGTH + 1];
+    for (size_t i = 0; i < count; i++)
+        if (env_store_find(store, names[i], target) && strcmp(target, hash) == 0)
+            return true;
+    return false;
+}
+
+/* Moves environments that have no name, and that nobody uses, to build/. */
+static int collect_unnamed(const struct env_store *store, struct waste *waste, unsigned *removed)
+{
+    char **names, **items;
+    size_t count, item_count;
+    int status = list_part(store, "names", &names, &count);
+    /* Without all names nothing is known to be unused. */
+    if (status == 0 && (status = list_part(store, "store", &items, &item_count)) == 0) {
+        for (size_t i = 0; i < item_count; i++) {
+            char from[300], to[64], id[32];
+            int lock = is_named(store, names, count, items[i]) ? -1 : lock_folder(store, "store", items[i]);
+            if (lock < 0)
+                continue;
+            new_id(id);
+            snprintf(from, sizeof from, "store/%s", items[i]);
+            snprintf(to, sizeof to, "build/%s", id);
+            if (renameat(store->fd, from, store->fd, to) == 0) {
+                waste_add(waste, id, TAKE_FD(lock));
+                ++*removed;
+            } else {
+                px_close_fd(&lock);
+            }
+        }
+        env_store_free_names(items, item_count);
+    }
+    env_store_free_names(names, count);
+    return status;
+}
+
+static int collect(const struct env_store *store, struct waste *waste, unsigned *removed, pyexec_error *error)
+{
+    if (collect_unfinished(store, waste) == 0 && collect_unnamed(store, waste, removed) == 0)
+        return 0;
+    return store_error(store, "clean up", error);
+}
+
+static void unlink_name(const struct env_store *store, const char *name)
+{
+    char path[ENV_NAME_MAX + 8];
+    snprintf(path, sizeof path, "names/%s", name);
+    unlinkat(store->fd, path, 0);
+}
+
+/* Takes the names of cached environments that nobody has used for a time. */
+static int forget_unused(const struct env_store *store, int64_t unused_seconds, pyexec_error *error)
+{
+    char **names, hash[ENV_HASH_LENGTH + 1];
+    size_t count;
+    if (env_store_names(store, &names, &count, error) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        char path[64];
+        struct stat status;
+        if (strncmp(names[i], ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) != 0 ||
+            !env_store_find(store, names[i], hash))
+            continue;
+        snprintf(path, sizeof path, "store/%s/lock", hash);
+        if (fstatat(store->fd, path, &status, 0) < 0 || time(NULL) - status.st_mtime >= unused_seconds)
+            unlink_name(store, names[i]);
+    }
+    env_store_free_names(names, count);
+    return 0;
+}
+
+int env_store_clean(const struct env_store *store, int64_t unused_seconds, unsigned *ret_removed, pyexec_error *error)
+{
+    struct waste waste = {0};
+    *ret_removed = 0;
+    if (store->fd < 0)
+        return 0;
+    px_auto_fd int writer = lock_writer(store, error);
+    if (writer < 0 || (unused_seconds >= 0 && forget_unused(store, unused_seconds, error) < 0))
+        return -1;
+    int status = collect(store, &waste, ret_removed, error);
+    px_close_fd(&writer);
+    waste_done(store, &waste);
+    return status;
+}
+
+/* ---- Making ---- */
+
+static int make_folder(const struct env_store *store, struct env_folder *ret, pyexec_error *error)
+{
+    char path[64];
+    new_id(ret->id);
+    snprintf(path, sizeof path, "build/%s", ret->id);
+    if (make_readable(store->fd, path) < 0)
+        return store_error(store, "make a folder", error);
+    ret->store = store;
+    ret->fd = px_openat(store->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    ret->lock = ret->fd < 0 ? -1 : px_openat(ret->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (ret->lock < 0 || flock(ret->lock, LOCK_EX | LOCK_NB) < 0)
+        return store_error(store, "lock a folder", error);
+    px_auto_buffer struct px_buffer whole = {0};
+    px_buffer_printf(&whole, "%s/%s", store->root, path);
+    ret->path = px_buffer_take(&whole);
+    return ret->path ? 0 : px_error_oom(error);
+}
+
+int env_folder_begin(const struct env_store *store, struct env_folder *ret, pyexec_error *error)
+{
+    struct waste waste = {0};
+    unsigned removed = 0;
+    *ret = (struct env_folder){.fd = -1, .lock = -1};
+    px_auto_fd int writer = lock_writer(store, error);
+    if (writer < 0)
+        return -1;
+    int status = collect(store, &waste, &removed, error) < 0 || make_folder(store, ret, error) < 0 ? -1 : 0;
+    px_close_fd(&writer);
+    waste_done(store, &waste);
+    return status;
+}
+
+void env_folder_done(struct env_folder *folder)
+{
+    char path[64];
+    if (!folder->store)
+        return;
+    snprintf(path, sizeof path, "build/%s", folder->id);
+    env_tree_remove(folder->store->fd, path);
+    px_close_fd(&folder->fd);
+    px_close_fd(&folder->lock);
+    free(folder->path);
+    *folder = (struct env_folder){.fd = -1, .lock = -1};
+}
+
+/* rename(2) of a folder that has entries to one that is there fails, so nothing is ever replaced in store/. */
+static int place(struct env_folder *folder, const char *hash, pyexec_error *error)
+{
+    char path[64];
+    const struct env_store *store = folder->store;
+    snprintf(path, sizeof path, "store/%s", hash);
+    if (renameat(folder->fd, "env", store->fd, path) == 0 || errno == EEXIST || errno == ENOTEMPTY)
+        return 0;
+    return store_error(store, "put an environment into store/", error);
+}
+
+static int refuse_existing(const char *name, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "there is an environment '%s' already", name);
+    return px_error_hint(error, "Choose another name, or: `pyexec env update %s`, `pyexec env remove %s`.", name, name);
+}
+
+int env_store_publish(struct env_folder *folder, const char *name, const char *hash, bool replace, pyexec_error *error)
+{
+    char path[ENV_NAME_MAX + 8], target[sizeof LINK_START + ENV_HASH_LENGTH], old[ENV_HASH_LENGTH + 1];
+    const struct env_store *store = folder->store;
+    /* After a loss of power, a name must not lead to files whose bytes were not written. */
+    if (syncfs(folder->fd) < 0)
+        return store_error(store, "write to the disk", error);
+    px_auto_fd int writer = lock_writer(store, error);
+    if (writer < 0)
+        return -1;
+    if (!replace && env_store_find(store, name, old))
+        return refuse_existing(name, error);
+    if (place(folder, hash, error) < 0)
+        return -1;
+    snprintf(path, sizeof path, "names/%s", name);
+    snprintf(target, sizeof target, LINK_START "%s", hash);
+    if (symlinkat(target, folder->fd, "link") < 0 || renameat(folder->fd, "link", store->fd, path) < 0)
+        return store_error(store, "write a name", error);
+    return 0;
+}
+
+int env_store_remove(const struct env_store *store, const char *name, bool *ret_used, pyexec_error *error)
+{
+    char path[300], hash[ENV_HASH_LENGTH + 1];
+    struct waste waste = {0};
+    unsigned removed = 0;
+    px_auto_fd int writer = store->fd < 0 ? -1 : lock_writer(store, error);
+    if (store->fd >= 0 && writer < 0)
+        return -1;
+    if (!env_store_find(store, name, hash))
+        return env_store_unknown(store, name, error);
+    snprintf(path, sizeof path, "names/%s", name);
+    if (unlinkat(store->fd, path, 0) < 0)
+        return store_error(store, "remove a name", error);
+    int status = collect(store, &waste, &removed, error);
+    snprintf(path, sizeof path, "store/%s", hash);
+    *ret_used = faccessat(store->fd, path, F_OK, 0) == 0;
+    px_close_fd(&writer);
+    waste_done(store, &waste);
+    return status;
+}
+
+void env_store_touch(const struct env_store *store, const char *hash)
+{
+    char path[64];
+    snprintf(path, sizeof path, "store/%s/lock", hash);
+    utimensat(store->fd, path, NULL, 0); /* without the right to write the time stays as it is */
+}

@@ -44,6 +44,26 @@ struct px_row {
     bool setup; /* the row is in PX_SETUP */
 };
 
+/* A row PX_SETUP of the tables. */
+struct px_setup {
+    const char *call, *use;
+};
+
+struct px_row_list {
+    const struct px_row *rows;
+    size_t count;
+};
+
+/* What docs/syscalls.md shows. */
+struct px_docs {
+    struct px_row_list all, with_branches, by_name;
+    const struct px_setup *setups, *setups_by_name;
+    size_t setup_count, setup_by_name_count;
+};
+
+/* Writes docs/syscalls.md to standard output (seccomp_docs.c). */
+void px_write_markdown(const struct px_docs *docs);
+
 /* Which part of the filter: see the end of syscalls.def. */
 enum px_part {
     PX_PART_WHOLE,

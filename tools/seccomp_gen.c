@@ -4,7 +4,7 @@
  *     seccomp_gen OUTPUT.c        the two BPF programs, the names of the calls, the rules
  *     seccomp_gen --markdown      docs/syscalls.md on standard output
  *     seccomp_gen --edges         calls whose arguments are equal to, or next to, the values in the rules, one on each line
- *     seccomp_gen --verdicts offline|online
+ *     seccomp_gen --verdicts offline|online|by-name
  *                                 the list's answer to each such line of standard input
  *
  * The numbers and names of the architecture's calls come from libseccomp. The library itself (sandbox/seccomp.c) does not need
@@ -137,9 +137,22 @@ static struct px_row changed[] = {
 static struct px_row forkable[ROW_COUNT + CHANGED_COUNT];
 static size_t forkable_count;
 
-static const struct setup {
-    const char *call, *use;
-} setups[] = {
+/* The rows of a run with allowed_hosts, in the same way. */
+static struct px_row changed_named[] = {
+#define PX_CALL(name, act, tests_, words, why) \
+    {.call = #name, .action = act, .condition = words, .reason = why, tests_},
+#define PX_SETUP(name, use)
+#include "sandbox/syscalls_named.def"
+#undef PX_CALL
+#undef PX_SETUP
+};
+#define CHANGED_NAMED_COUNT (sizeof changed_named / sizeof changed_named[0])
+
+/* All rows for such a run. */
+static struct px_row named[ROW_COUNT + CHANGED_NAMED_COUNT];
+static size_t named_count;
+
+static const struct px_setup setups[] = {
 #define PX_CALL(name, act, tests_, words, why)
 #define PX_SETUP(name, why) {#name, why},
 #include "sandbox/syscalls.def"
@@ -147,6 +160,16 @@ static const struct setup {
 #undef PX_SETUP
 };
 #define SETUP_COUNT (sizeof setups / sizeof setups[0])
+
+/* What the zygotes of runs with allowed_hosts call besides. */
+static const struct px_setup setups_named[] = {
+#define PX_CALL(name, act, tests_, words, why)
+#define PX_SETUP(name, why) {#name, why},
+#include "sandbox/syscalls_named.def"
+#undef PX_CALL
+#undef PX_SETUP
+};
+#define SETUP_NAMED_COUNT (sizeof setups_named / sizeof setups_named[0])
 
 /* Calls that Debian 12's libseccomp may not know. Numbers from 424 are the same on all architectures (the kernel's
  * scripts/syscall.tbl). */
@@ -245,60 +268,92 @@ static int number_rows(struct px_row *list, size_t count)
     return 0;
 }
 
-static bool is_changed(const char *call)
+static bool is_among(const char *call, const struct px_row *list, size_t count)
 {
-    for (size_t i = 0; i < CHANGED_COUNT; i++)
-        if (strcmp(changed[i].call, call) == 0)
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].call, call) == 0)
             return true;
     return false;
 }
 
-static void join_rows(void)
+/* Puts the rows of syscalls.def and those that replace some of them into `all`. Returns how many there are. */
+static size_t join_rows(struct px_row *all, const struct px_row *others, size_t count)
 {
+    size_t joined = 0;
     for (size_t i = 0; i < ROW_COUNT; i++)
-        if (!is_changed(rows[i].call))
-            forkable[forkable_count++] = rows[i];
-    for (size_t i = 0; i < CHANGED_COUNT; i++) {
-        forkable[forkable_count] = changed[i];
-        forkable[forkable_count++].setup = true;
-    }
+        if (!is_among(rows[i].call, others, count))
+            all[joined++] = rows[i];
+    for (size_t i = 0; i < count; i++)
+        all[joined++] = others[i];
+    return joined;
 }
 
-/* Checks that the changed rows allow nothing more, except in the calls that a new branch makes. Questions count as allowed. */
+static int mark_setup(struct px_row *all, size_t count, const struct px_setup *list, size_t list_count)
+{
+    for (size_t s = 0; s < list_count; s++) {
+        bool found = false;
+        for (size_t i = 0; i < count; i++)
+            if (strcmp(all[i].call, list[s].call) == 0)
+                found = all[i].setup = true;
+        if (!found)
+            return complain(list[s].call, "PX_SETUP without a row");
+    }
+    return 0;
+}
+
+static int join_all(void)
+{
+    if (mark_setup(rows, ROW_COUNT, setups, SETUP_COUNT) < 0)
+        return -1;
+    for (size_t i = 0; i < CHANGED_COUNT; i++)
+        changed[i].setup = true;
+    forkable_count = join_rows(forkable, changed, CHANGED_COUNT);
+    named_count = join_rows(named, changed_named, CHANGED_NAMED_COUNT);
+    return mark_setup(named, named_count, setups_named, SETUP_NAMED_COUNT);
+}
+
+/* What the filters are made of. */
+enum rules { PLAIN, WITH_BRANCHES, NAMED, RULES_COUNT };
+
+/* The online filter's rules, those to compare with it, and their name. */
+struct comparison {
+    const struct px_rules *plain, *other;
+    const char *file;
+    bool branches;
+};
+
+/* Checks that the changed rows allow nothing more than the online filter, except in the calls that a new branch makes. Questions
+ * count as allowed. */
 static int check_stricter(void *data, uint32_t number, const uint64_t arguments[6])
 {
-    const struct px_rules *both = data;
-    uint32_t was = px_rules_decide(&both[0], true, number, arguments);
-    uint32_t is = px_rules_decide(&both[1], true, number, arguments) & SECCOMP_RET_ACTION_FULL;
+    const struct comparison *comparison = data;
+    uint32_t was = px_rules_decide(comparison->plain, true, number, arguments);
+    uint32_t is = px_rules_decide(comparison->other, false, number, arguments) & SECCOMP_RET_ACTION_FULL;
     if ((is != SECCOMP_RET_ALLOW && is != SECCOMP_RET_USER_NOTIF) || was == SECCOMP_RET_ALLOW)
         return 0;
-    const char *name = both[0].known.names[number];
-    if (strcmp(name, "clone") == 0 || strcmp(name, "capset") == 0 || strcmp(name, "prctl") == 0)
+    const char *name = comparison->plain->known.names[number];
+    if (comparison->branches &&
+        (strcmp(name, "clone") == 0 || strcmp(name, "capset") == 0 || strcmp(name, "prctl") == 0))
         return 0;
-    return complain(name, "syscalls_forkable.def allows what syscalls.def refuses");
+    fprintf(stderr, "seccomp_gen: %s allows what syscalls.def refuses: %s\n", comparison->file, name);
+    return -1;
 }
 
-static int check_changed(const struct px_rules *rules, const struct px_rules *with_branches)
+static int check_rows(const struct px_row *list, size_t count, struct comparison comparison)
 {
-    struct px_rules both[] = {*rules, *with_branches};
-    for (size_t i = 0; i < CHANGED_COUNT; i++)
-        if (changed[i].number >= 0 &&
-            px_rules_edges(with_branches, (uint32_t)changed[i].number, 0, check_stricter, both) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (list[i].number >= 0 &&
+            px_rules_edges(comparison.other, (uint32_t)list[i].number, 0, check_stricter, &comparison) < 0)
             return -1;
     return 0;
 }
 
-static int mark_setup(void)
+static int check_changed(const struct px_rules rules[RULES_COUNT])
 {
-    for (size_t s = 0; s < SETUP_COUNT; s++) {
-        bool found = false;
-        for (size_t i = 0; i < ROW_COUNT; i++)
-            if (strcmp(rows[i].call, setups[s].call) == 0)
-                found = rows[i].setup = true;
-        if (!found)
-            return complain(setups[s].call, "PX_SETUP without a row");
-    }
-    return 0;
+    struct comparison branches = {&rules[PLAIN], &rules[WITH_BRANCHES], "syscalls_forkable.def", true};
+    struct comparison by_name = {&rules[PLAIN], &rules[NAMED], "syscalls_named.def", false};
+    return check_rows(changed, CHANGED_COUNT, branches) < 0 ? -1
+                                                            : check_rows(changed_named, CHANGED_NAMED_COUNT, by_name);
 }
 
 static void write_string(FILE *out, const char *string)
@@ -367,31 +422,39 @@ static const struct filter {
     const char *name, *constant;
     bool online;
     enum px_part part;
-    bool forkable;
+    enum rules rules;
 } filters[] = {
-    {"offline", "PX_FILTER_OFFLINE", false, PX_PART_WHOLE, false},
-    {"online", "PX_FILTER_ONLINE", true, PX_PART_WHOLE, false},
-    {"zygote_offline", "PX_FILTER_ZYGOTE_OFFLINE", false, PX_PART_ZYGOTE, false},
-    {"zygote_online", "PX_FILTER_ZYGOTE_ONLINE", true, PX_PART_ZYGOTE, false},
-    {"child", "PX_FILTER_CHILD", false, PX_PART_CHILD, false},
-    {"child_forkable", "PX_FILTER_CHILD_FORKABLE", false, PX_PART_CHILD, true},
+    {"offline", "PX_FILTER_OFFLINE", false, PX_PART_WHOLE, PLAIN},
+    {"online", "PX_FILTER_ONLINE", true, PX_PART_WHOLE, PLAIN},
+    {"by_name", "PX_FILTER_NAMED", false, PX_PART_WHOLE, NAMED},
+    {"zygote_offline", "PX_FILTER_ZYGOTE_OFFLINE", false, PX_PART_ZYGOTE, PLAIN},
+    {"zygote_online", "PX_FILTER_ZYGOTE_ONLINE", true, PX_PART_ZYGOTE, PLAIN},
+    {"zygote_by_name", "PX_FILTER_ZYGOTE_NAMED", false, PX_PART_ZYGOTE, NAMED},
+    {"child", "PX_FILTER_CHILD", false, PX_PART_CHILD, PLAIN},
+    {"child_by_name", "PX_FILTER_CHILD_NAMED", false, PX_PART_CHILD, NAMED},
+    {"child_forkable", "PX_FILTER_CHILD_FORKABLE", false, PX_PART_CHILD, WITH_BRANCHES},
 };
 #define FILTER_COUNT (sizeof filters / sizeof filters[0])
 
-static int make_programs(const struct px_rules *rules, const struct px_rules *with_branches,
-                         struct px_program programs[FILTER_COUNT])
+/* The parts that a process has together: a zygote's, and that of one of its children. */
+static bool go_together(const struct filter *zygote, const struct filter *child)
+{
+    return zygote->part == PX_PART_ZYGOTE && child->part == PX_PART_CHILD &&
+           (zygote->rules == NAMED) == (child->rules == NAMED);
+}
+
+static int make_programs(const struct px_rules rules[RULES_COUNT], struct px_program programs[FILTER_COUNT])
 {
     for (size_t i = 0; i < FILTER_COUNT; i++) {
-        const struct px_rules *own = filters[i].forkable ? with_branches : rules;
+        const struct px_rules *own = &rules[filters[i].rules];
         if (px_rules_compile(own, filters[i].online, filters[i].part, &programs[i]) < 0 ||
             px_program_verify(own, filters[i].online, filters[i].part, &programs[i]) < 0)
             return -1;
     }
     for (size_t i = 0; i < FILTER_COUNT; i++)
         for (size_t j = 0; j < FILTER_COUNT; j++)
-            if (filters[i].part == PX_PART_ZYGOTE && filters[j].part == PX_PART_CHILD &&
-                px_parts_verify(filters[j].forkable ? with_branches : rules, filters[i].online, &programs[i],
-                                &programs[j]) < 0)
+            if (go_together(&filters[i], &filters[j]) &&
+                px_parts_verify(&rules[filters[j].rules], filters[i].online, &programs[i], &programs[j]) < 0)
                 return -1;
     return 0;
 }
@@ -421,71 +484,6 @@ static int write_source(const char *path, const struct px_known *known, const st
         return -1;
     }
     return 0;
-}
-
-static void write_markdown(void)
-{
-    puts("# System calls\n"
-         "\n"
-         "*Made by `seccomp_gen --markdown` from `src/sandbox/syscalls.def`; edit that.*\n"
-         "\n"
-         "A script runs under a seccomp filter that allows what CPython, its standard library and\n"
-         "the usual scientific packages call. Of everything else:\n"
-         "\n"
-         "- **errno** rows answer quietly. These are the calls that libraries probe or scripts try:\n"
-         "  `EPERM` becomes `PermissionError` in Python; `ENOSYS`, `ENOTTY`, `EINVAL`, `EOPNOTSUPP`\n"
-         "  and `ENOMEM` tell the caller that the row names to use another way.\n"
-         "- **trap** rows, and every call without a row, end the run: the guard names the call in\n"
-         "  the result's `denials`. If the script has blocked SIGSYS the kernel kills it instead.\n"
-         "- Numbers that are unknown to pyexec's build answer `ENOSYS`, as an older kernel would.\n"
-         "- Calls of another architecture (`int 0x80`) and x32 calls end the run in the same way.\n"
-         "- `uretprobe` and `uprobe` (335 and 336 on x86-64) pass every filter on newer kernels (seen\n"
-         "  on 6.18), which answer SIGILL and `ENXIO` where root has set no probe.\n"
-         "\n"
-         "**online** rows are allowed only when networking is allowed (`disable_networking: false`)\n"
-         "and answer `EPERM` otherwise. A call with several rows uses the first row whose condition holds.\n"
-         "\n"
-         "The list was found with `strace -f` on CPython 3.8 to 3.13 importing and exercising the\n"
-         "standard library, and on numpy, pandas, scipy, matplotlib, scikit-learn, joblib, numba and\n"
-         "psutil; the same scripts then ran under both filters without a trap.\n"
-         "`tools/trace-syscalls.sh BUILD` repeats this. For each interpreter it makes a virtual environment\n"
-         "with pip, runs the sections of `tools/trace_workload.py` under `strace -f`, and prints every call\n"
-         "that it saw with the list's answer. With 3.8.18 to 3.13.0, and the packages that were current for\n"
-         "each in November 2026, it saw 104 calls: 93 have a row that allows them, 11 get an errno and the\n"
-         "caller uses another way, and none traps. The differences for such scripts are:\n"
-         "`subprocess`, `os.fork` and `multiprocessing` processes raise `PermissionError` (joblib's\n"
-         "and scikit-learn's `n_jobs` then need the threading backend). Sockets raise it unless\n"
-         "networking is allowed. `os.mkfifo`, `os.nice`, `os.chown`, `os.splice` and\n"
-         "`os.sched_setaffinity` always raise it. Extended attributes are not supported.\n"
-         "\n"
-         "The filter is checked against the list three times. When it is compiled, it is run on every number,\n"
-         "with arguments that are equal to, or next to, each value in a rule. In the unit tests the kernel\n"
-         "runs it. And `tests/kernel/test_syscall_sweep.py` makes calls from native code inside a sandbox, with\n"
-         "every number up to 1023, the x32 numbers, negative numbers and numbers with a set upper half (1,632\n"
-         "numbers, 15,034 calls with harmless and odd arguments, offline and online). Each call must get the\n"
-         "answer that the list says, each trap must be named with its number and Python line, and each\n"
-         "end of a run must be explained.\n"
-         "\n"
-         "| call | action | when | reason |\n|---|---|---|---|");
-    for (size_t i = 0; i < ROW_COUNT; i++)
-        printf("| `%s` | %s | %s | %s |\n", rows[i].call, rows[i].action.name, rows[i].condition, rows[i].reason);
-    puts("\n## Sessions that can be forked\n"
-         "\n"
-         "In a session with `forkable` these rows replace those of the same calls ([branches.md](branches.md)).\n"
-         "**notify** rows ask the family's process, which lets the call pass or answers `EPERM`.\n"
-         "\n"
-         "| call | action | when | reason |\n|---|---|---|---|");
-    for (size_t i = 0; i < CHANGED_COUNT; i++)
-        printf("| `%s` | %s | %s | %s |\n", changed[i].call, changed[i].action.name, changed[i].condition,
-               changed[i].reason);
-    puts("\n## Set-up\n"
-         "\n"
-         "The zygote's filter allows these calls too. Each child then installs a second, small filter with the\n"
-         "rows above for these calls, before it reads the first byte of the caller.\n"
-         "\n"
-         "| call | used for |\n|---|---|");
-    for (size_t i = 0; i < SETUP_COUNT; i++)
-        printf("| `%s` | %s |\n", setups[i].call, setups[i].use);
 }
 
 static int print_edge(void *data, uint32_t number, const uint64_t arguments[6])
@@ -540,25 +538,35 @@ int main(int argc, char **argv)
     bool verdicts = argc == 3 && strcmp(argv[1], "--verdicts") == 0;
     if (argc != 2 && !verdicts) {
         fprintf(stderr, "usage: seccomp_gen OUTPUT.c | --markdown | --edges | "
-                        "--verdicts offline|online\n");
+                        "--verdicts offline|online|by-name\n");
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--markdown") == 0) {
-        write_markdown();
+        px_write_markdown(&(struct px_docs){.all = {rows, ROW_COUNT},
+                                            .with_branches = {changed, CHANGED_COUNT},
+                                            .by_name = {changed_named, CHANGED_NAMED_COUNT},
+                                            .setups = setups,
+                                            .setup_count = SETUP_COUNT,
+                                            .setups_by_name = setups_named,
+                                            .setup_by_name_count = SETUP_NAMED_COUNT});
         return 0;
     }
     struct px_known known = find_names();
     static struct px_program programs[FILTER_COUNT];
-    if (number_rows(rows, ROW_COUNT) < 0 || number_rows(changed, CHANGED_COUNT) < 0 || mark_setup() < 0)
+    if (number_rows(rows, ROW_COUNT) < 0 || number_rows(changed, CHANGED_COUNT) < 0 ||
+        number_rows(changed_named, CHANGED_NAMED_COUNT) < 0 || join_all() < 0)
         return 1;
-    join_rows();
-    struct px_rules rules = {rows, ROW_COUNT, known, TARGET_AUDIT};
-    struct px_rules with_branches = {forkable, forkable_count, known, TARGET_AUDIT};
+    struct px_rules rules_of[RULES_COUNT] = {
+        [PLAIN] = {rows, ROW_COUNT, known, TARGET_AUDIT},
+        [WITH_BRANCHES] = {forkable, forkable_count, known, TARGET_AUDIT},
+        [NAMED] = {named, named_count, known, TARGET_AUDIT},
+    };
     if (strcmp(argv[1], "--edges") == 0)
-        return write_edges(&rules);
+        return write_edges(&rules_of[PLAIN]);
     if (verdicts)
-        return write_verdicts(&rules, strcmp(argv[2], "online") == 0);
-    if (check_changed(&rules, &with_branches) < 0 || make_programs(&rules, &with_branches, programs) < 0)
+        return write_verdicts(&rules_of[strcmp(argv[2], "by-name") == 0 ? NAMED : PLAIN],
+                              strcmp(argv[2], "online") == 0);
+    if (check_changed(rules_of) < 0 || make_programs(rules_of, programs) < 0)
         return 1;
     if (write_source(argv[1], &known, programs) < 0)
         return 1;

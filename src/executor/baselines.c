@@ -33,9 +33,9 @@ static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, 
     for (size_t i = 0; i < count; i++) {
         struct px_clone_request request = {.op = op};
         struct px_clone_reply reply;
-        int answered[2];
+        struct px_cloned answered;
         bool lost;
-        if (px_zygotes_clone(kind->zygotes, &request, NULL, 0, &reply, answered, &lost, error) < 0)
+        if (px_zygotes_clone(kind->zygotes, &request, NULL, 0, &reply, &answered, &lost, error) < 0)
             return -1;
         us[i] = (double)reply.elapsed_ns / 1e3;
     }
@@ -45,7 +45,8 @@ static int measure_clone(struct px_zygote_group *kind, uint32_t op, double *us, 
 /* Makes a child that waits and evaluates 1+1 for each message. Returns the socket to it, or -1. */
 static int start_echo(pyexec_executor *executor, struct px_zygote_group *kind, pyexec_error *error)
 {
-    int pair[2], answered[2];
+    int pair[2];
+    struct px_cloned answered;
     bool lost;
     struct px_clone_request request = {.op = PX_CLONE_BASELINE_ECHO};
     struct px_clone_reply reply;
@@ -53,7 +54,7 @@ static int start_echo(pyexec_executor *executor, struct px_zygote_group *kind, p
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make a socket");
     px_auto_fd int ours = pair[0];
     px_auto_fd int theirs = pair[1];
-    if (px_zygotes_clone(kind->zygotes, &request, &theirs, 1, &reply, answered, &lost, error) < 0)
+    if (px_zygotes_clone(kind->zygotes, &request, &theirs, 1, &reply, &answered, &lost, error) < 0)
         return -1;
     px_launcher_forget(executor->launcher, reply.pid);
     return TAKE_FD(ours);

@@ -87,6 +87,7 @@ void pyexec_executor_free(pyexec_executor *executor)
     } while (!px_turns_await_end(&executor->turns));
     px_sessions_free(executor->sessions);
     px_runtime_end(executor);
+    px_proxy_free(executor->proxy);
     px_session_config_done(&executor->session_config);
     px_egress_config_done(&executor->egress_config);
     px_policy_done(&executor->policy);
@@ -220,6 +221,7 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         .launcher = executor->launcher,
         .zygotes = kind->zygotes,
         .pool = kind->pool,
+        .proxy = policy->allowed_hosts.count ? executor->proxy : NULL,
         .policy = policy,
         .request = request,
         .processors = executor->processors,

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "protocol/egress.h"
 #include "result/result.h"
 #include "runner/interpreter.h"
 #include "runner/run_ids.h"
@@ -143,7 +144,7 @@ static int take_kind(pyexec_executor *executor, const struct px_policy *policy, 
 
 /* Takes a kind that another caller has added in the meantime, or adds it. Returns 1 when the caller must start it, and 2 when the
  * launcher has died. */
-static int add_kind(pyexec_executor *executor, const struct px_policy *policy, const char *python,
+static int add_kind(pyexec_executor *executor, const struct px_policy *policy, const char *python, int certificates,
                     struct px_zygote_group **ret, pyexec_error *error)
 {
     struct px_zygote_group *removed = NULL;
@@ -154,7 +155,7 @@ static int add_kind(pyexec_executor *executor, const struct px_policy *policy, c
         result = 2;
     if (result == 1 &&
         px_zygotes_new(executor->launcher, policy, python, (size_t)executor->host.zygotes, executor->allow_missing,
-                       &executor->ids, &executor->counters, &zygotes, error) < 0)
+                       &executor->ids, certificates, &executor->counters, &zygotes, error) < 0)
         result = -1;
     if (result == 1 && !(*ret = px_kinds_add(&executor->kinds, zygotes, &removed, error)))
         result = -1;
@@ -189,13 +190,21 @@ static int start_kind(pyexec_executor *executor, const char *python, struct px_z
     return result;
 }
 
-/* Nothing serves such runs yet, and they must not run without what they ask for. */
-static int check_hosts(const struct px_policy *policy, pyexec_error *error)
+/* Starts the proxy, which the first run of the kind would need at once, and gives the authorities that its runs trust. */
+static int start_proxy(pyexec_executor *executor, int *ret_certificates, pyexec_error *error)
 {
-    if (!policy->allowed_hosts.count)
-        return 0;
-    px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "allowed_hosts: this pyexec has no proxy for the network by name");
-    return px_error_hint(error, "Leave allowed_hosts out.");
+    const struct px_proxy_options options = {
+        .config = &executor->egress_config, .run_uid = executor->ids.run_uid, .uid_count = executor->ids.run_uid_count};
+    pthread_mutex_lock(&executor->start_lock);
+    if (!executor->proxy)
+        executor->proxy = px_proxy_new(&options);
+    int result = executor->proxy ? 0 : px_error_oom(error);
+    if (result == 0 && (*ret_certificates = px_proxy_certificates(executor->proxy, error)) < 0)
+        result = -1;
+    if (result == 0)
+        result = px_proxy_start(executor->proxy, error);
+    pthread_mutex_unlock(&executor->start_lock);
+    return result;
 }
 
 int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy, struct px_zygote_group **ret,
@@ -203,8 +212,6 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
 {
     char python[PX_PATH_MAX];
     struct px_zygote_group *removed = NULL;
-    if (check_hosts(policy, error) < 0)
-        return -1;
     pthread_mutex_lock(&executor->lock);
     int result = take_kind(executor, policy, ret, &removed, error);
     pthread_mutex_unlock(&executor->lock);
@@ -216,9 +223,11 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
     if (px_python_resolve(px_policy_python(policy), python, sizeof python, error) < 0)
         return policy->env ? px_error_wrap(error, "environment '%s'", policy->environment) : -1;
     for (int tries = 0; tries < LAUNCHER_TRIES; tries++) {
-        if (ensure_launcher(executor, python, error) < 0)
+        int certificates = -1;
+        if (ensure_launcher(executor, python, error) < 0 ||
+            (policy->allowed_hosts.count && start_proxy(executor, &certificates, error) < 0))
             return -1;
-        result = add_kind(executor, policy, python, ret, error);
+        result = add_kind(executor, policy, python, certificates, ret, error);
         if (result != 2)
             return result == 1 ? start_kind(executor, python, *ret, error) : result;
     }
@@ -259,8 +268,26 @@ void px_runtime_leave(struct px_turn *own)
     px_turn_give_back(own);
 }
 
+/* Another proxy, or none, would only break the script's requests; other authorities would be the script's own affair. */
+static int check_env(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)
+{
+    static const char *const names[] = {PX_PROXY_VARIABLES};
+    for (size_t i = 0; policy->allowed_hosts.count && i < request->env.count; i++)
+        for (size_t n = 0; n < PX_COUNT(names); n++) {
+            size_t length = strlen(names[n]);
+            if (strncmp(request->env.items[i], names[n], length) != 0 || request->env.items[i][length] != '=')
+                continue;
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "env: '%s' is set by pyexec in a run with allowed_hosts",
+                         names[n]);
+            return px_error_hint(error, "Leave it out, or leave allowed_hosts out.");
+        }
+    return 0;
+}
+
 int px_runtime_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)
 {
+    if (check_env(request, policy, error) < 0)
+        return -1;
     if (request->file_count && px_policy_files(policy) == PX_FILES_NONE) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "files: the policy gives the script no file access");
         return px_error_hint(error, "Set disable_open to false (--files read or --files full), or "

@@ -12,6 +12,7 @@
 #include "policy/request.h"
 #include "runner/counters.h"
 #include "runner/launcher.h"
+#include "runner/proxy.h"
 
 struct px_sessions;
 
@@ -44,7 +45,8 @@ struct pyexec_executor {
     struct px_launcher *launcher;
     struct px_launcher_options ids;
     struct px_kinds kinds;
-    pthread_mutex_t start_lock; /* held while a launcher is started */
+    pthread_mutex_t start_lock; /* held while a launcher or the proxy is started */
+    struct px_proxy *proxy;     /* made when the first kind with allowed_hosts is started; then it does not change */
     struct px_turns turns;
     struct px_sessions *sessions; /* session.c makes them at the first use */
     struct px_counters counters;

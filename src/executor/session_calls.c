@@ -211,6 +211,7 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         struct px_run_context context = {
             .launcher = executor->launcher,
             .zygotes = session->kind->zygotes,
+            .proxy = session->policy.allowed_hosts.count ? executor->proxy : NULL,
             .policy = policy,
             .request = request,
             .processors = executor->processors,

@@ -56,6 +56,10 @@ int px_verify_source_start(struct px_verify_source *source, pyexec_executor *exe
     *source = (struct px_verify_source){.executor = executor};
     if (px_policy_copy(&source->policy, policy, error) < 0)
         return -1;
+    if (policy->allowed_hosts.count) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "verify: a solution can't have a network by name (allowed_hosts)");
+        return px_error_hint(error, "Leave allowed_hosts out: tests give a solution what it needs.");
+    }
     source->policy.forkable = true;
     source->policy.print_last_expression = false;
     if (start(source, zygotes, request, error) < 0)

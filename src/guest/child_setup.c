@@ -39,6 +39,7 @@
 #include "guest/signals.h"
 #include "guest/tools/guest_tools.h"
 #include "guest/zygote.h"
+#include "protocol/egress.h"
 #include "sandbox/landlock.h"
 #include "sandbox/limits.h"
 #include "sandbox/mount.h"
@@ -155,7 +156,8 @@ static int enter_landlock(const struct px_zygote *zygote, const struct px_clone_
         .folders = own_root ? NULL : (const char *const *)zygote->trees,
         .workspace = workspace,
         .workspace_write = request->workspace_write,
-        .network = zygote->start.network,
+        .network = zygote->start.network == PX_NETWORK_HOST,
+        .connect_port = zygote->start.network == PX_NETWORK_NAMES ? PX_EGRESS_PORT : 0,
         .abi = zygote->landlock_abi,
     };
     if ((own_root && root < 0) || px_landlock_enter(&rules) < 0)
@@ -188,10 +190,10 @@ static int limit_threads(uint64_t threads)
     return setrlimit(RLIMIT_NPROC, &limit);
 }
 
-static int enter_filter(bool forkable, pyexec_error *error)
+static int enter_filter(const struct px_zygote *zygote, bool forkable, pyexec_error *error)
 {
     if (!forkable)
-        return px_seccomp_enter(PX_FILTER_CHILD) < 0
+        return px_seccomp_enter(zygote->start.network == PX_NETWORK_NAMES ? PX_FILTER_CHILD_NAMED : PX_FILTER_CHILD) < 0
                    ? px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter")
                    : 0;
     int listener = px_seccomp_enter_forkable();
@@ -253,7 +255,7 @@ static int lock_down(const struct px_zygote *zygote, const struct px_clone_reque
         return 0;
     if (host_files && px_seccomp_keep_files() < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't install the seccomp filter");
-    if (enter_filter(request->forkable, error) < 0)
+    if (enter_filter(zygote, request->forkable, error) < 0)
         return -1;
     if (request->forkable && !px_zygote_lacks(zygote, PX_LAYER_RLIMITS) && px_limits_open_files(open_files) < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't set the limits");

@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "guest/by_name.h"
 #include "guest/display/display.h"
 #include "guest/embedded_python.h"
 #include "guest/guard/guard.h"
@@ -257,10 +258,12 @@ static int prepare_display(pyexec_error *error)
 /* Installs the part of the filter that a zygote can work with; children add the rest (seccomp.h). */
 static int enter_filter(struct px_zygote *zygote, pyexec_error *error)
 {
+    static const enum px_filter filters[] = {[PX_NETWORK_NONE] = PX_FILTER_ZYGOTE_OFFLINE,
+                                             [PX_NETWORK_HOST] = PX_FILTER_ZYGOTE_ONLINE,
+                                             [PX_NETWORK_NAMES] = PX_FILTER_ZYGOTE_NAMED};
     if (px_zygote_lacks(zygote, PX_LAYER_SECCOMP))
         return 0;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-        px_seccomp_enter(zygote->start.network ? PX_FILTER_ZYGOTE_ONLINE : PX_FILTER_ZYGOTE_OFFLINE) == 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && px_seccomp_enter(filters[zygote->start.network]) == 0)
         return 0;
     return px_layer_refuse(PX_LAYER_SECCOMP, errno, zygote->start.allow_missing, &zygote->missing, error);
 }
@@ -311,7 +314,10 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     ready->mapped_bytes = proc_number(zygote, "self/status", "VmSize:") * 1024;
     ready->private_bytes = proc_number(zygote, "self/status", "RssAnon:") * 1024;
     zygote->pid_namespace = px_openat(zygote->proc, "self/ns/pid", O_RDONLY | O_CLOEXEC, 0);
+    if (zygote->start.network == PX_NETWORK_NAMES)
+        zygote->network_namespace = px_openat(zygote->proc, "self/ns/net", O_RDONLY | O_CLOEXEC, 0);
     px_close_fd(&zygote->proc);
+    px_close_fd(&zygote->certificates);
     if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
         _exit(EXIT_SUCCESS);
 }
@@ -352,9 +358,10 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
 static void answer(struct px_zygote *zygote, const struct px_clone_request *request, int *fds, size_t count)
 {
     struct px_clone_reply reply = {.magic = PX_LAUNCH_MAGIC};
-    int answered[2] = {-1, -1};
+    int answered[PX_CLONE_FDS] = {-1, -1, -1};
     size_t answers = 0;
-    int workspace = -1;
+    int workspace = -1, listener = -1;
+    bool by_name = zygote->start.network == PX_NETWORK_NAMES && request->op == PX_CLONE_RUN;
     px_auto_fd int cgroup = -1, family = -1, handover = -1;
     if (request->cgroup && count > 0) {
         count--;
@@ -372,6 +379,8 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     else if (request->workspace == PX_WORKSPACE_GIVEN && count > 0)
         workspace = TAKE_FD(fds[count - 1]);
     int child_fds[7] = {fds[0], fds[1], fds[2], workspace, cgroup, family, handover};
+    if (reply.error.code == PYEXEC_OK && by_name)
+        px_by_name_enter(&listener, &reply.error);
     if (reply.error.code == PYEXEC_OK && request->op == PX_CLONE_RUN) {
         pid_t pid = 0;
         if (count < 3)
@@ -384,6 +393,11 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
     }
     if (reply.error.code == PYEXEC_OK && request->workspace == PX_WORKSPACE_NEW)
         answered[answers++] = TAKE_FD(workspace);
+    if (by_name)
+        px_by_name_leave(zygote->network_namespace);
+    if (reply.error.code == PYEXEC_OK && by_name)
+        answered[answers++] = TAKE_FD(listener);
+    px_close_fd(&listener);
     px_close_fds(fds, PX_FDS_MAX);
     if (px_send_fds(zygote->host, &reply, sizeof reply, answered, answers) < 0)
         _exit(EXIT_SUCCESS);
@@ -393,13 +407,18 @@ static void answer(struct px_zygote *zygote, const struct px_clone_request *requ
 
 void px_zygote_main(void)
 {
-    static struct px_zygote zygote = {.host = PX_ZYGOTE_FD, .proc = PX_ZYGOTE_PROC_FD, .pid_namespace = -1};
+    static struct px_zygote zygote = {.host = PX_ZYGOTE_FD,
+                                      .proc = PX_ZYGOTE_PROC_FD,
+                                      .pid_namespace = -1,
+                                      .network_namespace = -1,
+                                      .certificates = -1};
     static char preloads[PX_ZYGOTE_PRELOAD_MAX];
     pyexec_error error = {0};
     close(PX_ZYGOTE_EXTENSION_FD);
     fcntl(zygote.host, F_SETFD, FD_CLOEXEC);
     fcntl(zygote.proc, F_SETFD, FD_CLOEXEC);
-    ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, NULL, 0, NULL);
+    size_t certificates;
+    ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, &zygote.certificates, 1, &certificates);
     if (n != sizeof zygote.start || zygote.start.magic != PX_LAUNCH_MAGIC ||
         zygote.start.preload_bytes >= sizeof preloads)
         _exit(EXIT_FAILURE);

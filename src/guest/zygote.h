@@ -15,9 +15,11 @@ struct px_paths {
 struct px_zygote {
     struct px_zygote_start start;
     struct px_zygote_ready ready;
-    int host;          /* socket to the host; closed in each child */
-    int pid_namespace; /* its own, to which it returns when it was in that of a family; or -1 */
-    int proc;          /* the host's /proc, as a separate mount; closed when the zygote is ready */
+    int host;              /* socket to the host; closed in each child */
+    int pid_namespace;     /* its own, to which it returns when it was in that of a family; or -1 */
+    int network_namespace; /* its own, to which it returns when it was in that of a child; or -1 */
+    int certificates;      /* the content of PX_CA_FILE, or -1; closed when the zygote is ready */
+    int proc;              /* the host's /proc, as a separate mount; closed when the zygote is ready */
     px_layers missing;
     unsigned run_uid; /* user id of the next child, in the zygote's user namespace */
     int landlock_abi;

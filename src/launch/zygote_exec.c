@@ -19,8 +19,14 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
+#include "protocol/egress.h"
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
+
+#define ENVIRONMENT_MAX 48
+#define PX_PORT_TEXT_(number) #number
+#define PX_PORT_TEXT(number) PX_PORT_TEXT_(number)
+#define PX_PROXY_URL "http://127.0.0.1:" PX_PORT_TEXT(PX_EGRESS_PORT)
 
 /* Runs in the interpreter before anything else. It loads the extension by its descriptor, so that the process
  * keeps no path of the host, and never returns. */
@@ -104,9 +110,32 @@ static void move_to(int fd, int number)
         die("can't place a descriptor");
 }
 
+/* Puts NAME=VALUE for each name at the end of the environment. */
+static void add_variables(char *environment[ENVIRONMENT_MAX], const char *const *names, size_t count, const char *value)
+{
+    static char texts[ENVIRONMENT_MAX][96];
+    size_t at = 0;
+    while (environment[at])
+        at++;
+    for (size_t i = 0; i < count && at < ENVIRONMENT_MAX - 1; i++, at++) {
+        snprintf(texts[at], sizeof texts[at], "%s=%s", names[i], value);
+        environment[at] = texts[at];
+    }
+}
+
+/* What clients of HTTP and TLS read. */
+static void add_proxy(char *environment[ENVIRONMENT_MAX])
+{
+    static const char *const urls[] = {PX_PROXY_URL_VARIABLES}, *const files[] = {PX_PROXY_CA_VARIABLES},
+                             *const none[] = {"NO_PROXY", "no_proxy"};
+    add_variables(environment, urls, PX_COUNT(urls), PX_PROXY_URL);
+    add_variables(environment, none, PX_COUNT(none), "");
+    add_variables(environment, files, PX_COUNT(files), PX_CA_FILE);
+}
+
 static void exec_python(const struct px_launch_zygote *request)
 {
-    char *const environment[] = {
+    char *environment[ENVIRONMENT_MAX] = {
         /* The import of numpy or pandas must not start threads, because the zygote forks only while it has one
          * thread. */
         "OMP_NUM_THREADS=1",
@@ -124,8 +153,9 @@ static void exec_python(const struct px_launch_zygote *request)
         "HOME=/",
         "USER=sandbox",
         "MPLBACKEND=module://pyexec_matplotlib",
-        NULL,
     };
+    if (request->network == PX_NETWORK_NAMES)
+        add_proxy(environment);
     char python[PX_PATH_MAX];
     snprintf(python, sizeof python, "%s", request->python);
     char *arguments[16];
@@ -196,7 +226,8 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
     uint64_t flags = CLONE_NEWIPC;
     if (!(without & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)))
         flags |= CLONE_NEWUTS;
-    if (!request->network)
+    bool host_network = request->network == PX_NETWORK_HOST;
+    if (!host_network)
         flags |= CLONE_NEWNET;
     if (!(without & PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE)))
         flags |= CLONE_NEWNS;
@@ -205,7 +236,7 @@ pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_lau
         static const enum px_layer lost[] = {PX_LAYER_IPC_NAMESPACE, PX_LAYER_UTS_NAMESPACE,
                                              PX_LAYER_NETWORK_NAMESPACE};
         flags = 0;
-        for (size_t i = 0; i < PX_COUNT(lost) - (request->network ? 1 : 0); i++)
+        for (size_t i = 0; i < PX_COUNT(lost) - (host_network ? 1 : 0); i++)
             if (px_layer_refuse(lost[i], EPERM, supervisor->allow_missing, missing, error) < 0)
                 return -1;
     }

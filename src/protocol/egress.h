@@ -56,8 +56,16 @@
 #ifndef PX_PROTOCOL_EGRESS_H
 #define PX_PROTOCOL_EGRESS_H
 
+/* The variables of a run that lead to the proxy and to the authorities, in the spellings that clients look for. */
+#define PX_PROXY_URL_VARIABLES \
+    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "WS_PROXY", "ws_proxy", \
+        "WSS_PROXY", "wss_proxy"
+#define PX_PROXY_CA_VARIABLES "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"
+#define PX_PROXY_VARIABLES PX_PROXY_URL_VARIABLES, "NO_PROXY", "no_proxy", PX_PROXY_CA_VARIABLES
+
 #define PX_EGRESS_PROGRAM "pyexec-egress"
 #define PX_EGRESS_FD 0
+#define PX_EGRESS_BACKLOG 128
 #define PX_EGRESS_PORT 3128 /* of the listener in a run's own network namespace, on 127.0.0.1 */
 #define PX_EGRESS_PACKET_MAX 131072
 #define PX_EGRESS_HOSTS_MAX 256   /* entries of allowed_hosts */

@@ -18,13 +18,16 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580008u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x50580009u /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
 #define PX_ZYGOTE_EXTENSION_FD 4
 #define PX_ZYGOTE_PROC_FD 5
 #define PX_PATH_MAX 4096
+/* Where runs with allowed_hosts find the certificates of authorities. */
+#define PX_CA_FOLDER "/etc/ssl/certs"
+#define PX_CA_FILE PX_CA_FOLDER "/ca-certificates.crt"
 /* Exit statuses of a zygote that ended before it became Python. This plus a layer: that layer was refused. */
 #define PX_ZYGOTE_EXIT_LAYER 200
 /* This plus an errno that px_errno_exhausted() knows: the machine has no more processes, memory or descriptors. */
@@ -82,13 +85,20 @@ enum px_launch_op {
     PX_LAUNCH_PLACE,
 };
 
+/* The network of a kind of zygotes, and so of their children. */
+enum px_network {
+    PX_NETWORK_NONE,
+    PX_NETWORK_HOST,  /* disable_networking false: the host's network namespace */
+    PX_NETWORK_NAMES, /* allowed_hosts: a network namespace for each child, in which only the proxy listens */
+};
+
 /* host → supervisor. */
 struct px_launch_zygote {
     uint32_t magic;
     uint32_t token; /* the events have the same token */
     uint32_t op;    /* enum px_launch_op */
     uint32_t isolate_site;
-    uint32_t network;  /* true: keep the host's network namespace */
+    uint32_t network;  /* enum px_network */
     px_layers missing; /* layers that were refused to an earlier zygote and may be missing */
     /* PX_LAUNCH_PLACE */
     int32_t host_pid;   /* the process in the host's PID namespace */
@@ -123,12 +133,12 @@ struct px_launch_event {
     pyexec_error error;
 };
 
-/* host → zygote, once. `preload_bytes` of module names follow in a second message, each with a NUL at the end. */
+/* host → zygote, once; with PX_NETWORK_NAMES with a memory file of the certificates for PX_CA_FILE. `preload_bytes` of module names follow in a second message, each with a NUL at the end. */
 #define PX_ZYGOTE_PRELOAD_MAX 16384
 struct px_zygote_start {
     uint32_t magic;
     uint32_t isolate_site;
-    uint32_t network;
+    uint32_t network; /* enum px_network */
     px_layers missing;
     px_layers allow_missing;
     uint32_t privileged;       /* started as root */
@@ -232,7 +242,9 @@ struct px_clone_request {
     char workspace_path[PX_WORKSPACE_PATH_MAX]; /* absolute, in the sandbox */
 };
 
-/* zygote → host, with the child's pidfd and, if one was made, the workspace's mount. */
+#define PX_CLONE_FDS 3 /* the most descriptors of a reply */
+/* zygote → host, with the child's pidfd, the workspace's mount if one was made, and with PX_NETWORK_NAMES the listener for the proxy in
+ * the child's network namespace. */
 struct px_clone_reply {
     uint32_t magic;
     int32_t pid;         /* in the outer PID namespace */

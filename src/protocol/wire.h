@@ -115,7 +115,8 @@ enum {
     PX_RUN_FLAG_COMPILE = 1 << 9, /* only compiles the code, and keeps it for branches */
     PX_RUN_FLAG_COMPILED = 1 << 10,      /* no code: runs what was kept */
     PX_RUN_FLAG_PREPARE_CALLS = 1 << 11, /* before the code runs, prepares what CALL needs */
-    PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_PREPARE_CALLS << 1) - 1,
+    PX_RUN_FLAG_BY_NAME = 1 << 12,       /* the script may connect to the proxy (allowed_hosts) */
+    PX_RUN_FLAGS_ALL = (PX_RUN_FLAG_BY_NAME << 1) - 1,
 };
 
 /* Says whether the last value is sent as JSON, and how JSON writes tables. */

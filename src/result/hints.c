@@ -24,6 +24,7 @@ struct hint_rule {
         NO_FILES,
         READ_ONLY,
         NO_NETWORK,
+        BY_NAME,
         MEMORY_LIMITED,
         USAGE_PRINTED,
         NO_FILE_NAMED
@@ -68,6 +69,11 @@ struct hint_rule {
 #define OUTSIDE \
     "Only files inside the working directory can be used, and written only if the policy allows " \
     "it (disable_open, allow_readonly_open)."
+
+#define OVER_THE_PROXY \
+    "This script reaches only the hosts of allowed_hosts, and those over a proxy: use an HTTP client that follows the " \
+    "variables HTTPS_PROXY and HTTP_PROXY, such as urllib.request, requests or httpx; aiohttp does with " \
+    "ClientSession(trust_env=True)."
 
 /* Rules that are tried before the interpreter's own suggestion. */
 static const struct hint_rule rules[] = {
@@ -254,11 +260,16 @@ static const struct hint_rule rules[] = {
      "(workspace_bytes).",
      ALWAYS},
     {"OSError", "[Errno 30]", NULL, OUTSIDE, ALWAYS},
+    {"OSError", "[Errno 101]", NULL, OVER_THE_PROXY, BY_NAME},
+    {"ConnectionRefusedError", NULL, NULL, OVER_THE_PROXY, BY_NAME},
+    {"PermissionError", "[Errno 13]", "connect", OVER_THE_PROXY, BY_NAME},
+    {"PermissionError", "[Errno 1]", "socket", OVER_THE_PROXY, BY_NAME},
     {"PermissionError", "[Errno 13]", NULL, OUTSIDE, ALWAYS},
     {"gaierror", NULL, NULL,
      "Scripts have no network here (policy field disable_networking): put the data into "
      "the code, stdin or files of the request.",
      NO_NETWORK},
+    {"gaierror", NULL, NULL, OVER_THE_PROXY, BY_NAME},
     {"FileNotFoundError", "No usable temporary directory", NULL,
      "This policy gives the script no file access (policy field disable_open): keep data in variables.", NO_FILES},
     {"FileNotFoundError", "No usable temporary directory", NULL,
@@ -383,7 +394,9 @@ static bool is_time(const struct hint_rule *rule, const pyexec_result *result, c
     case NO_FILE_NAMED:
         return strcmp(result->error_message, "[Errno 2] No such file or directory") == 0;
     case NO_NETWORK:
-        return policy->disable_networking;
+        return policy->disable_networking && !policy->allowed_hosts.count;
+    case BY_NAME:
+        return policy->allowed_hosts.count > 0;
     case USAGE_PRINTED:
         return result->exit_code == 2 && strstr(px_buffer_shown(&result->streams[1].text), "usage: ");
     default:
@@ -424,6 +437,23 @@ static char *denial_hint(const pyexec_result *result)
         bool kernels = denial->layer == PX_DENIAL_SYSCALL;
         if (*text && (strstr(result->error_message, text) || (kernels && denial->line == result->error_line)))
             return strdup(text);
+    }
+    return NULL;
+}
+
+/* The hint of the last request that the proxy refused (its denials have no line), if the error is about that request: the answer 403, or
+ * the name of the host, is in its message. */
+static char *proxy_hint(const pyexec_result *result)
+{
+    const struct px_child_result *claims = &result->claims;
+    for (size_t i = claims->denial_count; i-- > 0;) {
+        const struct pyexec_denial *denial = &claims->denials[i];
+        const char *host = strstr(px_buffer_string(&denial->what), "request to ");
+        if (denial->layer != PX_DENIAL_NETWORK || denial->line || !host)
+            continue;
+        px_auto_free char *name = strndup(host + 11, strcspn(host + 11, ":"));
+        if (name && (strstr(result->error_message, "403") || strstr(result->error_message, name)))
+            return strdup(px_buffer_string(&denial->hint));
     }
     return NULL;
 }
@@ -505,7 +535,10 @@ char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
         return denial_hint(result);
     if (result->claims.advice.length)
         return strdup(px_buffer_string(&result->claims.advice));
-    hint = find_rule(rules, PX_COUNT(rules), result, policy);
+    if (policy->allowed_hosts.count)
+        hint = proxy_hint(result);
+    if (!hint)
+        hint = find_rule(rules, PX_COUNT(rules), result, policy);
     if (!hint)
         hint = denial_hint(result);
     if (!hint && result->claims.suggestion.length)

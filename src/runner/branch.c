@@ -280,7 +280,7 @@ static int copy_workspace(const struct fork *fork, struct px_branch *branch, pye
 {
     struct px_clone_request request = *branch->shape;
     struct px_clone_reply reply;
-    int fds[2];
+    struct px_cloned cloned;
     bool lost;
     if (fork->source->workspace < 0 || (fork->checkpoint && px_workspace_is_empty(fork->source->workspace)))
         return 0;
@@ -291,12 +291,12 @@ static int copy_workspace(const struct fork *fork, struct px_branch *branch, pye
     request.op = PX_CLONE_WORKSPACE;
     request.workspace = PX_WORKSPACE_NEW;
     request.forkable = 0;
-    if (px_zygotes_clone(branch->zygotes, &request, NULL, 0, &reply, fds, &lost, error) < 0)
+    if (px_zygotes_clone(branch->zygotes, &request, NULL, 0, &reply, &cloned, &lost, error) < 0)
         return -1;
-    fork->branch->workspace = fds[0];
-    if (fds[0] < 0)
+    fork->branch->workspace = cloned.workspace;
+    if (cloned.workspace < 0)
         return px_error_exhausted(error, EMFILE, "can't receive the workspace");
-    return px_workspace_copy(fork->source->workspace, fds[0], error);
+    return px_workspace_copy(fork->source->workspace, cloned.workspace, error);
 }
 
 static int attach_workspace(const struct fork *fork, const struct px_branch *branch, pyexec_error *error)

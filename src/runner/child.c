@@ -23,6 +23,7 @@
 #include "runner/exits.h"
 #include "runner/family.h"
 #include "runner/folder.h"
+#include "runner/proxy.h"
 #include "runner/workspace.h"
 
 #define NO_DESCRIPTORS "can't make the run's descriptors"
@@ -130,6 +131,7 @@ int px_child_prepare(struct px_child *child, struct px_launcher *launcher, int w
                                .pidfd = -1,
                                .status = -1,
                                .workspace = workspace,
+                               .listener = -1,
                                .ended = true};
     *ret_ends = (struct px_child_ends){-1, -1, -1};
     return make_descriptors(child, ret_ends, error);
@@ -198,7 +200,8 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
     if (run_cgroup < 0 && number)
         return -1;
     request.cgroup = run_cgroup >= 0;
-    int fds[7] = {ends.channel, ends.output, ends.error_output}, answered[2];
+    int fds[7] = {ends.channel, ends.output, ends.error_output};
+    struct px_cloned cloned;
     size_t count = 3;
     if (mount >= 0)
         fds[count++] = mount;
@@ -208,15 +211,18 @@ static int try_child_start(struct px_child *child, struct px_launcher *launcher,
     }
     if (run_cgroup >= 0)
         fds[count++] = run_cgroup;
-    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, answered, ret_lost, error);
+    int result = px_zygotes_clone(zygotes, &request, fds, count, &reply, &cloned, ret_lost, error);
     if (number)
         px_launcher_release_run_cgroup(launcher, result == 0 ? reply.pid : 0, number);
     if (result < 0)
         return -1;
+    child->listener = cloned.listener;
     if (child->workspace < 0)
-        child->workspace = answered[1];
-    if (px_child_adopt(child, answered[0], reply.pid, error) < 0)
+        child->workspace = cloned.workspace;
+    if (px_child_adopt(child, cloned.pidfd, reply.pid, error) < 0)
         return -1;
+    if (px_zygotes_by_name(zygotes) && child->listener < 0)
+        return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     if (shape->workspace == PX_WORKSPACE_NEW && child->workspace < 0)
         return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
     return 0;
@@ -232,6 +238,7 @@ int px_child_start(struct px_child *child, struct px_launcher *launcher, struct 
     /* A child that the zygote made before it died is idle, and ends when its channel is closed. */
     px_close_fd(&child->channel);
     px_close_fds(child->streams, 2);
+    px_close_fd(&child->listener);
     px_family_leave(&child->member);
     return try_child_start(child, launcher, zygotes, shape, mount, folder, &lost, error);
 }
@@ -272,17 +279,18 @@ int px_child_open_memory(const struct px_child *child)
 void px_child_done(struct px_child *child)
 {
     int fds[] = {child->channel, child->streams[0], child->streams[1], child->input,
-                 child->pidfd,   child->status,     child->workspace};
+                 child->pidfd,   child->status,     child->workspace,  child->listener};
     _Static_assert(PX_COUNT(fds) == PX_EXIT_FDS, "a record of an exit has room for them");
     if (child->pidfd >= 0)
         px_child_signal(child, SIGKILL);
+    px_proxy_close(&child->proxy_run);
     /* A child that can't be killed ends when its channel is closed. */
     if (child->ended || child->pidfd < 0)
         px_close_fds(fds, PX_COUNT(fds));
     if (!child->ended)
         px_launcher_bury(child->launcher, child->pid, child->pidfd, fds, PX_COUNT(fds));
     child->channel = child->streams[0] = child->streams[1] = child->input = -1;
-    child->pidfd = child->status = child->workspace = -1;
+    child->pidfd = child->status = child->workspace = child->listener = -1;
     px_family_leave(&child->member);
 }
 

@@ -15,6 +15,7 @@
 #define PX_SETUP_TIMEOUT_MS 10000 /* until a process has locked its sandbox */
 
 struct px_family_member;
+struct px_proxy_run;
 
 struct px_child {
     struct px_launcher *launcher;
@@ -24,6 +25,8 @@ struct px_child {
     int pidfd;
     int status;                      /* its /proc/PID/status, or -1 if it was not opened ahead */
     int workspace;                   /* the workspace, or -1 */
+    int listener;                    /* with allowed_hosts: where its requests to the proxy arrive; else -1 */
+    struct px_proxy_run *proxy_run;  /* with allowed_hosts, once the proxy knows it; else NULL */
     pid_t pid;                       /* its number in the supervisor's PID namespace */
     pid_t host_pid;                  /* its number in this process's PID namespace, or 0 when it can't be seen */
     clockid_t cpu_clock;             /* the CPU clock of host_pid */

@@ -9,7 +9,7 @@
 #include "protocol/launch.h"
 
 #define PX_EXIT_LISTS 1024
-#define PX_EXIT_FDS 7 /* the most descriptors of one child */
+#define PX_EXIT_FDS 8 /* the most descriptors of one child */
 
 /* The known facts about the exit of one process. At most one thread waits for it. */
 struct px_exit {

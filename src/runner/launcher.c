@@ -56,7 +56,7 @@ struct px_launcher {
     atomic_bool stopping;
 };
 
-int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
+int px_launcher_find_program(const char *name, char *path, size_t size, pyexec_error *error)
 {
     const char *configured = getenv("PYEXEC_LIBEXECDIR");
     char here[PX_PATH_MAX] = "";
@@ -73,7 +73,7 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
      * to it, so that an installation can be moved (DESTDIR). <prefix>/lib/<multiarch> is one level deeper. */
     static const char *const relative[] = {"", "/../libexec/pyexec", "/../../libexec/pyexec"};
     if (configured && *configured) {
-        snprintf(path, size, "%s/pyexec-launch", configured);
+        snprintf(path, size, "%s/%s", configured, name);
         if (access(path, X_OK) == 0)
             return 0;
         px_error_errno(error, PYEXEC_INTERNAL, errno, "PYEXEC_LIBEXECDIR: can't find '%s'", path);
@@ -81,11 +81,11 @@ int px_launcher_find_program(char *path, size_t size, pyexec_error *error)
                                     "pyexec_guest.abi3.so.");
     }
     for (size_t i = 0; here[0] && i < PX_COUNT(relative); i++) {
-        snprintf(path, size, "%s%s/pyexec-launch", here, relative[i]);
+        snprintf(path, size, "%s%s/%s", here, relative[i], name);
         if (access(path, X_OK) == 0)
             return 0;
     }
-    snprintf(path, size, "%s/pyexec-launch", PX_LIBEXECDIR);
+    snprintf(path, size, "%s/%s", PX_LIBEXECDIR, name);
     if (access(path, X_OK) == 0)
         return 0;
     px_error_errno(error, PYEXEC_INTERNAL, errno, "can't find '%s'", path);
@@ -193,7 +193,7 @@ static void *keep(void *argument)
 static int spawn(struct px_launcher *launcher, int supervisor_end, int outer_end, pyexec_error *error)
 {
     char program[PX_PATH_MAX];
-    if (px_launcher_find_program(program, sizeof program, error) < 0)
+    if (px_launcher_find_program("pyexec-launch", program, sizeof program, error) < 0)
         return -1;
     px_auto_fd int supervisor_high = fcntl(supervisor_end, F_DUPFD_CLOEXEC, 16);
     px_auto_fd int outer_high = fcntl(outer_end, F_DUPFD_CLOEXEC, 16);
@@ -415,8 +415,9 @@ int px_launcher_ask(struct px_launcher *launcher, struct px_launch_zygote *reque
     return 0;
 }
 
-int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
-                             px_layers without, struct px_launched_zygote *ret, pyexec_error *error)
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
+                             enum px_network network, px_layers without, struct px_launched_zygote *ret,
+                             pyexec_error *error)
 {
     struct px_launch_zygote request = {
         .op = PX_LAUNCH_ZYGOTE, .isolate_site = isolate_site, .network = network, .missing = without};

@@ -52,8 +52,9 @@ struct px_launched_zygote {
 
 /* Starts a zygote process, without the layers that an earlier one could not get. The caller still owns the
  * descriptors. */
-int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site, bool network,
-                             px_layers without, struct px_launched_zygote *ret, pyexec_error *error);
+int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, bool isolate_site,
+                             enum px_network network, px_layers without, struct px_launched_zygote *ret,
+                             pyexec_error *error);
 
 /* Sends a request to the supervisor with descriptors, which the caller still owns, and waits for its answer. *ret_pidfd is
  * set only when the answer brings one. Returns 0 also when the answer is an error. */
@@ -75,6 +76,6 @@ void px_launcher_bury(struct px_launcher *launcher, pid_t pid, int pidfd, int *f
 
 /* Finds the folder of pyexec-launch and the guest extension: $PYEXEC_LIBEXECDIR, the folder of this library,
  * ../libexec/pyexec from there, or the configured folder of the installation. */
-int px_launcher_find_program(char *path, size_t size, pyexec_error *error);
+int px_launcher_find_program(const char *name, char *path, size_t size, pyexec_error *error);
 
 #endif

@@ -29,6 +29,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "runner/pool.h"
+#include "runner/proxy.h"
 #include "runner/run_message.h"
 #include "runner/run_private.h"
 #include "runner/trace.h"
@@ -399,6 +400,8 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         result = px_snapshot_take(run->child.workspace, &before, error);
     if (result == 0 && run->pooled)
         note_cpu_before(run);
+    if (result == 0 && context->proxy)
+        result = px_proxy_open(context->proxy, &run->child, policy, context->principal, error);
     if (result == 0)
         result = px_run_tools_begin(&run->tools, context, run->result, error);
     if (result == 0) {
@@ -421,6 +424,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         px_run_tools_end(&run->tools, run->result);
         drain_all(run);
         px_run_collect_facts(run);
+        px_proxy_report(&run->child, !run->session, run->result);
         px_trace_ran(context->request->trace, run->started_ns);
         result = px_run_collect_files(run, &before, error);
     }
@@ -449,6 +453,7 @@ static struct run *new_run(const struct px_run_context *context, pyexec_error *e
     run->result->claims.displays.max_bytes = (uint64_t)context->policy->max_display_bytes;
     run->child.ended = true;
     run->child.status = run->child.pidfd = run->child.channel = run->child.input = run->child.workspace = -1;
+    run->child.listener = -1;
     run->child.streams[0] = run->child.streams[1] = -1;
     return run;
 }

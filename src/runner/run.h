@@ -12,10 +12,14 @@
 #include "runner/pool.h"
 #include "runner/zygotes.h"
 
+struct px_proxy;
+
 struct px_run_context {
     struct px_launcher *launcher;
     struct px_zygotes *zygotes;
     struct px_pool *pool;           /* NULL: none */
+    struct px_proxy *proxy;         /* for a policy with allowed_hosts; else NULL */
+    const char *principal;          /* whose run it is, for the proxy; or NULL */
     const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;
     long processors; /* how many CPUs the threads of a run can use at once */

@@ -64,6 +64,7 @@ static uint32_t flags_of(const struct px_child_options *options)
            (policy->block_dunder_imports ? PX_RUN_FLAG_BLOCK_DUNDER : 0) |
            (policy->print_last_expression ? PX_RUN_FLAG_LAST_EXPRESSION : 0) |
            (policy->disable_networking ? 0 : PX_RUN_FLAG_NETWORK) |
+           (policy->allowed_hosts.count ? PX_RUN_FLAG_BY_NAME : 0) |
            (options->session ? flags_of_kind(options->kind) : 0) | (options->later ? PX_RUN_FLAG_SAME_IMPORTS : 0) |
            (options->drop_stop ? PX_RUN_FLAG_DROP_STOP : 0);
 }

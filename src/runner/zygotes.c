@@ -41,7 +41,9 @@ struct px_zygotes {
     char *python;
     char *python_bin;
     const struct px_environment *env; /* or NULL */
-    bool isolate_site, network;
+    bool isolate_site;
+    enum px_network network;
+    int certificates;           /* for PX_NETWORK_NAMES, else -1; the caller owns it */
     struct px_strings preloads; /* of the environment, then `asked` */
     struct px_strings asked;    /* preload_imports of the policy */
     px_layers allow_missing, missing;
@@ -208,7 +210,7 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    if (px_send_fds(socket, &start, sizeof start, NULL, 0) == 0 &&
+    if (px_send_fds(socket, &start, sizeof start, &zygotes->certificates, zygotes->certificates < 0 ? 0 : 1) == 0 &&
         (!names.length || px_send_fds(socket, names.data, names.length, NULL, 0) == 0))
         return 0;
     /* If the zygote has ended, the caller finds out why when it waits for the answer. Any other failure must be reported
@@ -298,6 +300,30 @@ static int start_one(struct px_zygotes *zygotes, struct zygote *zygote, pyexec_e
     }
 }
 
+static enum px_network network_of(const struct px_policy *policy)
+{
+    return policy->allowed_hosts.count  ? PX_NETWORK_NAMES
+           : policy->disable_networking ? PX_NETWORK_NONE
+                                        : PX_NETWORK_HOST;
+}
+
+/* Without one of these the names would not be all that a script can reach, or it could not trust a server. */
+static int check_by_name(const struct px_zygotes *zygotes, pyexec_error *error)
+{
+    static const enum px_layer needed[] = {PX_LAYER_USER_NAMESPACE, PX_LAYER_NETWORK_NAMESPACE,
+                                           PX_LAYER_MOUNT_NAMESPACE, PX_LAYER_PRIVILEGES, PX_LAYER_SECCOMP};
+    for (size_t i = 0; i < PX_COUNT(needed); i++) {
+        const struct px_layer_info *info = px_layer_info(needed[i]);
+        if (zygotes->network != PX_NETWORK_NAMES || !(px_zygotes_missing(zygotes) & PX_LAYER_BIT(needed[i])))
+            continue;
+        px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE,
+                     "allowed_hosts: the network by name needs the layer '%s' (%s), which is missing here", info->name,
+                     info->gives);
+        return px_error_hint(error, "%s. Or leave allowed_hosts out.", info->remedy);
+    }
+    return 0;
+}
+
 static int take_preloads(struct px_zygotes *zygotes, const struct px_policy *policy)
 {
     const struct px_environment *env = policy->env;
@@ -313,8 +339,8 @@ static int take_preloads(struct px_zygotes *zygotes, const struct px_policy *pol
 }
 
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
-                   px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
-                   struct px_zygotes **ret, pyexec_error *error)
+                   px_layers allow_missing, const struct px_launcher_options *ids, int certificates,
+                   struct px_counters *counters, struct px_zygotes **ret, pyexec_error *error)
 {
     struct px_zygotes *zygotes = calloc(1, sizeof *zygotes);
     if (!zygotes)
@@ -331,7 +357,8 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
     }
     zygotes->isolate_site = px_policy_isolates(policy);
     zygotes->env = px_environment_ref(policy->env);
-    zygotes->network = !policy->disable_networking;
+    zygotes->network = network_of(policy);
+    zygotes->certificates = zygotes->network == PX_NETWORK_NAMES ? certificates : -1;
     zygotes->python = strdup(python);
     zygotes->python_bin = strdup(policy->python_bin);
     int result = zygotes->python && zygotes->python_bin ? 0 : px_error_oom(error);
@@ -351,7 +378,7 @@ int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error)
     pthread_mutex_lock(&first->lock);
     int result = first->socket < 0 ? start_one(zygotes, first, error) : 0;
     pthread_mutex_unlock(&first->lock);
-    return result;
+    return result < 0 ? -1 : check_by_name(zygotes, error);
 }
 
 void px_zygotes_free(struct px_zygotes *zygotes)
@@ -372,13 +399,18 @@ void px_zygotes_free(struct px_zygotes *zygotes)
     free(zygotes);
 }
 
+bool px_zygotes_by_name(const struct px_zygotes *zygotes)
+{
+    return zygotes->network == PX_NETWORK_NAMES;
+}
+
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy)
 {
     const struct px_environment *own = zygotes->env, *wanted = policy->env;
     bool same = own && wanted ? own == wanted || strcmp(own->folder, wanted->folder) == 0
                               : own == wanted && strcmp(zygotes->python_bin, policy->python_bin) == 0;
-    if (!same || zygotes->isolate_site != px_policy_isolates(policy) ||
-        zygotes->network == policy->disable_networking || zygotes->asked.count != policy->preload_imports.count)
+    if (!same || zygotes->isolate_site != px_policy_isolates(policy) || zygotes->network != network_of(policy) ||
+        zygotes->asked.count != policy->preload_imports.count)
         return false;
     for (size_t i = 0; i < zygotes->asked.count; i++)
         if (strcmp(zygotes->asked.items[i], policy->preload_imports.items[i]) != 0)
@@ -467,6 +499,13 @@ static struct zygote *acquire(struct px_zygotes *zygotes)
     return first;
 }
 
+void px_cloned_close(struct px_cloned *cloned)
+{
+    px_close_fd(&cloned->pidfd);
+    px_close_fd(&cloned->workspace);
+    px_close_fd(&cloned->listener);
+}
+
 enum exchanged {
     ANSWERED,
     GONE,   /* the zygote did not read the request: another zygote can get the same descriptors */
@@ -476,19 +515,28 @@ enum exchanged {
 
 /* The caller holds the zygote's lock. */
 static enum exchanged exchange(struct zygote *zygote, const struct px_clone_request *request, const int *fds,
-                               size_t count, struct px_clone_reply *ret, int ret_fds[2])
+                               size_t count, struct px_clone_reply *ret, struct px_cloned *ret_fds)
 {
-    ret_fds[0] = ret_fds[1] = -1;
+    int fds_received[PX_CLONE_FDS] = {-1, -1, -1};
+    size_t received;
+    *ret_fds = (struct px_cloned){-1, -1, -1};
     if (px_send_fds(zygote->socket, request, sizeof *request, fds, count) < 0)
         return GONE;
     errno = 0;
     if (!await_readable(zygote->socket, deadline_after(HANG_TIMEOUT_MS)))
         return errno == ENOMEM ? UNREAD : LOST; /* poll(2) */
-    ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, ret_fds, 2, NULL);
-    if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC)
+    ssize_t n = px_receive_fds(zygote->socket, ret, sizeof *ret, fds_received, PX_CLONE_FDS, &received);
+    if (n == sizeof *ret && ret->magic == PX_LAUNCH_MAGIC) {
+        size_t next = 0;
+        if (request->op != PX_CLONE_WORKSPACE)
+            ret_fds->pidfd = fds_received[next++];
+        if (request->workspace == PX_WORKSPACE_NEW)
+            ret_fds->workspace = fds_received[next++];
+        ret_fds->listener = fds_received[next];
         return ANSWERED;
+    }
     int saved = errno;
-    px_close_fds(ret_fds, 2);
+    px_close_fds(fds_received, PX_CLONE_FDS);
     errno = saved;
     if (n >= 0)
         return LOST;
@@ -503,7 +551,7 @@ void px_zygotes_expect_displays(struct px_zygotes *zygotes)
 }
 
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds, size_t count,
-                     struct px_clone_reply *ret, int ret_fds[2], bool *ret_lost, pyexec_error *error)
+                     struct px_clone_reply *ret, struct px_cloned *ret_fds, bool *ret_lost, pyexec_error *error)
 {
     *ret_lost = false;
     request->magic = PX_LAUNCH_MAGIC;
@@ -534,7 +582,7 @@ int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *reques
         if (exchanged == GONE)
             continue;
         if (ret->error.code != PYEXEC_OK) {
-            px_close_fds(ret_fds, 2);
+            px_cloned_close(ret_fds);
             *error = ret->error;
             return -1;
         }

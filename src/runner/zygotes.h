@@ -13,10 +13,11 @@
 
 struct px_zygotes;
 
-/* Takes from the policy what makes the kind. Starts nothing. Counts in `counters`. */
+/* Takes from the policy what makes the kind. Starts nothing. Counts in `counters`. `certificates`: a memory file of the
+ * authorities that runs with allowed_hosts trust (ca_bundle.h), which lives longer; else -1. */
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
-                   px_layers allow_missing, const struct px_launcher_options *ids, struct px_counters *counters,
-                   struct px_zygotes **ret, pyexec_error *error);
+                   px_layers allow_missing, const struct px_launcher_options *ids, int certificates,
+                   struct px_counters *counters, struct px_zygotes **ret, pyexec_error *error);
 /* Starts the first zygote. */
 int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error);
 /* No other call may be in progress. */
@@ -24,6 +25,9 @@ void px_zygotes_free(struct px_zygotes *zygotes);
 
 /* True if they can serve this policy. */
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy);
+
+/* True if their children have a network by name (allowed_hosts). */
+bool px_zygotes_by_name(const struct px_zygotes *zygotes);
 
 /* The interpreter's path. */
 const char *px_zygotes_python(const struct px_zygotes *zygotes);
@@ -45,11 +49,18 @@ px_layers px_zygotes_missing(const struct px_zygotes *zygotes);
  * children copy. */
 void px_zygotes_expect_displays(struct px_zygotes *zygotes);
 
-/* One request and its answer. `fds` stay the caller's; *ret_fds gets the pidfd and, with
- * PX_WORKSPACE_NEW, the workspace. On failure *ret_lost tells that the zygote ended between the
+/* The descriptors of a child; -1 for what it does not have. */
+struct px_cloned {
+    int pidfd;
+    int workspace; /* with PX_WORKSPACE_NEW */
+    int listener;  /* with allowed_hosts: where its requests to the proxy arrive */
+};
+void px_cloned_close(struct px_cloned *cloned);
+
+/* One request and its answer. `fds` stay the caller's. On failure *ret_lost tells that the zygote ended between the
  * request and its answer: a child may hold the descriptors, so a second request needs new ones. */
 int px_zygotes_clone(struct px_zygotes *zygotes, struct px_clone_request *request, const int *fds, size_t count,
-                     struct px_clone_reply *ret, int ret_fds[2], bool *ret_lost, pyexec_error *error);
+                     struct px_clone_reply *ret, struct px_cloned *ret_fds, bool *ret_lost, pyexec_error *error);
 
 /* Starts the missing ones in the background. */
 void px_zygotes_grow(struct px_zygotes *zygotes);

@@ -36,8 +36,14 @@ struct path_beneath_attr {
     int32_t parent_fd;
 } __attribute__((packed));
 
+struct net_port_attr {
+    uint64_t allowed_access;
+    uint64_t port;
+};
+
 #define CREATE_RULESET_VERSION 1u
 #define RULE_PATH_BENEATH 1
+#define RULE_NET_PORT 2
 #define RESTRICT_SELF_LOG_SAME_EXEC_OFF 1u /* ABI 7 */
 
 #define FS_EXECUTE (1ull << 0)
@@ -58,7 +64,8 @@ struct path_beneath_attr {
 #define FS_TRUNCATE (1ull << 14)  /* ABI 3 */
 #define FS_IOCTL_DEV (1ull << 15) /* ABI 5 */
 
-#define NET_TCP (1ull << 0 | 1ull << 1) /* bind, connect */
+#define NET_BIND_TCP (1ull << 0)
+#define NET_CONNECT_TCP (1ull << 1)
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ull << 0)
 #define SCOPE_SIGNAL (1ull << 1)
 
@@ -85,7 +92,7 @@ static int create_ruleset(const struct px_landlock_rules *rules)
     struct ruleset_attr attr = {.handled_access_fs = handled_fs(rules->abi)};
     size_t size = offsetof(struct ruleset_attr, handled_access_net);
     if (rules->abi >= 4) {
-        attr.handled_access_net = rules->network ? 0 : NET_TCP;
+        attr.handled_access_net = rules->network ? 0 : NET_BIND_TCP | NET_CONNECT_TCP;
         size = offsetof(struct ruleset_attr, scoped);
     }
     if (rules->abi >= 6) {
@@ -141,10 +148,18 @@ static int allow_root(int ruleset, const struct px_landlock_rules *rules)
     return 0;
 }
 
+static int allow_port(int ruleset, const struct px_landlock_rules *rules)
+{
+    struct net_port_attr attr = {.allowed_access = NET_CONNECT_TCP, .port = rules->connect_port};
+    if (!rules->connect_port || rules->network || rules->abi < 4)
+        return 0;
+    return (int)syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &attr, 0u);
+}
+
 int px_landlock_enter(const struct px_landlock_rules *rules)
 {
     px_auto_fd int ruleset = create_ruleset(rules);
-    if (ruleset < 0 || allow_root(ruleset, rules) < 0)
+    if (ruleset < 0 || allow_root(ruleset, rules) < 0 || allow_port(ruleset, rules) < 0)
         return -1;
     if (rules->workspace >= 0 &&
         allow(ruleset, rules->workspace, rules->workspace_write ? READ | WRITE : READ, rules->abi) < 0)

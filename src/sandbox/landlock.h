@@ -5,6 +5,7 @@
 #define PX_SANDBOX_LANDLOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* The kernel's ABI version, or 0 when Landlock is missing or switched off; errno tells which. */
 int px_landlock_abi(void);
@@ -16,6 +17,7 @@ struct px_landlock_rules {
     int workspace;              /* O_PATH descriptor, or -1 */
     bool workspace_write;       /* false: read only */
     bool network;               /* allow TCP connect and bind */
+    uint16_t connect_port;      /* without network: allow TCP connect to this port; 0: none */
     int abi;                    /* from px_landlock_abi(), which the zygote calls once */
 };
 

@@ -54,7 +54,7 @@ static int append(struct px_root *root, const char *path, const char *link, int 
         root->entries = entries;
         root->capacity = capacity;
     }
-    struct px_root_entry entry = {strdup(path), link ? strdup(link) : NULL, mount, is_file};
+    struct px_root_entry entry = {strdup(path), link ? strdup(link) : NULL, mount, is_file, -1};
     if (!entry.path || (link && !entry.link)) {
         free(entry.path);
         free(entry.link);
@@ -150,6 +150,24 @@ int px_root_add_link(struct px_root *root, const char *path, const char *target,
     return covered(root, path) ? 0 : append(root, path, target, -1, false, error);
 }
 
+int px_root_add_content(struct px_root *root, const char *path, int content, pyexec_error *error)
+{
+    char folder[PATH_MAX];
+    struct stat status;
+    if (covered(root, path) || fstat(content, &status) < 0)
+        return px_error_set(error, PYEXEC_INTERNAL, "'%s' can't be put into the root", path);
+    for (const char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+        if (px_root_add_folder(root, folder, error) < 0)
+            return -1;
+    }
+    if (append(root, path, NULL, -1, true, error) < 0)
+        return -1;
+    root->entries[root->count - 1].content = content;
+    root->content_bytes += (size_t)status.st_size;
+    return 0;
+}
+
 static int add_devices(struct px_root *root, pyexec_error *error)
 {
     /* There is no /dev/zero: a script could map it as shared memory, fill it, and unmap all but one page. The memory
@@ -170,6 +188,15 @@ static int add_devices(struct px_root *root, pyexec_error *error)
     return 0;
 }
 
+static int copy_content(int from, int to)
+{
+    off_t at = 0;
+    ssize_t n;
+    while ((n = px_sendfile(to, from, &at, 1 << 20)) > 0)
+        ;
+    return (int)n;
+}
+
 static int make_entry(int root_fd, const struct px_root_entry *entry)
 {
     const char *path = entry->path + 1;
@@ -177,7 +204,7 @@ static int make_entry(int root_fd, const struct px_root_entry *entry)
         return symlinkat(entry->link, root_fd, path);
     if (entry->is_file) {
         px_auto_fd int file = px_openat(root_fd, path, O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
-        if (file < 0)
+        if (file < 0 || (entry->content >= 0 && copy_content(entry->content, file) < 0))
             return -1;
     } else if (mkdirat(root_fd, path, 0755) < 0 && errno != EEXIST) {
         return -1;
@@ -200,7 +227,8 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
 {
     if (add_devices(root, error) < 0 || add_usual_folders(root, error) < 0)
         return -1;
-    px_auto_fd int tmpfs = px_tmpfs_new(1 << 20, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    px_auto_fd int tmpfs = px_tmpfs_new((1 << 20) + (root->content_bytes + 4095) / 4096 * 4096, 4096, "0755",
+                                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     /* This is mounted over /proc, which always exists and from which nothing is bound. */
     if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't mount a new root");

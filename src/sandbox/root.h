@@ -21,11 +21,13 @@ struct px_root_entry {
     char *link; /* the target, if it is a symbolic link */
     int mount;  /* a mount that is not attached yet, or -1 for an empty folder */
     bool is_file;
+    int content; /* of a file: a descriptor of its bytes, which the caller owns; or -1 */
 };
 
 struct px_root {
     struct px_root_entry *entries;
     size_t count, capacity;
+    size_t content_bytes; /* of all files that are written */
 };
 
 /* Adds a file or folder of the host with everything below it, read-only. A path that does not exist is ignored.
@@ -36,6 +38,9 @@ int px_root_add(struct px_root *root, const char *path, pyexec_error *error);
 int px_root_add_folder(struct px_root *root, const char *path, pyexec_error *error);
 int px_root_add_file(struct px_root *root, const char *path, pyexec_error *error);
 int px_root_add_link(struct px_root *root, const char *path, const char *target, pyexec_error *error);
+
+/* Adds a file with the bytes of this descriptor, which is read by px_root_enter(), and the folders above it. */
+int px_root_add_content(struct px_root *root, const char *path, int content, pyexec_error *error);
 
 /* Builds the tree with its own /dev (null, full, random, urandom) and makes it the root of this process. The
  * host's tree is then out of reach. The root is read-only, so no run can leave a file in it for the next. */

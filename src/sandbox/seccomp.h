@@ -10,12 +10,15 @@
 enum px_filter {
     PX_FILTER_OFFLINE, /* no sockets except socketpair(AF_UNIX) */
     PX_FILTER_ONLINE,  /* also stream and datagram sockets of AF_INET and AF_INET6 */
+    PX_FILTER_NAMED,   /* with allowed_hosts: only TCP clients over IPv4 (syscalls_named.def) */
     /* The same filter in two parts, which cost a child 23 µs instead of 62. The zygote installs its part once, as
      * the last step before it serves. Its children inherit it and install only their own part. The zygote's part
      * still allows the calls of the set-up (PX_SETUP in syscalls.def), so it is no wall by itself. */
     PX_FILTER_ZYGOTE_OFFLINE,
     PX_FILTER_ZYGOTE_ONLINE,
+    PX_FILTER_ZYGOTE_NAMED,
     PX_FILTER_CHILD,
+    PX_FILTER_CHILD_NAMED,    /* in children of a zygote with PX_FILTER_ZYGOTE_NAMED */
     PX_FILTER_CHILD_FORKABLE, /* instead of PX_FILTER_CHILD: px_seccomp_enter_forkable() */
     PX_FILTER_COUNT
 };

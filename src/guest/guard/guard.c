@@ -16,6 +16,7 @@
 #include "guest/guard/open_files.h"
 #include "guest/pyobject_access.h"
 #include "guest/traceback/frames.h"
+#include "protocol/egress.h"
 
 #define DETAIL_ITEMS_MAX 50
 
@@ -210,11 +211,30 @@ static int check_new_socket(const char *event, PyObject *arguments)
     return number == -1 || frames.depth > 1 ? 0 : refuse_socket(event, NULL, true);
 }
 
-static int check_socket(const char *event, PyObject *detail)
+/* True for the proxy's address, as the host of a look-up or as (host, port) of a connection. */
+static bool is_proxy(PyObject *detail)
+{
+    PyObject *host = PyTuple_Check(detail) ? item(detail, 0) : detail, *port = item(detail, 1);
+    bool same =
+        host == Py_None || (host && PyUnicode_Check(host) && PyUnicode_CompareWithASCIIString(host, "127.0.0.1") == 0);
+    bool other_port = port && PyLong_Check(port) && PyLong_AsLong(port) != PX_EGRESS_PORT;
+    PyErr_Clear();
+    return same && !other_port;
+}
+
+static int check_socket(const char *event, PyObject *detail, bool by_name)
 {
     struct socket_frames frames = {0, false};
+    if (by_name && detail && is_proxy(detail) && strcmp(event, "socket.bind") != 0)
+        return 0;
     px_frames_walk(count_socket_frames, &frames);
-    return refuse_socket(event, detail, !frames.probe);
+    if (!by_name)
+        return refuse_socket(event, detail, !frames.probe);
+    return refuse(
+        PX_DENIAL_NETWORK, event, detail, !frames.probe, "no direct connections",
+        "This script reaches only the hosts of allowed_hosts, and those over a proxy: use an HTTP client that "
+        "follows the variables HTTPS_PROXY and HTTP_PROXY, such as urllib.request, requests or httpx; aiohttp does "
+        "with ClientSession(trust_env=True).");
 }
 
 /* True for frames of standard modules that try to run a program and work without it. Libraries outside of the
@@ -271,7 +291,7 @@ void px_guard_explain(PyObject *exception, int32_t line)
 static int check(size_t i, PyObject *arguments)
 {
     const char *event = events[i].event;
-    bool network = run->flags & PX_RUN_FLAG_NETWORK;
+    bool network = run->flags & PX_RUN_FLAG_NETWORK, by_name = run->flags & PX_RUN_FLAG_BY_NAME;
     switch (events[i].kind) {
     case OPEN:
         return check_open(arguments);
@@ -307,11 +327,11 @@ static int check(size_t i, PyObject *arguments)
     case LIBRARY:
         return px_code_check_library(item(arguments, 0));
     case SOCKET_NEW:
-        return network ? 0 : check_new_socket(event, arguments);
+        return network || by_name ? 0 : check_new_socket(event, arguments);
     case SOCKET:
-        return network ? 0 : check_socket(event, item(arguments, 0));
+        return network ? 0 : check_socket(event, item(arguments, 0), by_name);
     case SOCKET_SELF:
-        return network ? 0 : check_socket(event, item(arguments, 1));
+        return network ? 0 : check_socket(event, item(arguments, 1), by_name);
     case PROCESS_SECOND:
         return check_process(event, item(arguments, 1));
     default:

@@ -97,10 +97,12 @@ static size_t message_length(const unsigned char *message, size_t have)
 }
 
 /* Copies what the records have of the message, up to the record that completes it. Returns the number of bytes, or -1 if these are no
- * records of a handshake. */
-static ptrdiff_t gather(const unsigned char *bytes, size_t length, unsigned char message[PX_CLIENT_HELLO_MAX])
+ * records of a handshake. *ret_announced: the same with the bytes of the last record that are still to come. */
+static ptrdiff_t gather(const unsigned char *bytes, size_t length, unsigned char message[PX_CLIENT_HELLO_MAX],
+                        size_t *ret_announced)
 {
     size_t have = 0;
+    *ret_announced = 0;
     for (size_t at = 0; at < length;) {
         size_t left = length - at, whole = message_length(message, have);
         if (whole && have >= whole)
@@ -113,6 +115,7 @@ static ptrdiff_t gather(const unsigned char *bytes, size_t length, unsigned char
         size_t here = left - RECORD_HEADER < record ? left - RECORD_HEADER : record;
         if (record == 0 || record > RECORD_MAX || have + here > PX_CLIENT_HELLO_MAX)
             return -1;
+        *ret_announced = have + record;
         memcpy(message + have, bytes + at + RECORD_HEADER, here);
         have += here;
         at += RECORD_HEADER + here;
@@ -123,10 +126,12 @@ static ptrdiff_t gather(const unsigned char *bytes, size_t length, unsigned char
 enum px_client_hello px_client_hello_parse(const unsigned char *bytes, size_t length, char name[PX_HOST_NAME_MAX + 1])
 {
     unsigned char message[PX_CLIENT_HELLO_MAX];
-    ptrdiff_t gathered = gather(bytes, length, message);
+    size_t announced;
+    ptrdiff_t gathered = gather(bytes, length, message, &announced);
     size_t have = gathered > 0 ? (size_t)gathered : 0, whole = message_length(message, have);
     /* Nothing follows the message in its record (RFC 8446, 5.1: a change of keys is at the end of a record). */
-    if (gathered < 0 || (have > 0 && message[0] != CLIENT_HELLO) || whole > sizeof message || (whole && have > whole))
+    if (gathered < 0 || (have > 0 && message[0] != CLIENT_HELLO) || whole > sizeof message ||
+        (whole && announced > whole))
         return PX_CLIENT_HELLO_BAD;
     if (!whole || have < whole)
         return length < PX_CLIENT_HELLO_MAX ? PX_CLIENT_HELLO_MORE : PX_CLIENT_HELLO_BAD;

@@ -133,6 +133,7 @@ static void take_connect(struct egress_connection *connection, const struct px_h
         return;
     }
     evbuffer_drain(bufferevent_get_input(connection->client), length);
+    connection->scanned = 0;
     px_egress_dial(connection);
 }
 
@@ -148,6 +149,7 @@ static void take_absolute(struct egress_connection *connection, const struct px_
     if (!px_egress_decide_host(connection, bad_name) || !px_egress_plain_prepare(connection, head, path))
         return;
     evbuffer_drain(bufferevent_get_input(connection->client), length);
+    connection->scanned = 0;
     px_egress_dial(connection);
 }
 
@@ -158,9 +160,11 @@ static void read_head(struct egress_connection *connection)
     size_t have = evbuffer_get_length(input);
     const char *bytes = have ? (const char *)evbuffer_pullup(input, -1) : NULL;
     size_t length = bytes ? px_http_head_length(bytes, have, &connection->scanned) : 0;
-    if (!length && have < PX_HTTP_HEAD_MAX)
+    const char *why = length                    ? px_http_request_parse(bytes, length, &head)
+                      : have < PX_HTTP_HEAD_MAX ? px_http_request_begin(bytes, have, &head)
+                                                : "the head of the request is too long";
+    if (!length && !why)
         return;
-    const char *why = length ? px_http_request_parse(bytes, length, &head) : "the head of the request is too long";
     if (why)
         px_egress_answer_denied(connection, EGRESS_WHY_PROTOCOL, NULL, why);
     else if (px_http_text_is(head.method, "CONNECT"))
@@ -213,7 +217,8 @@ static void client_written(struct bufferevent *client, void *data)
         px_egress_tunnel_ended(connection);
 }
 
-/* In a tunnel, an end of one direction is passed on. A client that goes away without one ends the connection. */
+/* In a tunnel, an end of one direction is passed on. Otherwise the client has gone away: scripts that give up waiting would soon have too many
+ * connections if the proxy went on waiting for them. */
 static void client_event(struct bufferevent *client, short events, void *data)
 {
     (void)client;
@@ -224,9 +229,6 @@ static void client_event(struct bufferevent *client, short events, void *data)
         px_egress_tunnel_ended(connection);
     else if (ended && connection->stage == EGRESS_STAGE_FLUSH)
         return;
-    else if (ended && !tunnel && connection->stage > EGRESS_STAGE_HEAD && connection->stage < EGRESS_STAGE_FLUSH &&
-             connection->request_body.done)
-        return; /* it has sent its whole request, and waits for the response */
     else
         px_egress_connection_close(connection);
 }

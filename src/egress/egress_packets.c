@@ -29,6 +29,7 @@ static void fail(struct egress *egress, const char *what)
 static int send_packet(json_t *packet, int flags)
 {
     px_auto_free char *text = px_json_take_text(packet);
+    errno = ENOMEM;
     if (!text)
         return -1;
     if (px_send(PX_EGRESS_FD, text, strlen(text), MSG_NOSIGNAL | flags) >= 0)
@@ -85,7 +86,9 @@ static void tell_host(struct egress *egress)
         if (run->closing)
             px_egress_run_free(run);
     }
-    if (sent < 0)
+    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN))
+        event_base_loopbreak(egress->base); /* the host has ended */
+    else if (sent < 0)
         fail(egress, "the host can't be told");
     else if (sent == 0)
         event_add(egress->host_writable, NULL);

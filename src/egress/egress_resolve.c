@@ -158,7 +158,8 @@ static void answered(void *data, int status, int timeouts, struct ares_addrinfo 
         ares_freeaddrinfo(result);
 }
 
-/* The search list of resolv.conf is not used: a.example must not become a.example.company.internal. */
+/* The search list of resolv.conf is not used: a.example must not become a.example.company.internal. c-ares 1.18 obeys ARES_FLAG_NOSEARCH in
+ * its older functions only, so the list is made empty too. */
 static int make_channel(struct egress_lookup *lookup)
 {
     struct ares_options options = {
@@ -166,12 +167,15 @@ static int make_channel(struct egress_lookup *lookup)
         .timeout = LOOKUP_TRY_MS,
         .tries = LOOKUP_TRIES,
         .ednspsz = LOOKUP_EDNS_BYTES,
+        .ndots = 0,
+        .domains = NULL,
+        .ndomains = 0,
         .sock_state_cb = socket_changed,
         .sock_state_cb_data = lookup,
     };
     return ares_init_options(&lookup->channel, &options,
-                             ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
-                                 ARES_OPT_SOCK_STATE_CB);
+                             ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_NDOTS |
+                                 ARES_OPT_DOMAINS | ARES_OPT_SOCK_STATE_CB);
 }
 
 struct egress_lookup *px_egress_lookup_new(struct egress_connection *connection, const char *name,

@@ -47,10 +47,12 @@ static void begin_http(struct egress_connection *connection, const char *bytes, 
 {
     size_t length = px_http_head_length(bytes, have, &connection->scanned);
     static struct px_http_head head; /* one thread, and it is not used after this function */
-    if (!length && have < PX_HTTP_HEAD_MAX)
+    const char *why = length                    ? px_http_request_parse(bytes, length, &head)
+                      : have < PX_HTTP_HEAD_MAX ? px_http_request_begin(bytes, have, &head)
+                                                : "the head of a request is too long";
+    if (!length && !why)
         return;
     connection->mode = EGRESS_MODE_PLAIN; /* from here on an answer is an HTTP response */
-    const char *why = length ? px_http_request_parse(bytes, length, &head) : "the head of a request is too long";
     if (!why && head.target.bytes[0] != '/' && !px_http_text_is(head.target, "*"))
         why = "a request inside of a tunnel must have a path";
     if (why) {

@@ -7,6 +7,7 @@
 #include <linux/close_range.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -42,12 +43,18 @@ static bool has_one_id(void)
            sscanf(text, "%u %u %u %n", &first, &outside, &count, &end) == 3 && count == 1 && !text[end];
 }
 
+/* The greatest id means "no change" to setresuid(2). */
+static bool is_other_id(const json_t *id)
+{
+    return json_is_integer(id) && json_integer_value(id) >= 1 && json_integer_value(id) < UINT32_MAX;
+}
+
 static const char *change_ids(const json_t *uid, const json_t *gid, char *why, size_t size)
 {
     bool root = geteuid() == 0;
     if (has_one_id() || (!root && !json_is_integer(uid)))
         return NULL;
-    if (!json_is_integer(uid) || !json_is_integer(gid) || json_integer_value(uid) < 1 || json_integer_value(gid) < 1)
+    if (!is_other_id(uid) || !is_other_id(gid))
         return "started as root, and the host named no other id";
     uid_t user = (uid_t)json_integer_value(uid);
     gid_t group = (gid_t)json_integer_value(gid);

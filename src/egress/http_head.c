@@ -102,14 +102,8 @@ static bool parse_version(struct px_http_text text, int *ret_minor)
     return good;
 }
 
-const char *px_http_request_parse(const char *bytes, size_t length, struct px_http_head *ret)
+static const char *parse_request_line(struct px_http_text line, struct px_http_head *ret)
 {
-    struct px_http_text rest = {bytes, length}, line;
-    ret->count = 0;
-    ret->status = 0;
-    const char *why = take_line(&rest, &line);
-    if (why)
-        return why;
     size_t method = token_length(line.bytes, line.length), end = line.length;
     if (method == 0 || method == end || line.bytes[method] != ' ')
         return "the first line is no request line of HTTP/1";
@@ -121,7 +115,27 @@ const char *px_http_request_parse(const char *bytes, size_t length, struct px_ht
     if (ret->target.length == 0 || target == end || line.bytes[target] != ' ' ||
         !parse_version((struct px_http_text){line.bytes + target + 1, end - target - 1}, &ret->minor))
         return "the first line is no request line of HTTP/1.1 or HTTP/1.0";
-    return parse_fields(rest, ret);
+    return NULL;
+}
+
+const char *px_http_request_begin(const char *bytes, size_t length, struct px_http_head *ret)
+{
+    struct px_http_text rest = {bytes, length}, line;
+    if (!memchr(bytes, '\n', length))
+        return NULL;
+    const char *why = take_line(&rest, &line);
+    return why ? why : parse_request_line(line, ret);
+}
+
+const char *px_http_request_parse(const char *bytes, size_t length, struct px_http_head *ret)
+{
+    struct px_http_text rest = {bytes, length}, line;
+    ret->count = 0;
+    ret->status = 0;
+    const char *why = take_line(&rest, &line);
+    if (!why)
+        why = parse_request_line(line, ret);
+    return why ? why : parse_fields(rest, ret);
 }
 
 const char *px_http_response_parse(const char *bytes, size_t length, struct px_http_head *ret)

@@ -48,6 +48,9 @@ size_t px_http_head_length(const char *bytes, size_t length, size_t *scanned);
 const char *px_http_request_parse(const char *bytes, size_t length, struct px_http_head *ret);
 const char *px_http_response_parse(const char *bytes, size_t length, struct px_http_head *ret);
 
+/* For bytes that have no whole head yet: looks at the first line, if that is whole. Other protocols are then refused at once. */
+const char *px_http_request_begin(const char *bytes, size_t length, struct px_http_head *ret);
+
 /* Return NULL, or what is wrong. For a response, `no_body`: it answers HEAD. */
 const char *px_http_request_framing(const struct px_http_head *head, enum px_http_framing *ret, uint64_t *ret_length);
 const char *px_http_response_framing(const struct px_http_head *head, bool no_body, enum px_http_framing *ret,

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 
 from conftest import BUILD
 
@@ -62,11 +63,11 @@ class Dns:
     returns one of these. Words: NXDOMAIN, SERVFAIL, SILENT, TRUNCATED (over UDP; a list follows over TCP)."""
     TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}
 
-    def __init__(self, world):
+    def __init__(self, world, address=DNS_SERVER):
         self.names, self.asked = {}, []
         self.udp = world.socket("internet", socket.SOCK_DGRAM)
-        self.udp.bind((DNS_SERVER, 53))
-        world.serve(DNS_SERVER, 53, self.answer_tcp)
+        self.udp.bind((address, 53))
+        world.serve(address, 53, self.answer_tcp)
         threading.Thread(target=self.answer_udp, daemon=True).start()
 
     @staticmethod
@@ -105,7 +106,12 @@ class Dns:
 
     def answer_udp(self):
         while True:
-            query, sender = self.udp.recvfrom(4096)
+            try:
+                query, sender = self.udp.recvfrom(4096)
+            except OSError:
+                return
+            if not query:
+                return
             reply = self.answer(query, False)
             if reply:
                 self.udp.sendto(reply, sender)
@@ -118,9 +124,19 @@ class Dns:
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
 
 
+class Socket(socket.socket):
+    def close(self):
+        """Also wakes the thread that waits in accept(2): it would keep the socket, and so the port."""
+        try:
+            self.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        super().close()
+
+
 class World:
     def __init__(self, ordinary):
-        self.ordinary = ordinary
+        self.ordinary, self.sockets = ordinary, []
         self.folder = tempfile.mkdtemp(prefix="pyexec-egress-")
         if ordinary:
             os.chown(self.folder, ORDINARY, ORDINARY)
@@ -159,12 +175,21 @@ class World:
         self.ip("-6 addr add 2606:2800:220::1/128 dev lo nodad")
         self.enter("gateway")
         self.dns = Dns(self)
+        self.kept = [made() for made in self.sockets if made()]
 
     def replace(self, path, text):
         own = os.path.join(self.folder, os.path.basename(path))
         write(own, text)
         os.chmod(own, 0o644)
         checked(libc.mount(own.encode(), os.path.realpath(path).encode(), None, MS_BIND, None), "mount")
+
+    def clean(self):
+        """Closes what a test has left."""
+        self.dns.names.clear()
+        for made in self.sockets:
+            if made() and made() not in self.kept:
+                made().close()
+        self.sockets = []
 
     def enter(self, space):
         checked(libc.setns(self.spaces[space], NEWNET), "setns")
@@ -174,8 +199,9 @@ class World:
 
     def socket(self, space, kind=socket.SOCK_STREAM, family=socket.AF_INET):
         self.enter(space)
-        made = socket.socket(family, kind)
+        made = Socket(family, kind)
         self.enter("gateway")
+        self.sockets.append(weakref.ref(made))
         made.settimeout(PATIENCE if kind == socket.SOCK_STREAM else None)
         return made
 
@@ -376,7 +402,7 @@ class Worlds:
                     answer = {}
                 except BaseException:  # also what pytest raises
                     answer = {"failed": traceback.format_exc()[-30000:]}
-                world.dns.names.clear()
+                world.clean()
                 end.send(json.dumps(answer).encode())
         except Exception:
             end.send(json.dumps({"failed": traceback.format_exc()[-30000:]}).encode())

@@ -84,6 +84,9 @@ int px_environments_get(struct px_environments *store, const char *name, const s
  * imports, limits and preload. One that can't be used has name, error and hint. */
 int px_environments_list(struct px_environments *store, json_t **ret, pyexec_error *error);
 
+/* True while the environment's name leads to its folder. False after an update or a removal. */
+bool px_environment_is_current(const struct px_environment *environment);
+
 /* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (flock(2)).
  * Sets the lock's time of change, the time of the last use. python_not_found when the folder is gone, or is being removed. */
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error);

@@ -330,6 +330,18 @@ int px_environments_get(struct px_environments *store, const char *name, const s
     return 0;
 }
 
+bool px_environment_is_current(const struct px_environment *environment)
+{
+    char path[PATH_SIZE], target[sizeof LINK_PREFIX + PX_ENVIRONMENT_HASH_LENGTH + 1];
+    size_t length_below = strlen("/store/") + PX_ENVIRONMENT_HASH_LENGTH, all = strlen(environment->folder);
+    int root = all > length_below ? (int)(all - length_below) : 0;
+    snprintf(path, sizeof path, "%.*s/names/%s", root, environment->folder, environment->name);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    target[length > 0 ? length : 0] = '\0';
+    return length > 0 && strncmp(target, LINK_PREFIX, strlen(LINK_PREFIX)) == 0 &&
+           strcmp(target + strlen(LINK_PREFIX), environment->hash) == 0 && access(environment->folder, F_OK) == 0;
+}
+
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error)
 {
     char path[PATH_SIZE + 32];

@@ -158,7 +158,9 @@ static void test_the_next_call_sees_an_update_and_holders_keep_the_old(void **st
     struct fixture *f = *state;
     assert_int_equal(get(f, "data"), 0);
     const struct px_environment *old = f->environment;
+    assert_true(px_environment_is_current(old));
     name(f, "names/data", "../store/" TWO);
+    assert_false(px_environment_is_current(old));
     assert_int_equal(get(f, "data"), 0);
     assert_string_equal(f->environment->hash, TWO);
     assert_string_equal(old->hash, ONE);

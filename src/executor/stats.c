@@ -41,8 +41,8 @@ struct kinds_of {
 
 static const char *environment_of(const struct px_zygote_group *kind)
 {
-    (void)kind;
-    return "none"; /* policies can't name an environment yet */
+    const struct px_environment *environment = px_zygotes_environment(kind->zygotes);
+    return environment ? environment->name : "none";
 }
 
 /* The caller holds the executor's lock. Returns how many environments there are; the list has room for one for each kind. */

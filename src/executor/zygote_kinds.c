@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "environments/environment.h"
 #include "executor/host_memory.h"
 
 #define PART_OF_MEMORY 4 /* without zygote_memory, kinds may take a quarter of the machine's memory */
@@ -166,6 +167,21 @@ static bool is_fresh(struct px_zygote_group *kind, int64_t now)
     return !kind->stale;
 }
 
+/* Environments that were updated or removed: no call will ask for these kinds again, and they keep the old files from being
+ * removed. */
+static void remove_outdated(struct px_kinds *kinds, struct px_zygote_group **removed)
+{
+    for (struct px_zygote_group *kind = kinds->first, *next; kind; kind = next) {
+        next = kind->next;
+        const struct px_environment *environment = px_zygotes_environment(kind->zygotes);
+        if (!environment || px_environment_is_current(environment))
+            continue;
+        kind->stale = true;
+        if (!kind->users)
+            remove_kind(kinds, kind, removed);
+    }
+}
+
 void px_kinds_use(struct px_kinds *kinds, struct px_zygote_group *kind)
 {
     kind->users++;
@@ -177,8 +193,10 @@ struct px_zygote_group *px_kinds_find(struct px_kinds *kinds, const struct px_po
                                       struct px_zygote_group **removed)
 {
     int64_t now = px_now_ns();
-    if (kinds->count > 1 && now - kinds->shared_ns > CHECK_NS)
+    if (now - kinds->shared_ns > CHECK_NS) {
+        remove_outdated(kinds, removed);
         share_pools(kinds, now);
+    }
     for (struct px_zygote_group *kind = kinds->first, *next; kind; kind = next) {
         next = kind->next;
         if (!px_zygotes_match(kind->zygotes, policy))

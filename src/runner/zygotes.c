@@ -41,6 +41,7 @@ struct px_zygotes {
     char *python;
     char *python_bin;
     const struct px_environment *env; /* or NULL */
+    int env_lock;                     /* keeps its folder from being removed; -1: not locked */
     bool isolate_site;
     enum px_network network;
     int certificates;           /* for PX_NETWORK_NAMES, else -1; the caller owns it */
@@ -110,11 +111,8 @@ static int layer_refused(struct px_zygotes *zygotes, enum px_layer layer, const 
 /* True for signals that a process gets because of what it did itself. */
 static bool is_fault(int signal)
 {
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
-    for (size_t i = 0; i < PX_COUNT(faults); i++)
-        if (faults[i] == signal)
-            return true;
-    return false;
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGABRT ||
+           signal == SIGTRAP || signal == SIGSYS;
 }
 
 /* True, with `error`, if the zygote ended for a reason that is neither the interpreter's nor the preload's.
@@ -263,13 +261,12 @@ static int try_start(struct px_zygotes *zygotes, struct zygote *zygote, bool *ag
         px_launcher_forget(zygotes->launcher, launched.pid);
     px_close_fd(&launched.log);
     zygote->pidfd = launched.pidfd;
-    if (result == 0)
-        __atomic_store_n(&zygote->memory_bytes, ready.private_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&zygote->socket, launched.socket, __ATOMIC_RELAXED);
     if (result < 0) {
         end_zygote(zygote);
         return -1;
     }
+    __atomic_store_n(&zygote->memory_bytes, ready.private_bytes, __ATOMIC_RELAXED);
     __atomic_fetch_or(&zygotes->missing, ready.missing, __ATOMIC_RELAXED);
     if (!zygotes->ready.magic)
         zygotes->ready = ready;
@@ -359,6 +356,7 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
     zygotes->env = px_environment_ref(policy->env);
     zygotes->network = network_of(policy);
     zygotes->certificates = zygotes->network == PX_NETWORK_NAMES ? certificates : -1;
+    zygotes->env_lock = -1;
     zygotes->python = strdup(python);
     zygotes->python_bin = strdup(policy->python_bin);
     int result = zygotes->python && zygotes->python_bin ? 0 : px_error_oom(error);
@@ -375,6 +373,8 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
 int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error)
 {
     struct zygote *first = &zygotes->items[0];
+    if (zygotes->env && px_environment_lock(zygotes->env, &zygotes->env_lock, error) < 0)
+        return -1;
     pthread_mutex_lock(&first->lock);
     int result = first->socket < 0 ? start_one(zygotes, first, error) : 0;
     pthread_mutex_unlock(&first->lock);
@@ -395,6 +395,7 @@ void px_zygotes_free(struct px_zygotes *zygotes)
     px_strings_done(&zygotes->asked);
     free(zygotes->python);
     free(zygotes->python_bin);
+    px_close_fd(&zygotes->env_lock);
     px_environment_unref(zygotes->env);
     free(zygotes);
 }
@@ -416,6 +417,11 @@ bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *
         if (strcmp(zygotes->asked.items[i], policy->preload_imports.items[i]) != 0)
             return false;
     return true;
+}
+
+const struct px_environment *px_zygotes_environment(const struct px_zygotes *zygotes)
+{
+    return zygotes->env;
 }
 
 const char *px_zygotes_python(const struct px_zygotes *zygotes)

@@ -18,7 +18,7 @@ struct px_zygotes;
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
                    px_layers allow_missing, const struct px_launcher_options *ids, int certificates,
                    struct px_counters *counters, struct px_zygotes **ret, pyexec_error *error);
-/* Starts the first zygote. */
+/* Starts the first zygote. The folder of an environment is locked before, and until px_zygotes_free(). */
 int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error);
 /* No other call may be in progress. */
 void px_zygotes_free(struct px_zygotes *zygotes);
@@ -28,6 +28,9 @@ bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *
 
 /* True if their children have a network by name (allowed_hosts). */
 bool px_zygotes_by_name(const struct px_zygotes *zygotes);
+
+/* The environment, or NULL. */
+const struct px_environment *px_zygotes_environment(const struct px_zygotes *zygotes);
 
 /* The interpreter's path. */
 const char *px_zygotes_python(const struct px_zygotes *zygotes);

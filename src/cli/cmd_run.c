@@ -45,6 +45,10 @@ static const struct cli_option run_rows[] = {
      CLI_INTO(struct run_options, server)},
     {"token-file", 0, "FILE", "With --server: a file with the token for that server. Absolute.",
      CLI_INTO(struct run_options, token_file)},
+    {"with", 0, "PACKAGE",
+     "Run it with this package, and what it needs, in an environment that is made at the first use (docs/environments.md). May "
+     "be repeated. Packages that the script itself lists (PEP 723) are added.",
+     CLI_INTO(struct run_options, with)},
 };
 
 int run_fail(bool json, const pyexec_error *error)
@@ -136,7 +140,8 @@ static int run(const struct cli_arguments *arguments, void *target)
         px_error_exhausted(&error, errno, "can't make the request");
     if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||
         choose_server(options, &settings.cli, &error) < 0 ||
-        run_input(request, arguments, options, &settings, &error) < 0)
+        run_input(request, arguments, options, &settings, &error) < 0 ||
+        run_packages(&settings, options, request, &error) < 0)
         return run_fail(options->json, &error);
     if (settings.cli.server) {
         bool alone = false;

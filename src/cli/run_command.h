@@ -24,6 +24,7 @@ struct run_options {
     const char *save_display;
     const char *server;
     const char *token_file;
+    struct cli_list with;
 };
 
 /* Fills the request from options and operands: the code, environment, files and standard input. */
@@ -74,6 +75,10 @@ int run_fail(bool json, const pyexec_error *error);
  * allow it, *ret_alone becomes true, and nothing has happened. */
 int run_on_server(const struct run_options *options, const struct cli_arguments *arguments, pyexec_request *request,
                   const struct cli_settings *settings, bool *ret_alone, pyexec_error *error);
+
+/* Chooses the environment that --with and the script's own metadata ask for, and makes it if it is not there. */
+int run_packages(struct cli_settings *settings, const struct run_options *options, const pyexec_request *request,
+                 pyexec_error *error);
 
 /* Appends the body of POST /v1/execute. `input` NULL: the client sends standard input while the script runs. */
 int run_body_make(const pyexec_request *request, const struct px_policy *policy, const char *input, size_t input_length,

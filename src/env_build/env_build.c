@@ -17,6 +17,7 @@
 #include "env_build/env_install.h"
 #include "env_build/env_measure.h"
 #include "env_build/env_packages.h"
+#include "env_build/env_startup.h"
 #include "env_build/env_tree.h"
 
 #define FORMAT 1
@@ -33,6 +34,7 @@ struct order {
     const char *name;
     const char *python; /* as it was asked for, or NULL */
     bool build;
+    bool cached; /* for a script or a request */
     struct env_requirements requirements;
     struct env_python found;
     json_t *preload; /* array */
@@ -82,6 +84,9 @@ static int take_requirements(struct order *order, pyexec_error *error)
     for (size_t i = 0; i < options->package_count; i++)
         if (env_requirements_add(&order->requirements, options->packages[i], error) < 0)
             return -1;
+    for (size_t i = 0; i < options->name_count; i++)
+        if (env_requirements_add_name(&order->requirements, options->names[i], error) < 0)
+            return -1;
     return json_is_array(order->requirements.shown) ? 0 : px_error_oom(error);
 }
 
@@ -100,6 +105,7 @@ static void hash_order(const struct order *order, struct px_sha256 *hash)
     px_sha256_add_string(hash, px_buffer_shown(&order->requirements.constraints));
     px_sha256_add_string(hash, order->python ? order->python : "");
     px_sha256_add_string(hash, order->build ? "build" : "");
+    px_sha256_add_string(hash, order->cached ? "cached" : "");
     for (size_t i = 0; i < json_array_size(order->preload); i++)
         px_sha256_add_string(hash, json_string_value(json_array_get(order->preload, i)));
 }
@@ -217,6 +223,8 @@ static int fill(const struct order *order, struct env_folder *folder, char hash[
     if (env_install(&install, tool, error) < 0)
         return -1;
     env_tree_remove(folder->fd, "tmp");
+    if (order->cached && env_startup_drop(folder->path, error) < 0)
+        return -1;
     if (read_packages(order, folder, &packages, hash, error) < 0)
         return -1;
     if (is_stored(folder->store, hash))
@@ -378,6 +386,7 @@ int env_cached(const struct env_options *options, char ret[ENV_NAME_MAX + 1], py
     if (order_init(&order, options, ret, error) < 0 || take_requirements(&order, error) < 0)
         return -1;
     make_cached_name(&order, ret);
+    order.cached = true;
     if (env_store_open(&store, options->config, false, error) < 0)
         return -1;
     if (is_usable(&store, ret))

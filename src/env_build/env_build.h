@@ -21,6 +21,8 @@ struct env_options {
     const char *requires;       /* requires-python, or NULL */
     const char *const *packages;
     size_t package_count;
+    const char *const *names; /* further packages, from somebody who is not trusted: only names and versions */
+    size_t name_count;
     const char *const *files; /* requirements files */
     size_t file_count;
     const char *preload; /* modules, separated by commas; NULL: none, or for an update as before */

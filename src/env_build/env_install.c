@@ -166,7 +166,7 @@ static struct env_texts uv_arguments(const struct env_install *install, const st
 {
     struct env_texts arguments = {0};
     /* copy: files that are links to uv's cache could change with it */
-    const char *const rest[] = {"pip", "install", "--compile-bytecode", "--link-mode", "copy", "--python"};
+    const char *const rest[] = {"pip", "install", "--link-mode", "copy", "--python"};
     env_texts_add(&arguments, installer->uv);
     add_all(&arguments, rest, PX_COUNT(rest));
     env_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
@@ -203,6 +203,18 @@ static int make_folder(const char *folder, const char *name, pyexec_error *error
                          "The folder of environments must have space, and this user must be able to write there.");
 }
 
+/* pip compiles the packages itself. uv would start the interpreter of the environment for it, which runs code of packages at its
+ * start (*.pth), outside of any sandbox. -S does not. Files that can't be compiled, such as templates, are left as they are. */
+static int compile_packages(const struct env_install *install, const struct installer *installer, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer output = {0};
+    struct env_texts arguments = {0};
+    const char *const start[] = {install->python->path, "-I", "-S", "-m", "compileall", "-q", "-j", "0"};
+    add_all(&arguments, start, PX_COUNT(start));
+    env_texts_addf(&arguments, "%s/env/venv/lib", install->folder);
+    return run(install, installer, arguments, false, &output, error) < 0 ? -1 : 0;
+}
+
 static int install_packages(const struct env_install *install, const struct installer *installer, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
@@ -214,8 +226,10 @@ static int install_packages(const struct env_install *install, const struct inst
         env_texts_addf(&arguments, "%s/env/constraints.txt", install->folder);
     }
     int status = run(install, installer, arguments, install->show, &output, error);
-    if (status <= 0)
-        return status;
+    if (status < 0)
+        return -1;
+    if (status == 0)
+        return installer->uv ? compile_packages(install, installer, error) : 0;
     return env_install_explain(installer->tool, status, px_buffer_shown(&output), error);
 }
 

@@ -371,6 +371,20 @@ int env_requirements_add(struct env_requirements *requirements, const char *requ
     return take_line(&origin, line, error);
 }
 
+int env_requirements_add_name(struct env_requirements *requirements, const char *requirement, pyexec_error *error)
+{
+    const struct origin origin = {.requirements = requirements};
+    char name[ENV_PACKAGE_NAME_MAX];
+    size_t length;
+    if (!env_package_name(requirement, name) || find_address(requirement, &length) || strstr(requirement, "${") ||
+        strstr(requirement, " --"))
+        return refuse(
+            &origin, requirement, "is not the name of a package",
+            "A script may only list packages of the index, such as pandas or pandas>=2,<3. `pyexec env create` takes wheels too.",
+            error);
+    return env_requirements_add(requirements, requirement, error);
+}
+
 int env_requirements_add_file(struct env_requirements *requirements, const char *path, pyexec_error *error)
 {
     return read_file(requirements, path, 0, false, error);

@@ -25,6 +25,8 @@ void env_requirements_done(struct env_requirements *requirements);
 
 /* "pandas>=2", "./a.whl", "name @ https://…/a.whl". */
 int env_requirements_add(struct env_requirements *requirements, const char *requirement, pyexec_error *error);
+/* The same from somebody who is not trusted: only a name with versions, no address and no path. */
+int env_requirements_add_name(struct env_requirements *requirements, const char *requirement, pyexec_error *error);
 int env_requirements_add_file(struct env_requirements *requirements, const char *path, pyexec_error *error);
 /* Lines that an earlier call made. */
 int env_requirements_add_lines(struct env_requirements *requirements, const char *bytes, size_t length,

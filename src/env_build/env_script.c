@@ -30,12 +30,12 @@ static int refuse(const char *what, pyexec_error *error)
 
 /* ---- The block in the comments ---- */
 
-struct line {
+struct script_line {
     const char *start;
     size_t length;
 };
 
-static bool next_line(const char **at, const char *end, struct line *ret)
+static bool next_line(const char **at, const char *end, struct script_line *ret)
 {
     if (*at >= end)
         return false;
@@ -48,7 +48,7 @@ static bool next_line(const char **at, const char *end, struct line *ret)
     return true;
 }
 
-static bool is_line(const struct line *line, const char *text)
+static bool is_line(const struct script_line *line, const char *text)
 {
     return line->length == strlen(text) && memcmp(line->start, text, line->length) == 0;
 }
@@ -56,7 +56,7 @@ static bool is_line(const struct line *line, const char *text)
 /* The block ends at the last line "# ///" of the comment. Without one it is an ordinary comment: then nothing is appended. */
 static void take_block(const char **at, const char *end, struct px_buffer *out)
 {
-    struct line line;
+    struct script_line line;
     const char *next = *at;
     px_auto_buffer struct px_buffer text = {0};
     while (next_line(&next, end, &line) && line.length && *line.start == '#' &&
@@ -76,7 +76,7 @@ static void take_block(const char **at, const char *end, struct px_buffer *out)
 static int find_metadata(const char *code, size_t length, struct px_buffer *ret, pyexec_error *error)
 {
     const char *at = code, *end = code + length;
-    struct line line;
+    struct script_line line;
     while (next_line(&at, end, &line)) {
         px_auto_buffer struct px_buffer block = {0};
         if (!is_line(&line, START))

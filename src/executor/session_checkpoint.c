@@ -104,14 +104,17 @@ static void set_still(struct px_sessions *sessions, struct px_session *session, 
     pthread_mutex_unlock(&sessions->lock);
 }
 
-/* The caller may keep other files in a folder of the host, and nothing of it is removed and put back. */
+/* A return to an earlier state would remove or replace whatever is in the folder then. In a folder of the host this may be what another
+ * program has put there, or has open. */
 static int check_workspace(const struct px_session *session, pyexec_error *error)
 {
     if (session->host_root < 0)
         return 0;
     px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                  "checkpoint: the workspace of the session '%.140s' is a folder of the host", session->id);
-    return px_error_hint(error, "Only files of a workspace in memory can be put back: leave out workspace_root.");
+    return px_error_hint(
+        error, "Other programs may use this folder, so nothing in it is put back. Fork the session before the call "
+               "instead (forkable): a branch has its own copy of the folder. Or leave out workspace_root.");
 }
 
 static int keep(struct px_sessions *sessions, struct px_session *session, pyexec_error *error)

@@ -277,6 +277,16 @@ int px_json_diagnose_message(const char *message, size_t length, const json_erro
     return 0;
 }
 
+bool px_json_diagnose(const char *text, size_t length, const json_error_t *problem, pyexec_error *error)
+{
+    struct json_walk walk = {.at = text, .end = text + length, .stop = text + problem->position};
+    bool json = is_json(&walk);
+    px_buffer_done(&walk.deep);
+    if (json)
+        explain(&walk, problem, error);
+    return json;
+}
+
 size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start)
 {
     struct json_walk walk = {.at = message, .end = message + length, .stop = message};

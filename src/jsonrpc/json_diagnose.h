@@ -28,6 +28,9 @@ enum {
 int px_json_diagnose_message(const char *message, size_t length, const json_error_t *problem, struct px_buffer *ret_id,
                              pyexec_error *error);
 
+/* The same for JSON that is no message, such as the body of a request. Returns false when it is no JSON. */
+bool px_json_diagnose(const char *text, size_t length, const json_error_t *problem, pyexec_error *error);
+
 /* Finds the JSON of the id inside the message, or "null" if there is none. For an answer when there is no memory.
  * The message may be incomplete. */
 size_t px_json_diagnose_find_id(const char *message, size_t length, const char **ret_start);

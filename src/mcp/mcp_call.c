@@ -378,7 +378,9 @@ static const char run_input[] =
     "data.\"},\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, to make it "
     "shorter than usual.\"},\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an "
     "execution_id, and let the code run on. For code that takes minutes; get_execution returns its "
-    "result.\"}},\"required\":[\"code\"],\"additionalProperties\":false}";
+    "result.\"},\"" PX_MCP_CHECKPOINT
+    "\":{\"type\":\"boolean\",\"description\":\"true: keep the state of the session before "
+    "this call, so that undo can return to it.\"}},\"required\":[\"code\"],\"additionalProperties\":false}";
 
 static const char interrupt_output[] =
     "{\"type\":\"object\",\"properties\":{\"session_id\":{\"type\":\"string\"}},\"required\":[\"session_id\"]}";

@@ -13,7 +13,7 @@ bool px_mcp_offers_fork(const struct px_policy *policy)
 
 bool px_mcp_offers_undo(const struct px_policy *policy)
 {
-    return policy->auto_checkpoint;
+    return policy->auto_checkpoint || policy->forkable;
 }
 
 static void answer_forked(struct px_mcp_call *call, const json_t *forked)

@@ -74,6 +74,7 @@ void px_mcp_fork_session(struct px_mcp_call *call, json_t *arguments);
 bool px_mcp_offers_fork(const struct px_policy *policy);
 void px_mcp_undo(struct px_mcp_call *call, json_t *arguments);
 bool px_mcp_offers_undo(const struct px_policy *policy);
+#define PX_MCP_CHECKPOINT "checkpoint" /* an argument of run_python, listed where undo is */
 
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call);
 

@@ -164,6 +164,14 @@ static json_t *result_schema(void)
     return schema;
 }
 
+static json_t *input_schema(const struct px_mcp_call *call, const struct px_mcp_tool *tool)
+{
+    json_t *schema = px_json_loads(tool->input, 0, NULL);
+    if (!px_mcp_offers_undo(call->caller.policy))
+        json_object_del(json_object_get(schema, "properties"), PX_MCP_CHECKPOINT);
+    return schema;
+}
+
 static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp_tool *tool)
 {
     px_auto_buffer struct px_buffer description = {0};
@@ -174,7 +182,7 @@ static json_t *describe_tool(const struct px_mcp_call *call, const struct px_mcp
         describe_run(&description, call);
     json_t *made =
         json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", tool->name, "title", tool->title, "description",
-                  px_buffer_string(&description), "inputSchema", px_json_loads(tool->input, 0, NULL), "outputSchema",
+                  px_buffer_string(&description), "inputSchema", input_schema(call, tool), "outputSchema",
                   tool->output ? px_json_loads(tool->output, 0, NULL) : result_schema(), "annotations", annotations);
     if (made && tool->slow && px_mcp_has_legacy_tasks(call))
         px_json_set(made, "execution", json_pack("{s:s}", "taskSupport", "optional"));

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/json_text.h"
 #include "base/spelling.h"
+#include "jsonrpc/json_diagnose.h"
 #include "serve/control.h"
 #include "serve/detached.h"
 #include "serve/drive.h"
@@ -43,6 +44,8 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
     size_t length = request->body.length;
     px_auto_json json_t *object = px_json_read(body, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     pyexec_request_restrict(run, PYEXEC_NO_HOST_WORKSPACE);
+    if (!object && !px_json_no_memory(&problem) && px_json_diagnose(body, length, &problem, error))
+        return -1;
     if (!json_is_object(object)) /* the library reports what is wrong with it */
         return pyexec_request_set_json(run, body, length, error);
     log_code(request, object);
@@ -239,22 +242,21 @@ static void show_session(struct px_http_request *request)
 /* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …, "tools": …}. */
 static int take_session_body(struct px_http_request *request, json_t **ret, pyexec_error *error)
 {
-    json_error_t problem;
-    px_auto_json json_t *object = request->body.length
-                                      ? px_json_read(px_buffer_string(&request->body), request->body.length,
-                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem)
-                                      : json_object();
+    static const char hint[] = "Each member may be left out; other members are not allowed.";
+    px_auto_json json_t *object = px_http_request_object(request, hint, error);
+    if (!object)
+        return -1;
     const json_t *policy = json_object_get(object, "policy"), *given = json_object_get(object, "id");
     const char *id = json_string_value(given), *key;
     json_t *value;
-    bool good = json_is_object(object) && (!policy || json_is_object(policy)) && (id || !given) &&
-                json_string_length(given) == (id ? strlen(id) : 0);
+    bool good =
+        (!policy || json_is_object(policy)) && (id || !given) && json_string_length(given) == (id ? strlen(id) : 0);
     json_object_foreach(object, key, value)
         good = good && px_word_is_listed("id policy tools", key);
     if (!good) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
                      "the body must be {\"id\": text, \"policy\": object, \"tools\": list}");
-        return px_error_hint(error, "Each member may be left out; other members are not allowed.");
+        return px_error_hint(error, "%s", hint);
     }
     if (id)
         request->session = strdup(id);
@@ -352,7 +354,7 @@ const struct px_route px_routes[] = {
      PX_BODY_JSON, .serve = px_fork_route_serve},
     {"POST", "/v1/sessions/{id}/undo", "session_undo", "Return to the state before a call.", PX_BODY_JSON,
      .serve = px_undo_route_serve},
-    {"POST", "/v1/sessions/{id}/reset", "session_reset", "Return to the state before the first call.", PX_BODY_NONE,
+    {"POST", "/v1/sessions/{id}/reset", "session_reset", "Return to the state before the first call.", PX_BODY_JSON,
      .serve = px_undo_route_serve_reset},
     {"GET", "/v1/sessions/{id}/files", "file_list",
      "The files of the workspace; as a tar archive with Accept: application/x-tar.", .serve = px_file_routes_list},

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/json.h"
+#include "jsonrpc/json_diagnose.h"
 #include "serve/server.h"
 
 static int too_large(pyexec_error *error)
@@ -59,6 +60,29 @@ int px_http_request_weigh(struct px_http_request *request, pyexec_error *error)
 {
     uint64_t bytes = px_json_memory_estimate(px_buffer_string(&request->body), request->body.length).bytes;
     return bytes > PX_JSON_READ_MAX ? 0 : reserve(request, bytes, error);
+}
+
+json_t *px_http_request_object(struct px_http_request *request, const char *hint, pyexec_error *error)
+{
+    json_error_t problem = {.text = "it is not an object"};
+    const char *text = px_buffer_string(&request->body);
+    if (px_http_request_weigh(request, error) < 0)
+        return NULL;
+    if (!request->body.length)
+        return json_object();
+    px_auto_json json_t *object =
+        px_json_read(text, request->body.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    if (json_is_object(object))
+        return json_incref(object);
+    if (!object && px_json_no_memory(&problem)) {
+        px_error_oom(error);
+        return NULL;
+    }
+    if (!object && px_json_diagnose(text, request->body.length, &problem, error))
+        return NULL;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not a JSON object: %s", problem.text);
+    px_error_hint(error, "%s", hint);
+    return NULL;
 }
 
 static int keep_body(struct px_http_request *request, const char *bytes, size_t length, pyexec_error *error)

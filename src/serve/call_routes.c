@@ -118,21 +118,7 @@ static int give(struct px_client_call *call, const json_t *answer, pyexec_error 
 
 static json_t *read_answer(struct px_http_request *request, pyexec_error *error)
 {
-    json_error_t problem = {0};
-    const char *text = px_buffer_string(&request->body);
-    if (px_http_request_weigh(request, error) < 0)
-        return NULL;
-    json_t *answer = px_json_read(text, request->body.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (json_is_object(answer))
-        return answer;
-    json_decref(answer);
-    if (!answer && px_json_no_memory(&problem)) {
-        px_error_oom(error);
-        return NULL;
-    }
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not a JSON object%s%s", answer ? "" : ": ",
-                 answer ? "" : problem.text);
-    px_error_hint(error, "Send one answer, such as {\"result\": 42}. Integers have 64 bits.");
+    return px_http_request_object(request, "Send one answer, such as {\"result\": 42}.", error);
     return NULL;
 }
 

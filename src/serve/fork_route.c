@@ -13,23 +13,19 @@
 #include "serve/server.h"
 
 /* Reads the optional body: {"ids": […]} or {"count": N}. */
-static json_t *read_body(const struct px_http_request *request, pyexec_error *error)
+static json_t *read_body(struct px_http_request *request, pyexec_error *error)
 {
-    json_error_t problem;
-    px_auto_json json_t *object = request->body.length
-                                      ? px_json_read(px_buffer_string(&request->body), request->body.length,
-                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem)
-                                      : json_object();
+    static const char hint[] = "Send {\"ids\": list} or {\"count\": number}. Without a body one session is made.";
+    px_auto_json json_t *object = px_http_request_object(request, hint, error);
     const char *key;
     json_t *value;
-    bool good = json_is_object(object);
     json_object_foreach(object, key, value)
-        good = good && px_word_is_listed("ids count", key);
-    if (good)
-        return json_incref(object);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be {\"ids\": list} or {\"count\": number}");
-    px_error_hint(error, "Without a body one session is made; other members are not allowed.");
-    return NULL;
+        if (!px_word_is_listed("ids count", key)) {
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "the body has a member '%.100s'", key);
+            px_error_hint(error, "%s", hint);
+            return NULL;
+        }
+    return json_incref(object);
 }
 
 static void answer(struct px_http_request *request, const json_t *forked, const pyexec_error *error)

@@ -145,6 +145,10 @@ void px_body_release(struct px_http_request *request);
  * while the request waits for its turn. Returns -1 with PYEXEC_OVERLOADED when bodies take too much memory already. */
 int px_http_request_weigh(struct px_http_request *request, pyexec_error *error);
 
+/* Reserves memory and reads the body: a new object, which is empty if there is no body. NULL with `error`, which names the member
+ * whose value can't be read, such as a number that is too large; otherwise its hint is `hint`. */
+struct json_t *px_http_request_object(struct px_http_request *request, const char *hint, pyexec_error *error);
+
 /* Counts bytes of an answer that stay in memory until the client has read them, for the request and for its principal.
  * A negative number: the client has read them. What is left is subtracted when the request is released. */
 void px_http_request_keep(struct px_http_request *request, long bytes);

@@ -446,7 +446,8 @@ static json_t *operation(const struct px_route *route)
                       : strstr(route->path, "/sessions")                               ? "sessions"
                                                                                        : "server";
     px_json_set(object, "tags", json_pack("[s]", tag));
-    if (route->body == PX_BODY_JSON || route->body == PX_BODY_FILE)
+    bool takes_body = route->body == PX_BODY_JSON || route->body == PX_BODY_FILE;
+    if (takes_body && strcmp(route->name, "session_reset") != 0) /* it reads a body only to refuse its members */
         px_json_set(object, "requestBody", body_of(route));
     if (route->open)
         px_json_set(object, "security", json_array());

@@ -9,17 +9,15 @@
 #include "serve/server.h"
 
 /* Reads the optional body: {"to": N}. Returns 0, or -1 with `error`. */
-static int read_to(const struct px_http_request *request, uint64_t *ret, pyexec_error *error)
+static int read_to(struct px_http_request *request, uint64_t *ret, pyexec_error *error)
 {
-    json_error_t problem;
-    px_auto_json json_t *object = request->body.length
-                                      ? px_json_read(px_buffer_string(&request->body), request->body.length,
-                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem)
-                                      : json_object();
+    static const char hint[] = "Send {\"to\": the execution count of a call}, or no body.";
+    px_auto_json json_t *object = px_http_request_object(request, hint, error);
+    if (!object)
+        return -1;
     const json_t *to = json_object_get(object, "to");
     *ret = (uint64_t)json_integer_value(to);
-    if (json_is_object(object) && json_object_size(object) == (to ? 1 : 0) &&
-        (!to || json_is_null(to) || json_integer_value(to) > 0))
+    if (json_object_size(object) == (to ? 1 : 0) && (!to || json_is_null(to) || json_integer_value(to) > 0))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "the body must be {\"to\": the execution count of a call, from 1 on}");
     return px_error_hint(error, "Without a body the session returns to the last state that is kept.");
@@ -44,11 +42,25 @@ static void undo_now(struct px_http_request *request)
     answer(request, status, &text, &error);
 }
 
+/* A reset always returns to the same state, so a body with members is a mistake, such as {"to": N}. */
+static int read_nothing(struct px_http_request *request, pyexec_error *error)
+{
+    px_auto_json json_t *object = px_http_request_object(request, "Send no body.", error);
+    if (!object)
+        return -1;
+    if (json_object_size(object) == 0)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "a reset takes no members");
+    return px_error_hint(error, "Send no body. POST .../undo takes {\"to\": the execution count of a call}.");
+}
+
 static void reset_now(struct px_http_request *request)
 {
     pyexec_error error;
     px_auto_free char *text = NULL;
-    int status = pyexec_session_reset(request->server->executor, request->session_key, &text, &error);
+    int status = read_nothing(request, &error);
+    if (status == 0)
+        status = pyexec_session_reset(request->server->executor, request->session_key, &text, &error);
     answer(request, status, &text, &error);
 }
 

@@ -11,29 +11,11 @@
 #include "serve/run_request.h"
 #include "serve/server.h"
 
-static json_t *read_body(struct px_http_request *request, pyexec_error *error)
-{
-    json_error_t problem;
-    if (px_http_request_weigh(request, error) < 0)
-        return NULL;
-    json_t *object = px_json_read(px_buffer_string(&request->body), request->body.length,
-                                  JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
-    if (object)
-        return object;
-    if (px_json_no_memory(&problem)) {
-        px_error_oom(error);
-        return NULL;
-    }
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "the body is not JSON: %s", problem.text);
-    px_error_hint(error, "Send {\"solution\": code, \"tests\": [...]}.");
-    return NULL;
-}
-
 static void verify_now(struct px_http_request *request)
 {
     pyexec_error error;
     px_auto_free char *text = NULL;
-    px_auto_json json_t *body = read_body(request, &error);
+    px_auto_json json_t *body = px_http_request_object(request, "Send {\"solution\": code, \"tests\": [...]}.", &error);
     pyexec_request *run = body ? pyexec_request_new() : NULL;
     if (body && !run)
         px_error_exhausted(&error, errno, "can't make the request");

@@ -39,11 +39,41 @@ def test_bad_arguments_of_undo(client, arguments, says):
     assert answer["isError"] and says in text(answer)
 
 
-def test_undo_is_not_offered_where_no_state_is_kept(own):
-    with Client(own, "--forkable") as client:
-        assert "undo" not in [one["name"] for one in client.ask("tools/list")["result"]["tools"]]
+def offered(client):
+    tools = {one["name"]: one for one in client.ask("tools/list")["result"]["tools"]}
+    return "undo" in tools, "checkpoint" in tools["run_python"]["inputSchema"]["properties"]
+
+
+def test_undo_and_checkpoints_are_not_offered_where_no_state_can_be_kept(own):
+    with Client(own) as client:
+        assert offered(client) == (False, False)
+        refused = client.call("run_python", session_id="s", code="1", checkpoint=True)
+        assert refused["isError"] and "forkable" in text(refused) and "auto_checkpoint" in text(refused)
         client.call("run_python", session_id="s", code="1")
         assert "no checkpoint" in text(client.call("undo", META, session_id="s"))
+
+
+def test_a_model_keeps_the_state_before_a_call_that_it_may_undo(own, nothing_left):
+    with Client(own, "--forkable", "--any-import") as client:
+        assert offered(client) == (True, True)
+        client.call("run_python", session_id="s", code="x = [1]")
+        client.call("run_python", session_id="s", code="x.append(2)", checkpoint=True)
+        client.call("run_python", session_id="s", code="x.append(3)", checkpoint=False)
+        undone = client.call("undo", META, session_id="s")["structuredContent"]
+        assert undone["to"] == 2 and undone["checkpoints"] == []
+        assert text(client.call("run_python", session_id="s", code="x")) == "[1]"
+        died = client.call("run_python", session_id="s", code=CRASH, checkpoint=True)
+        assert died["isError"] and "as it was before this call" in text(died)
+        assert "not true or false" in text(client.call("run_python", session_id="s", code="1", checkpoint="yes"))
+        assert "no session" in text(client.call("run_python", code="1", checkpoint=True))
+
+
+def test_a_reset_by_a_model_ends_a_session_that_keeps_states(client):
+    for code in ("x = 1", "x = 2"):
+        client.call("run_python", session_id="s", code=code)
+    assert client.call("reset_session", session_id="s")["structuredContent"] == {"session_id": "s", "existed": True}
+    assert "session_not_found" in text(client.call("undo", META, session_id="s"))
+    assert text(client.call("run_python", session_id="s", code="'x' in globals()")).startswith("False")
 
 
 def repl(program, tmp_path, cells, *flags):

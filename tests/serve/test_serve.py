@@ -61,7 +61,7 @@ def test_all_members_of_a_request(server):
 @pytest.mark.parametrize("body, says", [
     (b"", "JSON"), (b"[]", "object"), (b"{", "JSON"), (b'{"code": 1}', "code"), (b"\xff", ""),
     (b'{"code": "1", "cod": 2}', "cod"), (b'{"code": "a\\u0000b"}', "NUL"),
-    (b'{"code": "1", "code": "2"}', "uplicate"), (b'{"code": "1", "workspace": "/etc"}', "workspace"),
+    (b'{"code": "1", "code": "2"}', "code: given twice"), (b'{"code": "1", "workspace": "/etc"}', "workspace"),
     (b'{"code": "1", "work\\u0073pace": "/etc"}', "workspace"),
     (b'{"code": "1", "timeout_ms": "x"}', "timeout_ms"), (b"[" * 100000, ""),
 ])

@@ -77,7 +77,29 @@ def test_a_call_that_ends_its_process_leaves_the_session_as_before(server):
 def test_an_undo_that_is_not_valid_is_refused(server, body):
     server.result("x = 1", "w")
     answer = undo(server, "w", body)
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_request") and "body must be" in answer.json()["title"] + answer.json().get("detail", "")
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_request") and "execution count of a call" in answer.json()["title"] + answer.json()["hint"], answer.body
+
+
+@pytest.mark.parametrize("path, body, names", [
+    ("/v1/sessions/w/undo", b'{"to": 1e999}', "to: "), ("/v1/sessions/w/fork", b'{"count": 99999999999999999999}', "count: "),
+    ("/v1/sessions/w/reset", b'{"x": -1e999}', "x: "), ("/v1/verify", b'{"solution": "", "tests": [{}, {"call": "f", "args": [0, 1e999]}]}', "tests[1].args[1]: "),
+    ("/v1/sessions", b'{"policy": {"timeout_ms": 1e999}}', "policy.timeout_ms: "), ("/v1/execute", b'{"code": "1", "timeout_ms": 99999999999999999999}', "timeout_ms: "),
+    ("/v1/sessions/w/execute", b'{"code": "1", "inputs": {"a": [1e999]}}', "inputs.a[0]: "), ("/v1/calls/none", b'{"result": [1e999]}', "")])
+def test_a_number_that_is_too_large_names_its_member(server, path, body, names):
+    server.result("x = 1", "w")
+    answer = server.ask("POST", path, body)
+    told = answer.json()["title"] + answer.json().get("detail", "")
+    assert answer.status == (400 if names else 404) and (not names or names + "a number that is too large" in told), answer.body
+
+
+def test_a_reset_takes_no_members(server):
+    for code in ("x = 1", "x = 2"):
+        server.ask("POST", "/v1/sessions/r/execute", {"code": code, "checkpoint": True})
+    for body in ({"to": 1}, [], b"{", b"null"):
+        answer = undo(server, "r", body, what="reset")
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_request"), body
+    assert value(server, "r", "x") == "2"
+    assert undo(server, "r", {}, what="reset").json()["to"] == 1 and value(server, "r", "'x' in globals()") == "False"
 
 
 def test_nobody_undoes_the_calls_of_others(server):
@@ -114,10 +136,10 @@ def test_ids_are_made_up_when_none_are_given(server, body, count):
 
 
 @pytest.mark.parametrize("body, says", [
-    (b"{", "the body must be"), (b"[]", "the body must be"), (b'{"id": "a"}', "the body must be"),
-    (b'{"count": 1, "count": 2}', "the body must be"), (b'{"count": 2, "ids": ["a"]}', "only one"),
+    (b"{", "not a JSON object"), (b"[]", "not a JSON object"), (b'{"id": "a"}', "'id'"), (b'{"count": 1, "count": 2}', "count: given twice"),
+    (b'{"count": 2, "ids": ["a"]}', "only one"),
     (b'{"count": 0}', "1 to 1000"), (b'{"count": 1001}', "1 to 1000"), (b'{"count": -1}', "1 to 1000"),
-    (b'{"count": "2"}', "1 to 1000"), (b'{"count": 1.5}', "1 to 1000"), (b'{"count": 99999999999999999999}', ""),
+    (b'{"count": "2"}', "1 to 1000"), (b'{"count": 1.5}', "1 to 1000"), (b'{"count": 99999999999999999999}', "count: a number that is too large"),
     (b'{"ids": []}', "1 to 1000"), (b'{"ids": "a"}', "list"), (b'{"ids": [1]}', "string"), (b'{"ids": ["a\\u0000b"]}', "NUL"),
     (b'{"ids": ["a/b"]}', "a/b"), (b'{"ids": [""]}', "id"), (b'{"ids": ["bob/x"]}', "bob/x"), (b'{"ids": [".."]}', ".."),
     (b'{"ids": [%s]}' % b",".join([b'"i"'] * 1001), "1 to 1000"),
@@ -230,7 +252,7 @@ def client(own):
 
 
 def test_the_tool_on_standard_input(client):
-    assert client.ask("tools/list")["result"]["tools"][-1]["name"] == "fork_session"
+    assert client.ask("tools/list")["result"]["tools"][-2]["name"] == "fork_session"
     client.call("run_python", session_id="s", code="v = [1]")
     made = client.call("fork_session", META, session_id="s", count=2)["structuredContent"]["sessions"]
     assert len(made) == 2

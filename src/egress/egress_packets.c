@@ -116,8 +116,30 @@ void px_egress_packets_queue(struct egress_run *run)
 
 /* ---- From the host ---- */
 
-static void start(struct egress *egress, const json_t *packet)
+static void host_ended(evutil_socket_t fd, short events, void *data)
 {
+    (void)fd;
+    (void)events;
+    struct egress *egress = data;
+    event_base_loopbreak(egress->base);
+}
+
+/* A process that the host forked may hold the socket open after the host has ended, so the host sends a pidfd of itself. Takes the descriptor.
+ * A pidfd becomes readable when its process has ended (pidfd_open(2)). */
+static void watch_host(struct egress *egress, int pidfd)
+{
+    if (pidfd < 0)
+        return;
+    egress->host_alive = event_new(egress->base, pidfd, EV_READ, host_ended, egress);
+    egress->host_pidfd = pidfd;
+    if (!egress->host_alive || event_add(egress->host_alive, NULL) < 0)
+        fail(egress, "the host can't be watched");
+}
+
+/* Takes the descriptor. */
+static void start(struct egress *egress, const json_t *packet, int pidfd)
+{
+    px_auto_fd int fd = pidfd;
     char why[256];
     if (egress->started) {
         fail(egress, "\"start\" came twice");
@@ -125,6 +147,7 @@ static void start(struct egress *egress, const json_t *packet)
     }
     const char *problem = px_egress_start(egress, packet, why, sizeof why);
     egress->started = true;
+    watch_host(egress, TAKE_FD(fd));
     if (problem) {
         (void)px_egress_packets_send_now(egress, json_pack("{s:s, s:s}", "event", "failed", "why", problem));
         fail(egress, problem);
@@ -179,7 +202,7 @@ static void take_packet(struct egress *egress, const char *text, size_t length, 
     const char *op = json_string_value(json_object_get(packet, "op"));
     json_int_t number = json_integer_value(json_object_get(packet, "run"));
     if (op && strcmp(op, "start") == 0)
-        start(egress, packet);
+        start(egress, packet, TAKE_FD(fd));
     else if (!op || !egress->started || number < 1 || number > RUN_NUMBER_MAX)
         fail(egress, "the host sent a packet that is not known");
     else if (strcmp(op, "open") == 0)
@@ -220,5 +243,9 @@ void px_egress_packets_done(struct egress *egress)
         event_free(egress->host_readable);
     if (egress->host_writable)
         event_free(egress->host_writable);
+    if (egress->host_alive) {
+        event_free(egress->host_alive);
+        close(egress->host_pidfd);
+    }
     free(egress->packet);
 }

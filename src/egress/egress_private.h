@@ -88,8 +88,9 @@ struct egress_run {
 
 struct egress {
     struct event_base *base;
-    struct event *host_readable, *host_writable;
-    char *packet; /* PX_EGRESS_PACKET_MAX + 1 bytes */
+    struct event *host_readable, *host_writable, *host_alive;
+    int host_pidfd; /* if host_alive is not NULL */
+    char *packet;   /* PX_EGRESS_PACKET_MAX + 1 bytes */
     bool started, failed;
     const char *missing; /* a layer of the wall that is missing, or NULL */
     void *runs;          /* tsearch(3), by number */

@@ -13,7 +13,8 @@
  *
  *   {"op": "start", "uid": N | null, "gid": N | null, "allow_private": ["10.0.0.0/8", …], "upstream": "http://USER:PASSWORD@NAME:PORT" |
  *    null, "resolve_timeout_ms": N, "connect_timeout_ms": N, "idle_timeout_ms": N, "max_connections": N, "max_run_connections": N}
- *       The first packet; answered by "ready" or "failed". uid and gid are the ids that the program takes if it is started with
+ *       With one descriptor, which may be missing: a pidfd of the host. The program ends with it too, because a process that the host
+ *       forked may hold the socket open. The first packet; answered by "ready" or "failed". uid and gid are the ids that the program takes if it is started with
  *       CAP_SETUID; without uid it then fails. Ask px_run_ids_other() for one: no script may run with the same id. A number that is
  *       left out, and 0, mean the default below. allow_private are networks outside of the public internet that may be reached.
  *

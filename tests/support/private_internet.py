@@ -251,16 +251,16 @@ class World:
 class Proxy:
     """pyexec-egress with one run, as the host starts it."""
 
-    def __init__(self, world, hosts=("a.example", "a.example:80"), **settings):
+    def __init__(self, world, hosts=("a.example", "a.example:80"), watch=None, **settings):
         self.world, self.packets = world, []
         self.log = open(os.path.join(world.folder, "egress.log"), "wb+")
         self.host, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.host.settimeout(PATIENCE)
-        self.program = subprocess.Popen([os.path.join(BUILD, "pyexec-egress")], stdin=end, stdout=subprocess.DEVNULL, stderr=self.log, env={},
+        self.program = subprocess.Popen([os.path.join(BUILD, "pyexec-egress")], stdin=end, stdout=subprocess.DEVNULL, stderr=self.log, env={key: os.environ[key] for key in ("ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS") if key in os.environ},
                                         preexec_fn=self.become_ordinary if world.ordinary else None)
         end.close()
         ids = {} if world.ordinary else {"uid": EGRESS_ID, "gid": EGRESS_ID}
-        self.send({"op": "start", **ids, **settings})
+        self.send({"op": "start", **ids, **settings}, *([] if watch is None else [watch]))
         self.first = self.next_packet()
         if self.first["event"] == "ready":
             self.listener = self.open_run(1, hosts)

@@ -47,6 +47,7 @@ int main(void)
     int failed = serve(&egress);
     px_egress_runs_free(&egress);
     px_egress_packets_done(&egress);
+    px_egress_resolve_done(&egress);
     if (egress.base) {
         (void)event_base_loop(egress.base, EVLOOP_NONBLOCK); /* bufferevent_free(3) leaves its last step to the loop */
         event_base_free(egress.base);

@@ -96,6 +96,7 @@ struct egress {
     void *runs;          /* tsearch(3), by number */
     struct egress_run *queue, **queue_end;
     size_t run_count, connection_count;
+    struct ares_addr_port_node *servers; /* of the DNS, from the last configuration that could be read; or NULL */
 
     /* From "start". */
     struct px_ip_network private_networks[PX_EGRESS_PRIVATE_MAX];
@@ -220,6 +221,10 @@ void px_egress_answer_failed(struct egress_connection *connection, int status, e
 const char *px_egress_why_name(enum egress_why why);
 
 /* ---- egress_resolve.c ---- */
+
+/* Keeps the servers of the resolver's configuration as it is now. */
+void px_egress_resolve_start(struct egress *egress);
+void px_egress_resolve_done(struct egress *egress);
 
 /* Called once, unless the lookup is cancelled. No addresses: `problem` says why. `missing`: the name does not exist. */
 typedef void egress_resolved(struct egress_connection *connection, const struct sockaddr_storage *addresses,

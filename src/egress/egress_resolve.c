@@ -5,12 +5,15 @@
  * (RFC 5452); it reads the resolver's configuration as it is now; and nothing of one run's lookup is left for another one. There is no
  * cache: the machine's resolver has one. */
 #include <ares.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "egress/egress_private.h"
 
 #define LOOKUP_SOCKETS_MAX 16
@@ -158,24 +161,70 @@ static void answered(void *data, int status, int timeouts, struct ares_addrinfo 
         ares_freeaddrinfo(result);
 }
 
-/* The search list of resolv.conf is not used: a.example must not become a.example.company.internal. c-ares 1.18 obeys ARES_FLAG_NOSEARCH in
- * its older functions only, so the list is made empty too. */
-static int make_channel(struct egress_lookup *lookup)
+/* Keeps the servers of a channel that could read the configuration. */
+static void keep_servers(struct egress *egress, ares_channel channel)
 {
+    struct ares_addr_port_node *servers = NULL;
+    if (ares_get_servers_ports(channel, &servers) != ARES_SUCCESS)
+        return;
+    ares_free_data(egress->servers);
+    egress->servers = servers;
+}
+
+/* c-ares takes a file that it may not read for one that is not there, and would ask a server of the machine itself. */
+static bool can_read_configuration(void)
+{
+    px_auto_fd int fd = px_open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC, 0);
+    return fd >= 0 || errno != EACCES;
+}
+
+/* The search list of resolv.conf is not used: a.example must not become a.example.company.internal. c-ares 1.18 obeys ARES_FLAG_NOSEARCH
+ * in its older functions only, so the list is made empty too.
+ *
+ * When resolv.conf was replaced by another file after the start, Landlock does not allow to read it, because its rules are for files and not
+ * for names. Then the servers of the old one are used; without them the program would need all of /etc. With all of these options, c-ares
+ * does not read the file. */
+static int make_channel(struct egress_lookup *lookup, struct egress *egress)
+{
+    char files_then_dns[] = "fb";
     struct ares_options options = {
         .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
         .timeout = LOOKUP_TRY_MS,
         .tries = LOOKUP_TRIES,
         .ednspsz = LOOKUP_EDNS_BYTES,
-        .ndots = 0,
-        .domains = NULL,
-        .ndomains = 0,
+        .lookups = files_then_dns,
         .sock_state_cb = socket_changed,
         .sock_state_cb_data = lookup,
     };
-    return ares_init_options(&lookup->channel, &options,
-                             ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_NDOTS |
-                                 ARES_OPT_DOMAINS | ARES_OPT_SOCK_STATE_CB);
+    int options_set = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_NDOTS |
+                      ARES_OPT_DOMAINS | ARES_OPT_SOCK_STATE_CB;
+    if (can_read_configuration() || !egress->servers) {
+        int status = ares_init_options(&lookup->channel, &options, options_set);
+        if (status == ARES_SUCCESS)
+            keep_servers(egress, lookup->channel);
+        return status;
+    }
+    int status = ares_init_options(&lookup->channel, &options,
+                                   options_set | ARES_OPT_SERVERS | ARES_OPT_LOOKUPS | ARES_OPT_SORTLIST);
+    if (status != ARES_SUCCESS)
+        return status;
+    status = ares_set_servers_ports(lookup->channel, egress->servers);
+    if (status != ARES_SUCCESS)
+        ares_destroy(lookup->channel);
+    return status;
+}
+
+void px_egress_resolve_start(struct egress *egress)
+{
+    struct egress_lookup lookup = {.channel = NULL};
+    if (make_channel(&lookup, egress) == ARES_SUCCESS)
+        ares_destroy(lookup.channel);
+}
+
+void px_egress_resolve_done(struct egress *egress)
+{
+    ares_free_data(egress->servers);
+    egress->servers = NULL;
 }
 
 struct egress_lookup *px_egress_lookup_new(struct egress_connection *connection, const char *name,
@@ -189,7 +238,7 @@ struct egress_lookup *px_egress_lookup_new(struct egress_connection *connection,
     lookup->connection = connection;
     lookup->resolved = resolved;
     lookup->timer = evtimer_new(connection->run->egress->base, timer_fired, lookup);
-    if (!lookup->timer || make_channel(lookup) != ARES_SUCCESS) {
+    if (!lookup->timer || make_channel(lookup, connection->run->egress) != ARES_SUCCESS) {
         lookup->channel = NULL;
         px_egress_lookup_cancel(lookup);
         return NULL;

@@ -143,6 +143,7 @@ const char *px_egress_start(struct egress *egress, const json_t *packet, char *w
     if (problem)
         return problem;
     raise_files(egress);
+    px_egress_resolve_start(egress);
     return px_egress_wall_enter(json_object_get(packet, "uid"), json_object_get(packet, "gid"), &egress->missing, why,
                                 why_size);
 }

@@ -788,4 +788,15 @@ def test_the_resolver_is_found_again_when_its_configuration_changes(world):
         with open(own, "w") as file:
             file.write(good)
         assert b"hello" in proxy.get("http://a.example/")
+        # Another file has the name now. Landlock does not let the program read that, so it goes on with what it has.
+        other = os.path.join(world.folder, "other.conf")
+        with open(other, "w") as file:
+            file.write("nameserver 1.1.1.1\n")
+        os.chmod(other, 0o644)
+        world.bind(other, "/etc/resolv.conf")
+        try:
+            answer = proxy.get("http://a.example/")
+            assert b"hello" in answer or (proxy.first["missing"] == ["landlock"] and b" 502 " in answer)
+        finally:
+            world.unbind("/etc/resolv.conf")
     listener.close()

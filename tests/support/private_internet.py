@@ -181,7 +181,15 @@ class World:
         own = os.path.join(self.folder, os.path.basename(path))
         write(own, text)
         os.chmod(own, 0o644)
+        self.bind(own, path)
+
+    @staticmethod
+    def bind(own, path):
         checked(libc.mount(own.encode(), os.path.realpath(path).encode(), None, MS_BIND, None), "mount")
+
+    @staticmethod
+    def unbind(path):
+        checked(libc.umount2(os.path.realpath(path).encode(), 2), "umount")  # MNT_DETACH
 
     def clean(self):
         """Closes what a test has left."""

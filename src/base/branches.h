@@ -20,6 +20,10 @@
  * the session returns to it. */
 #define PX_BRANCH_ARRIVES (-1)
 
+/* With this call a test says that it exists; its second argument is the number of its template. The kernel holds it until the
+ * host has examined it and its template is held in its next clone. */
+#define PX_TEST_ARRIVES (-2)
+
 /* The descriptors that a branch gets while it is held: stdin, stdout, stderr and the channel. */
 #define PX_BRANCH_FDS 4
 

@@ -40,6 +40,7 @@ struct lane {
     pyexec_request *request; /* of the first lane: the caller's */
     struct px_turn *turn;    /* of the first lane: taken until the end */
     struct px_turn own;
+    struct px_verify_place compiled, loaded;
     pthread_t thread;
     bool started;       /* there is a thread to join */
     _Atomic bool ended; /* it has left, because no turn was free or no test was left */
@@ -168,21 +169,8 @@ static int execute(struct lane *lane, const struct px_verify_test *test, pyexec_
     bool whole = test->kind == PX_VERIFY_STDIN;
     if (whole && !verify->has_compiled)
         return run_alone(lane, ret, error);
-    return px_verify_source_run(whole ? &verify->compiled : &verify->loaded, verify->each, kinds[test->kind],
-                                lane->request, lane->turn, ret, error);
-}
-
-/* The solution's process can't be forked, so there is no test of it. That is the solution's doing. */
-static int not_forkable(pyexec_result **ret, pyexec_error *error)
-{
-    char text[sizeof error->message + sizeof error->hint + 2];
-    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
-    *ret = px_result_new();
-    if (!*ret)
-        return px_error_oom(error);
-    (*ret)->status = PYEXEC_STATUS_ERROR;
-    (*ret)->exit_code = 1;
-    return px_result_set_error(*ret, "NotForkable", text) < 0 ? px_error_oom(error) : 0;
+    return px_verify_source_run(whole ? &verify->compiled : &verify->loaded, whole ? &lane->compiled : &lane->loaded,
+                                verify->each, kinds[test->kind], lane->request, lane->turn, ret, error);
 }
 
 static int run_test(struct lane *lane, size_t index, pyexec_error *error)
@@ -203,7 +191,7 @@ static int run_test(struct lane *lane, size_t index, pyexec_error *error)
     if (lane->request->sent)
         verify->request->sent = true;
     if (status < 0 && error->code == PYEXEC_SESSION_NOT_FORKABLE)
-        status = not_forkable(&result, error);
+        status = px_verdict_not_forkable(&result, error);
     if (status == 0 && px_verdict_decide(&verify->tests, test, result, &outcome->verdict) < 0)
         status = px_error_oom(error);
     if (status == 0) {
@@ -270,11 +258,21 @@ static void *lane_main(void *argument)
     return NULL;
 }
 
+/* A template costs as much as a few tests. */
+static void want_templates(const struct verify *verify, struct lane *lane)
+{
+    enum { WORTH = 3 };
+    const size_t *counts = verify->tests.counts, least = WORTH * verify->lane_count;
+    lane->compiled.wanted = counts[PX_VERIFY_STDIN] >= least;
+    lane->loaded.wanted = counts[PX_VERIFY_CALL] + counts[PX_VERIFY_CODE] >= least;
+}
+
 /* Without memory the other lanes do its work. */
 static void make_lane(struct verify *verify, struct lane *lane)
 {
     const pyexec_request *from = verify->request;
     *lane = (struct lane){.verify = verify, .request = pyexec_request_new(), .turn = &lane->own, .ended = true};
+    want_templates(verify, lane);
     if (!lane->request)
         return;
     lane->request->code = from->code;
@@ -372,10 +370,15 @@ static int run_tests(struct verify *verify, struct px_turn *turn, pyexec_error *
     for (size_t i = 1; i < verify->lane_count; i++)
         make_lane(verify, &verify->lanes[i]);
     verify->lanes[0] = (struct lane){.verify = verify, .request = verify->request, .turn = turn};
+    want_templates(verify, &verify->lanes[0]);
     do
         start_lanes(verify);
     while (run_next(&verify->lanes[0]));
     await_lanes(verify);
+    for (size_t i = 0; i < verify->lane_count; i++) {
+        px_verify_place_done(&verify->lanes[i].compiled);
+        px_verify_place_done(&verify->lanes[i].loaded);
+    }
     if (verify->error.code != PYEXEC_OK)
         *error = verify->error;
     return verify->error.code == PYEXEC_OK ? 0 : -1;

@@ -176,3 +176,15 @@ void px_verdict_write_solution(struct px_buffer *out, const struct px_verify_tes
     write_result(out, result, tests->output_bytes);
     px_buffer_add_byte(out, '}');
 }
+
+int px_verdict_not_forkable(pyexec_result **ret, pyexec_error *error)
+{
+    char text[sizeof error->message + sizeof error->hint + 2];
+    snprintf(text, sizeof text, "%s. %s", error->message, error->hint);
+    *ret = px_result_new();
+    if (!*ret)
+        return px_error_oom(error);
+    (*ret)->status = PYEXEC_STATUS_ERROR;
+    (*ret)->exit_code = 1;
+    return px_result_set_error(*ret, "NotForkable", text) < 0 ? px_error_oom(error) : 0;
+}

@@ -35,4 +35,8 @@ void px_verdict_write(struct px_buffer *out, const struct px_verify_tests *tests
 /* Appends the object about the run of the solution itself. */
 void px_verdict_write_solution(struct px_buffer *out, const struct px_verify_tests *tests, pyexec_result *result);
 
+/* The result of a test for which the solution's process can't be forked, which is the solution's doing. Takes `error`. Returns 0, or -1 with another
+ * error. */
+int px_verdict_not_forkable(pyexec_result **ret, pyexec_error *error);
+
 #endif

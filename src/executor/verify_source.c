@@ -81,29 +81,84 @@ void px_verify_source_done(struct px_verify_source *source)
     *source = (struct px_verify_source){0};
 }
 
-int px_verify_source_run(struct px_verify_source *source, const struct px_policy *policy, enum px_call_kind kind,
-                         pyexec_request *request, struct px_turn *turn, pyexec_result **ret, pyexec_error *error)
+void px_verify_place_done(struct px_verify_place *place)
 {
-    struct px_child branch;
-    struct px_branch how = {.shape = &source->shape, .zygotes = source->kind->zygotes, .folder = -1, .mount = -1};
-    /* Functions that the solution has given to os.register_at_fork() have the time of a test, and no more: otherwise they could hold
-     * the turn for hours. */
-    how.timeout_ms = policy->timeout_ms < FORK_LEAST_MS         ? FORK_LEAST_MS
-                     : policy->timeout_ms < PX_SETUP_TIMEOUT_MS ? (int)policy->timeout_ms
-                                                                : PX_SETUP_TIMEOUT_MS;
-    bool alive;
-    int result = px_branch_start(&source->child, &how, &branch, error);
-    if (result == 0) {
-        struct px_run_context context = context_of(source, policy, request, turn);
-        struct px_call call = {.kind = kind,
-                               .filename = kind == PX_CALL_COMPILED ? "<cell>" : "<cell test>",
-                               .only_call = true,
-                               .child = &branch,
-                               .locked = true,
-                               .later = true,
-                               .workspace_path = source->workspace_path};
-        result = px_run_call(&context, &call, ret, &alive, error);
+    if (place->open)
+        px_template_close(&place->template);
+    place->open = false;
+}
+
+/* Functions that the solution has given to os.register_at_fork() have the time of a test, and no more: otherwise they could hold
+ * the turn for hours. */
+static struct px_branch how_to_fork(const struct px_verify_source *source, const struct px_policy *policy)
+{
+    return (struct px_branch){.shape = &source->shape,
+                              .zygotes = source->kind->zygotes,
+                              .folder = -1,
+                              .mount = -1,
+                              .timeout_ms = policy->timeout_ms < FORK_LEAST_MS         ? FORK_LEAST_MS
+                                            : policy->timeout_ms < PX_SETUP_TIMEOUT_MS ? (int)policy->timeout_ms
+                                                                                       : PX_SETUP_TIMEOUT_MS};
+}
+
+/* Another template is made when one has failed. But if it failed by its time, its source is ended, so that the tests that remain
+ * do not take this time too. */
+static int make_test(struct px_verify_source *source, struct px_verify_place *place, const struct px_policy *policy,
+                     struct px_child *ret, pyexec_error *error)
+{
+    struct px_branch how = how_to_fork(source, policy);
+    bool late = false;
+    if (!place->open && px_template_open(&source->child, &how, &place->template, error) < 0) {
+        px_template_close(&place->template);
+        return -1;
     }
-    px_child_done(&branch);
-    return result;
+    place->open = true;
+    if (px_template_test(&place->template, ret, &late, error) == 0)
+        return 0;
+    px_verify_place_done(place);
+    if (late)
+        px_child_kill(&source->child, false);
+    return -1;
+}
+
+static int call(struct px_verify_source *source, const struct px_policy *policy, enum px_call_kind kind,
+                pyexec_request *request, struct px_turn *turn, struct px_child *child, pyexec_result **ret,
+                pyexec_error *error)
+{
+    bool alive;
+    struct px_run_context context = context_of(source, policy, request, turn);
+    struct px_call call = {.kind = kind,
+                           .filename = kind == PX_CALL_COMPILED ? "<cell>" : "<cell test>",
+                           .only_call = true,
+                           .child = child,
+                           .locked = true,
+                           .later = true,
+                           .workspace_path = source->workspace_path};
+    return px_run_call(&context, &call, ret, &alive, error);
+}
+
+int px_verify_source_run(struct px_verify_source *source, struct px_verify_place *place, const struct px_policy *policy,
+                         enum px_call_kind kind, pyexec_request *request, struct px_turn *turn, pyexec_result **ret,
+                         pyexec_error *error)
+{
+    struct px_child child;
+    pyexec_error untrue;
+    if (!place->wanted || source->child.workspace >= 0) {
+        struct px_branch how = how_to_fork(source, policy);
+        int result = px_branch_start(&source->child, &how, &child, error);
+        if (result == 0)
+            result = call(source, policy, kind, request, turn, &child, ret, error);
+        px_child_done(&child);
+        return result;
+    }
+    if (make_test(source, place, policy, &child, error) < 0)
+        return -1;
+    int result = call(source, policy, kind, request, turn, &child, ret, error);
+    if (px_template_end_test(&place->template, &child, &untrue) == 0)
+        return result;
+    px_verify_place_done(place);
+    if (result == 0)
+        pyexec_result_free(*ret);
+    *error = untrue;
+    return -1;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The order of the steps in a branch, and without step 1 in a checkpoint, which gets no capabilities:
+/* A test (px_branch_become_template()) has nothing to drop: its template is a branch. It is held, and gets its own descriptors, as a
+ * checkpoint does.
+ *
+ * The order of the steps in a branch, and without step 1 in a checkpoint, which gets no capabilities:
  *
  *   1. lock the securebits and drop the capabilities that its new user namespace gives it
  *   2. leave the source's workspace, and replace every descriptor that it shares with its source by one that leads nowhere
@@ -29,6 +32,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/retry.h"
+#include "guest/holes.h"
 #include "guest/pyobject_access.h"
 #include "guest/python.h"
 #include "guest/reseed.h"
@@ -100,11 +104,11 @@ static int replace_descriptors(void)
     return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int report(void)
+static int report(pid_t number, pid_t template)
 {
     long reported;
     do
-        reported = syscall(SYS_getpgid, PX_BRANCH_ARRIVES);
+        reported = syscall(SYS_getpgid, number, template);
     while (reported < 0 && errno == EINTR);
     return (int)reported;
 }
@@ -112,7 +116,8 @@ static int report(void)
 /* `random` seeds itself anew after every fork. */
 static int become_copy(struct px_wire_writer *writer, bool checkpoint, PyObject *random, const sigset_t *signals)
 {
-    if ((!checkpoint && drop_capabilities() < 0) || chdir("/") < 0 || replace_descriptors() < 0 || report() < 0)
+    if ((!checkpoint && drop_capabilities() < 0) || chdir("/") < 0 || replace_descriptors() < 0 ||
+        report(PX_BRANCH_ARRIVES, 0) < 0)
         return -1;
     sigprocmask(SIG_SETMASK, signals, NULL);
     PyOS_AfterFork_Child();
@@ -123,10 +128,50 @@ static int become_copy(struct px_wire_writer *writer, bool checkpoint, PyObject 
     return px_wire_put(writer, PX_RESULT_LOCKED, now, sizeof now) < 0 ? -1 : px_wire_flush(writer);
 }
 
-int px_branch_make(struct px_wire_writer *writer, bool checkpoint)
+/* All signals are blocked, so that none of the script's begins the clone again. */
+static pid_t clone_tests(void)
+{
+    pid_t pid;
+    do
+        pid = clone_process(PX_CHECKPOINT_FLAGS);
+    while (pid > 0);
+    return pid;
+}
+
+static int take_order(const struct px_wire_writer *writer)
 {
     char message[PX_FIELD_HEADER + 1];
-    if (px_recv(writer->socket, message, sizeof message, MSG_DONTWAIT) != PX_FIELD_HEADER)
+    return px_recv(writer->socket, message, sizeof message, MSG_DONTWAIT) == PX_FIELD_HEADER ? 0 : -1;
+}
+
+int px_branch_become_template(struct px_wire_writer *writer)
+{
+    if (take_order(writer) < 0)
+        return -1;
+    pid_t own = getpid();
+    px_holes_fill();
+    PyOS_BeforeFork();
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    if (clone_tests() == 0) {
+        if (report(PX_TEST_ARRIVES, own) < 0)
+            return -1;
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        PyOS_AfterFork_Child();
+        px_script_forked(true);
+        return 0;
+    }
+    int32_t failed = errno;
+    if (px_wire_put(writer, PX_RESULT_FORK_ERRNO, &failed, sizeof failed) == 0 &&
+        px_wire_put(writer, PX_RESULT_READY, NULL, 0) == 0)
+        (void)!px_wire_flush(writer);
+    return -1;
+}
+
+int px_branch_make(struct px_wire_writer *writer, bool checkpoint)
+{
+    if (take_order(writer) < 0)
         return -1;
     px_auto_object PyObject *random = checkpoint ? px_reseed_keep_random() : NULL;
     PyOS_BeforeFork();

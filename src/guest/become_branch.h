@@ -16,4 +16,8 @@ int *px_branch_thread_id_address(void);
  * said that it is locked; in a checkpoint this can be hours later. Returns -1 when the process must end. */
 int px_branch_make(struct px_wire_writer *writer, bool checkpoint);
 
+/* Called when the next message is PX_RUN_TEMPLATE: reads it, and makes this process a template, which clones itself again and again, each
+ * time when the kernel lets the clone pass. Returns 0 in each test, which has its own descriptors, and -1 when the process must end. */
+int px_branch_become_template(struct px_wire_writer *writer);
+
 #endif

@@ -311,9 +311,13 @@ static bool more_follows(bool session, uint16_t *ret_kind)
 static bool run_follows(bool session, struct px_wire_writer *writer, uint16_t *ret_kind)
 {
     bool follows;
-    while ((follows = more_follows(session, ret_kind)) && (*ret_kind == PX_RUN_FORK || *ret_kind == PX_RUN_CHECKPOINT))
-        if (px_branch_make(writer, *ret_kind == PX_RUN_CHECKPOINT) < 0)
+    while ((follows = more_follows(session, ret_kind)) &&
+           (*ret_kind == PX_RUN_FORK || *ret_kind == PX_RUN_CHECKPOINT || *ret_kind == PX_RUN_TEMPLATE)) {
+        int failed = *ret_kind == PX_RUN_TEMPLATE ? px_branch_become_template(writer)
+                                                  : px_branch_make(writer, *ret_kind == PX_RUN_CHECKPOINT);
+        if (failed < 0)
             return false;
+    }
     return follows;
 }
 

@@ -48,6 +48,8 @@ void px_holes_fill(void)
     static const struct allocator objects = {PyObject_Malloc, PyObject_Free}, heap = {malloc, free};
     for (size_t size = LARGE_MAX; size >= 32; size /= 2)
         fill(&heap, size - HEADER, size);
+    for (size_t size = 1040; size >= 32; size -= 16)
+        fill(&heap, size - HEADER, size);
     for (size_t size = 16; size <= SMALL_MAX; size += 16)
         fill(&objects, size, size);
 }

@@ -29,33 +29,13 @@
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "launch/family_private.h"
 #include "protocol/launch.h"
 #include "sandbox/limits.h"
 
 #define FAMILY_CONTROL_FD 3
 #define FAMILY_HANDOVER_FD 4
-#define FAMILY_MEMBERS_MAX 4096
 #define REAL_TIME_SIGNALS 32 /* SIGRTMIN of the kernel */
-
-struct member {
-    pid_t pid;
-    int pidfd;
-    uint64_t held; /* the question in which a checkpoint waits, or 0 */
-};
-
-struct family {
-    int control, handover, listener;
-    struct member *members;
-    size_t count;
-    /* The fork that the host has asked for. */
-    pid_t source;           /* 0: none */
-    bool checkpoint;        /* it is to clone a checkpoint, not a branch */
-    bool cloned, returned;  /* the clone was let pass; its caller has come back from it */
-    bool arrived, went;     /* the new process has reported itself; it was held until it was let run */
-    pid_t new;              /* the process that has reported itself */
-    uint64_t held;          /* the question in which it waits, or 0 */
-    int fds[PX_BRANCH_FDS]; /* what the branch gets */
-};
 
 static void tell(const struct family *family, enum px_family_event_type type, pid_t pid, int pidfd)
 {
@@ -70,21 +50,23 @@ static void tell(const struct family *family, enum px_family_event_type type, pi
 }
 
 /* True if the thread belongs to the process. The process may have another user id, then the kernel answers EPERM. */
-static bool is_thread_of(pid_t process, pid_t thread)
+bool px_family_is_thread_of(pid_t process, pid_t thread)
 {
     return process > 0 && thread > 0 && (syscall(SYS_tgkill, process, thread, 0) == 0 || errno == EPERM);
 }
 
-static bool has_ended(int pidfd)
+bool px_family_has_ended(int pidfd)
 {
     struct pollfd polled = {pidfd, POLLIN, 0};
     return px_poll(&polled, 1, 0) != 0;
 }
 
-static bool is_member(const struct family *family, pid_t thread)
+bool px_family_is_member(const struct family *family, pid_t thread)
 {
+    if (px_family_is_test(family, thread))
+        return true;
     for (size_t i = 0; i < family->count; i++)
-        if (is_thread_of(family->members[i].pid, thread) && !has_ended(family->members[i].pidfd))
+        if (px_family_is_thread_of(family->members[i].pid, thread) && !px_family_has_ended(family->members[i].pidfd))
             return true;
     return false;
 }
@@ -93,7 +75,7 @@ static int add_member(struct family *family, pid_t pid)
 {
     size_t kept = 0;
     for (size_t i = 0; i < family->count; i++)
-        if (has_ended(family->members[i].pidfd))
+        if (px_family_has_ended(family->members[i].pidfd))
             close(family->members[i].pidfd);
         else
             family->members[kept++] = family->members[i];
@@ -106,7 +88,7 @@ static int add_member(struct family *family, pid_t pid)
 }
 
 /* Returns true if the kernel took the answer: the caller still waited. */
-static bool answer(const struct family *family, uint64_t id, bool pass, int error)
+bool px_family_answer(const struct family *family, uint64_t id, bool pass, int error)
 {
     struct seccomp_notif_resp response = {
         .id = id, .error = pass ? 0 : -error, .flags = pass ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0};
@@ -114,15 +96,15 @@ static bool answer(const struct family *family, uint64_t id, bool pass, int erro
 }
 
 /* Gives the held branch its descriptors, at numbers 0 to 3, where they replace those of its source. */
-static bool give_descriptors(struct family *family, uint64_t id)
+bool px_family_give(const struct family *family, uint64_t id, const int fds[PX_BRANCH_FDS])
 {
     for (int number = 0; number < PX_BRANCH_FDS; number++) {
         struct seccomp_notif_addfd add = {.id = id,
                                           .flags = SECCOMP_ADDFD_FLAG_SETFD,
-                                          .srcfd = (uint32_t)family->fds[number],
+                                          .srcfd = (uint32_t)fds[number],
                                           .newfd = (uint32_t)number,
                                           .newfd_flags = number == PX_BRANCH_FDS - 1 ? O_CLOEXEC : 0};
-        if (family->fds[number] < 0 || ioctl(family->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0)
+        if (fds[number] < 0 || ioctl(family->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0)
             return false;
     }
     return true;
@@ -133,10 +115,11 @@ static void take_arrival(struct family *family, const struct seccomp_notif *ques
 {
     pid_t pid = (pid_t)question->pid;
     int pidfd = -1;
-    if (family->source && family->cloned && !family->arrived && pid != family->source && !is_member(family, pid))
+    if (family->source && family->cloned && !family->arrived && pid != family->source &&
+        !px_family_is_member(family, pid))
         pidfd = add_member(family, pid);
-    if (pidfd < 0 || !give_descriptors(family, question->id)) {
-        answer(family, question->id, false, EPERM);
+    if (pidfd < 0 || !px_family_give(family, question->id, family->fds)) {
+        px_family_answer(family, question->id, false, EPERM);
         return;
     }
     px_close_fds(family->fds, PX_BRANCH_FDS);
@@ -159,7 +142,7 @@ static bool names_caller(const struct seccomp_notif *question)
 {
     bool second = question->data.nr == SYS_getpriority;
     pid_t named = (pid_t)question->data.args[second ? 1 : 0], caller = (pid_t)question->pid;
-    return named == caller || (question->data.nr != SYS_tkill && is_thread_of(named, caller));
+    return named == caller || (question->data.nr != SYS_tkill && px_family_is_thread_of(named, caller));
 }
 
 /* A clone that was withdrawn by a signal comes again, so only an answer that the kernel took counts. */
@@ -168,7 +151,7 @@ static void take_clone(struct family *family, const struct seccomp_notif *questi
     unsigned long long flags = family->checkpoint ? PX_CHECKPOINT_FLAGS : PX_BRANCH_FLAGS;
     bool pass =
         family->source && !family->cloned && (pid_t)question->pid == family->source && question->data.args[0] == flags;
-    if (answer(family, question->id, pass, EPERM) && pass)
+    if (px_family_answer(family, question->id, pass, EPERM) && pass)
         family->cloned = true;
 }
 
@@ -180,18 +163,20 @@ static void take_question(struct family *family)
         return; /* it was withdrawn */
     if (family->cloned && (pid_t)question.pid == family->source)
         family->returned = true;
+    if (px_family_take_of_template(family, &question))
+        return;
     if (question.data.nr == SYS_clone)
         take_clone(family, &question);
     else if (question.data.nr == SYS_getpgid && (pid_t)question.data.args[0] == PX_BRANCH_ARRIVES)
         take_arrival(family, &question);
     else
-        answer(family, question.id, names_caller(&question) && !queues_signals(&question), EPERM);
+        px_family_answer(family, question.id, names_caller(&question) && !queues_signals(&question), EPERM);
 }
 
 static void end_fork(struct family *family)
 {
     if (family->held)
-        answer(family, family->held, false, EPERM);
+        px_family_answer(family, family->held, false, EPERM);
     px_close_fds(family->fds, PX_BRANCH_FDS);
     family->source = 0;
     family->held = 0;
@@ -201,7 +186,7 @@ static void end_fork(struct family *family)
 static void keep(struct family *family)
 {
     for (size_t i = 0; i < family->count && family->held; i++)
-        if (family->members[i].pid == family->new && !has_ended(family->members[i].pidfd)) {
+        if (family->members[i].pid == family->new && !px_family_has_ended(family->members[i].pidfd)) {
             family->members[i].held = family->held;
             family->held = 0;
         }
@@ -214,9 +199,9 @@ static void let_run(struct family *family, pid_t checkpoint)
 {
     uint64_t *held = checkpoint ? NULL : &family->held;
     for (size_t i = 0; i < family->count && !held; i++)
-        if (family->members[i].pid == checkpoint && !has_ended(family->members[i].pidfd))
+        if (family->members[i].pid == checkpoint && !px_family_has_ended(family->members[i].pidfd))
             held = &family->members[i].held;
-    family->went = held && *held && answer(family, *held, false, 0);
+    family->went = held && *held && px_family_answer(family, *held, false, 0);
     if (held)
         *held = 0;
     tell(family, PX_FAMILY_WENT, checkpoint, -1);
@@ -247,6 +232,9 @@ static bool take_order(struct family *family)
         break;
     case PX_FAMILY_KEEP:
         keep(family);
+        break;
+    case PX_FAMILY_TEMPLATE:
+        px_family_add_template(family, order.pid, TAKE_FD(fds[0]));
         break;
     case PX_FAMILY_STOP:
         end_fork(family);
@@ -312,13 +300,15 @@ void px_family_run(int control, int handover)
     if (!family.members)
         _exit(EXIT_FAILURE);
     for (;;) {
-        struct pollfd polled[] = {
+        struct pollfd polled[3 + FAMILY_TEMPLATES_MAX] = {
             {family.control, POLLIN, 0}, {family.handover, POLLIN, 0}, {family.listener, POLLIN, 0}};
-        if (px_poll(polled, PX_COUNT(polled), -1) < 0)
+        size_t templates = px_family_poll_templates(&family, polled + 3);
+        if (px_poll(polled, 3 + templates, -1) < 0)
             _exit(EXIT_FAILURE);
         /* The host sends its order before the source can ask, so orders come first. */
         while (take_order(&family))
             ;
+        px_family_serve_templates(&family, polled + 3, templates);
         if (polled[1].revents)
             take_listener(&family);
         else if (polled[2].revents & POLLIN)

@@ -194,6 +194,8 @@ enum px_family_op {
     PX_FAMILY_GO,       /* let the branch that has arrived run, or the checkpoint `pid`; answered by PX_FAMILY_WENT */
     PX_FAMILY_KEEP,     /* the one that has arrived is a checkpoint: it stays held, and the fork is over */
     PX_FAMILY_STOP,     /* let no branch be cloned or arrive any more; answered by PX_FAMILY_STOPPED */
+    PX_FAMILY_TEMPLATE, /* the branch `pid` is now a template; with the socket for what concerns its tests: on that one
+                         * PX_FAMILY_FORK lets it clone a test and PX_FAMILY_GO lets the test run, with the same answers */
 };
 struct px_family_order {
     uint32_t magic;

@@ -39,6 +39,7 @@ struct fork {
     bool raised;               /* the limit of the source's threads was raised */
     bool asked;                /* the source may have begun to clone itself */
     bool answered;             /* the source has said how its clone went */
+    bool unknown;              /* the branch may exist and is not a member yet */
     int source_errno;
     int64_t deadline;
 };
@@ -139,7 +140,8 @@ static int ask_source(struct fork *fork, struct px_child_ends *ends, pyexec_erro
     if (pipe2(input, O_CLOEXEC) < 0)
         return px_error_exhausted(error, errno, "can't make a pipe");
     const int fds[] = {input[0], ends->output, ends->error_output, ends->channel};
-    fork->asked = true;
+    pthread_rwlock_rdlock(&fork->family->births);
+    fork->asked = fork->unknown = true;
     int failed = order(fork, PX_FAMILY_FORK, fork->source->member->pid, fds, PX_COUNT(fds));
     px_close_fds(input, 2);
     /* Only with these closed does the host notice the end of the branch. */
@@ -212,24 +214,26 @@ static int take_branch(struct fork *fork, const struct px_branch *branch, pyexec
         !px_child_alive(fork->branch))
         return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                             "the process of the new session ended while it was made");
+    pthread_rwlock_unlock(&fork->family->births);
+    fork->unknown = false;
     if (!fork->checkpoint)
         px_family_limit_threads(member, false);
     px_family_limit_threads(fork->source->member, false);
     return px_branch_check(fork->source, fork->branch, branch, error);
 }
 
-static int move_to_cgroup(const struct fork *fork, const struct px_clone_request *shape, pyexec_error *error)
+int px_branch_move_to_cgroup(const struct px_child *branch, const struct px_clone_request *shape, pyexec_error *error)
 {
     uint64_t number;
-    px_auto_fd int folder = px_launcher_make_run_cgroup(fork->family->launcher, shape, &number, error);
+    px_auto_fd int folder = px_launcher_make_run_cgroup(branch->launcher, shape, &number, error);
     if (!number)
         return 0;
     char text[24];
-    int length = snprintf(text, sizeof text, "%d", fork->branch->host_pid);
+    int length = snprintf(text, sizeof text, "%d", branch->host_pid);
     px_auto_fd int procs = folder < 0 ? -1 : px_openat(folder, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);
     bool moved = procs >= 0 && px_write(procs, text, (size_t)length) == length;
     int saved = errno;
-    px_launcher_release_run_cgroup(fork->family->launcher, moved ? fork->branch->pid : 0, number);
+    px_launcher_release_run_cgroup(branch->launcher, moved ? branch->pid : 0, number);
     if (folder < 0)
         return -1;
     return moved ? 0
@@ -271,6 +275,8 @@ static void undo(struct fork *fork)
     /* While its limit was high, the source may have started any number of threads. */
     if (!over || (fork->raised && px_branch_check_source(source, true, &ignored) < 0))
         px_child_kill(source, false);
+    if (fork->unknown)
+        pthread_rwlock_unlock(&fork->family->births);
     if (cloned)
         px_branch_end_strangers(source);
 }
@@ -368,7 +374,7 @@ static int fork_source(struct fork *fork, struct px_branch *branch, struct px_ch
     if (result == 0)
         result = attach_workspace(fork, branch, error);
     if (result == 0)
-        result = move_to_cgroup(fork, branch->shape, error);
+        result = px_branch_move_to_cgroup(fork->branch, branch->shape, error);
     if (result == 0)
         result = end_hold(fork, error);
     if (result == 0)

@@ -44,10 +44,20 @@ void px_checkpoint_done(struct px_checkpoint *checkpoint);
 /* Lets the branch that has reported itself run, or this checkpoint. Returns 0, or -1 with `error`. */
 int px_branch_let_run(struct px_family *family, pid_t checkpoint, pyexec_error *error);
 
+/* Moves its process into a cgroup of its own, where there are cgroups. */
+int px_branch_move_to_cgroup(const struct px_child *branch, const struct px_clone_request *shape, pyexec_error *error);
+
 /* Checks the source before it is forked, and the branch while the kernel holds it (branch_check.c). */
 int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexec_error *error);
 int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
                     pyexec_error *error);
+
+/* Checks a test while the kernel holds it and its template. `user_namespace`: that of the template, when that was made. */
+int px_branch_check_test(const struct px_child *template, const struct px_child *test,
+                         const struct stat *user_namespace, pyexec_error *error);
+
+/* Reads the user namespace of a process. Returns 0 or -1. */
+int px_branch_user_namespace(const struct px_child *child, struct stat *ret);
 
 /* Reads the process's numbers in the supervisor's PID namespace and in the family's. Returns false if they can't be
  * read. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -24,6 +25,17 @@
 #include "base/retry.h"
 #include "runner/branch.h"
 #include "runner/family.h"
+
+/* PROCMAP_QUERY of <linux/fs.h>, which older headers do not have. */
+struct px_procmap_query {
+    uint64_t size, flags, address, vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
+    uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
+    uint64_t vma_name_addr, build_id_addr;
+};
+#define PX_PROCMAP_QUERY _IOWR('f', 17, struct px_procmap_query)
+#define PX_PROCMAP_WRITABLE 0x02
+#define PX_PROCMAP_SHARED 0x08
+#define PX_PROCMAP_NEXT 0x10
 
 static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
 {
@@ -219,17 +231,37 @@ static int check_descriptors(const struct px_child *branch, pyexec_error *error)
     return allowed ? 0 : refuse("kept descriptors of its source", error);
 }
 
+static dev_t found_device;
+
+static void find_memory_device(void)
+{
+    struct stat status;
+    px_auto_fd int file = memfd_create("device", MFD_CLOEXEC);
+    if (file >= 0 && fstat(file, &status) == 0)
+        found_device = status.st_dev;
+}
+
+/* The kernel's own file system with the shared memory that has no name in the tree. 0: it is not known. */
+static dev_t memory_device(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_memory_device);
+    return found_device;
+}
+
 /* A shared mapping of a file would be memory of both, and so would be the unchanged pages of a private mapping of a file in
- * the source's workspace. Shared mappings of the read-only tree, which libraries make, can't be written to. */
+ * the source's workspace. Shared mappings of the read-only tree, which libraries make, can't be written to. Shared memory can be
+ * made writable later, if it is not now. */
 static int check_memory(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
                         pyexec_error *error)
 {
-    char path[32], device[32] = "?", folder[PX_WORKSPACE_PATH_MAX + 1];
+    char path[32], device[32] = "?", memory[32], folder[PX_WORKSPACE_PATH_MAX + 1];
     struct stat status;
     snprintf(folder, sizeof folder, "%s/", how->shape->workspace_path);
     /* A folder of the host can be on the same file system as the interpreter's libraries. */
     if (source->workspace >= 0 && how->mount < 0 && fstat(source->workspace, &status) == 0)
         snprintf(device, sizeof device, " %02x:%02x ", major(status.st_dev), minor(status.st_dev));
+    snprintf(memory, sizeof memory, " %02x:%02x ", major(memory_device()), minor(memory_device()));
     snprintf(path, sizeof path, "/proc/%d/maps", branch->host_pid);
     FILE *file = fopen(path, "re");
     if (!file)
@@ -240,7 +272,7 @@ static int check_memory(const struct px_child *source, const struct px_child *br
     while (!found[0] && getline(&line, &size, file) > 0) {
         const char *mode = strchr(line, ' ');
         const char *name = strchr(line, '/');
-        bool shared = mode && strlen(mode) > 5 && mode[4] == 's' && mode[2] == 'w';
+        bool shared = mode && strlen(mode) > 5 && mode[4] == 's' && (mode[2] == 'w' || strstr(mode, memory));
         if (shared || (mode && strstr(mode, device)) || (name && strncmp(name, folder, strlen(folder)) == 0))
             snprintf(found, sizeof found, "%.*s", name ? (int)strcspn(name, "\n") : 9, name ? name : "anonymous");
     }
@@ -268,6 +300,68 @@ int px_branch_check(const struct px_child *source, const struct px_child *branch
     return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
 }
 
+int px_branch_user_namespace(const struct px_child *child, struct stat *ret)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/ns/user", child->host_pid);
+    return stat(path, ret);
+}
+
+static bool has_one_thread(const struct px_child *child)
+{
+    char path[32];
+    struct stat folder;
+    snprintf(path, sizeof path, "/proc/%d/task", child->host_pid);
+    return stat(path, &folder) == 0 &&
+           folder.st_nlink == 3; /* the folder has two links of its own, and one of each thread */
+}
+
+/* Since Linux 6.2 the size of the folder is the number of the open descriptors. */
+static bool has_only_given_descriptors(const struct px_child *child)
+{
+    char path[32];
+    struct stat folder;
+    snprintf(path, sizeof path, "/proc/%d/fd", child->host_pid);
+    return stat(path, &folder) == 0 && folder.st_size == PX_BRANCH_FDS;
+}
+
+/* True if the process has no shared mapping but those of read-only files. False also if the kernel can't be asked (before Linux 6.11). */
+static bool shares_no_memory(const struct px_child *child)
+{
+    char path[32];
+    struct px_procmap_query query = {.size = sizeof query, .flags = PX_PROCMAP_NEXT | PX_PROCMAP_SHARED};
+    snprintf(path, sizeof path, "/proc/%d/maps", child->host_pid);
+    px_auto_fd int maps = px_open(path, O_RDONLY | O_CLOEXEC, 0);
+    while (maps >= 0 && ioctl(maps, PX_PROCMAP_QUERY, &query) == 0) {
+        if (query.vma_flags & PX_PROCMAP_WRITABLE || makedev(query.dev_major, query.dev_minor) == memory_device())
+            return false;
+        query.address = query.vma_end;
+    }
+    return maps >= 0 && errno == ENOENT;
+}
+
+/* A clone without new namespaces has those of its template, its filters, its Landlock domain and no_new_privs, and no capability,
+ * because its template has none (credentials(7), seccomp(2), landlock(7), prctl(2)). That was seen when the template was made, as for
+ * every branch. What its template can have changed since, by native code, is what the two share: descriptors and memory; and a second
+ * thread could hide descriptors. */
+int px_branch_check_test(const struct px_child *template, const struct px_child *test,
+                         const struct stat *user_namespace, pyexec_error *error)
+{
+    static const struct px_clone_request none = {.workspace_path = "/workspace"};
+    const struct px_branch how = {.shape = &none, .mount = -1};
+    struct stat namespace;
+    if (px_branch_user_namespace(test, &namespace) < 0 || namespace.st_ino != user_namespace->st_ino ||
+        namespace.st_dev != user_namespace->st_dev)
+        return refuse("comes from another session", error);
+    if (!has_one_thread(test) || !has_one_thread(template))
+        return refuse("comes from a process with several threads", error);
+    if (!has_only_given_descriptors(test) && check_descriptors(test, error) < 0)
+        return -1;
+    if (!shares_no_memory(test) && check_memory(template, test, &how, error) < 0)
+        return -1;
+    return px_child_alive(test) ? 0 : refuse("ended before it was complete", error);
+}
+
 /* True if the process is in the family and no member. */
 static bool is_stranger(struct px_family *family, pid_t pid)
 {
@@ -293,6 +387,7 @@ void px_branch_end_strangers(const struct px_child *source)
         px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : (pid_t)px_number_after(text, "Pid:", 0);
     DIR *folder = first > 0 ? opendir("/proc") : NULL;
     const struct dirent *entry;
+    pthread_rwlock_wrlock(&family->births);
     while (folder && (entry = readdir(folder))) {
         pid_t pid = (pid_t)atoi(entry->d_name);
         if (pid <= 1 || pid == first)
@@ -303,6 +398,7 @@ void px_branch_end_strangers(const struct px_child *source)
         if (pidfd >= 0 && is_stranger(family, pid) && px_poll(&polled, 1, 0) == 0)
             syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     }
+    pthread_rwlock_unlock(&family->births);
     if (folder)
         closedir(folder);
 }

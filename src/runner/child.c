@@ -92,15 +92,30 @@ void px_child_shape(struct px_clone_request *shape, const struct px_child_option
     snprintf(shape->workspace_path, sizeof shape->workspace_path, "%s", options->workspace_path);
 }
 
+/* The number before the last one: that in the PID namespace above its own. 0 if there is only one. */
+static pid_t outer_pid(const char *text)
+{
+    const char *at = strstr(text, "\nNSpid:");
+    long outer = 0, inner = 0;
+    for (at = at ? at + 7 : NULL; at && *at == '\t';) {
+        char *end;
+        outer = inner;
+        inner = strtol(at + 1, &end, 10);
+        at = end;
+    }
+    return (pid_t)outer;
+}
+
 /* The child's PID in our PID namespace, read from the pidfd's fdinfo (pidfd_open(2)); 0 when it can't be
  * seen, -1 when it can't be read because no descriptor is free. */
-static pid_t host_pid(int pidfd)
+static pid_t host_pid(int pidfd, pid_t *ret_outer)
 {
     char path[48], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     if (px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0)
         return errno == EMFILE || errno == ENFILE ? -1 : 0;
     int pid = (int)px_number_after(text, "Pid:", 0); /* -1 after its end */
+    *ret_outer = pid > 0 ? outer_pid(text) : 0;
     return pid > 0 ? pid : 0;
 }
 
@@ -146,7 +161,10 @@ int px_child_adopt(struct px_child *child, int pidfd, pid_t pid, pyexec_error *e
      * signal can be sent ends by itself when its channel is closed. */
     if (child->pidfd < 0)
         return px_error_exhausted(error, EMFILE, NO_DESCRIPTORS);
-    child->host_pid = host_pid(child->pidfd);
+    pid_t outer = 0;
+    child->host_pid = host_pid(child->pidfd, &outer);
+    if (!pid)
+        child->pid = outer;
     if (child->host_pid < 0)
         return px_error_exhausted(error, errno, NO_DESCRIPTORS);
     if (clock_getcpuclockid(child->host_pid, &child->cpu_clock) != 0)

@@ -82,7 +82,8 @@ void px_child_close_ends(struct px_child_ends *ends);
 int px_child_prepare(struct px_child *child, struct px_launcher *launcher, int workspace,
                      struct px_child_ends *ret_ends, pyexec_error *error);
 
-/* Takes ownership of the process's pidfd, and finds out what the host must know. */
+/* Takes ownership of the process's pidfd, and finds out what the host must know. `pid`: its number in the supervisor's PID
+ * namespace; 0: find that out too, of a process that is one PID namespace below. */
 int px_child_adopt(struct px_child *child, int pidfd, pid_t pid, pyexec_error *error);
 
 /* Opens what px_child_facts() reads, while the child sets itself up. Without it the facts are found by the PID. For

@@ -30,6 +30,7 @@ static void end_family(struct px_family *family)
     px_close_fd(&family->pidfd);
     pthread_mutex_destroy(&family->fork_lock);
     pthread_mutex_destroy(&family->lock);
+    pthread_rwlock_destroy(&family->births);
     free(family);
 }
 
@@ -100,6 +101,16 @@ static int start_process(struct px_family *family, int ret_fds[2], pyexec_error 
     return result;
 }
 
+/* Many tests are born one after another, and who waits for a moment without births must get it. */
+static void init_births(pthread_rwlock_t *births)
+{
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(births, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+}
+
 int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_family_member **ret, int ret_fds[2],
                     pyexec_error *error)
 {
@@ -110,6 +121,7 @@ int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_fa
     family->control = family->pidfd = -1;
     pthread_mutex_init(&family->fork_lock, NULL);
     pthread_mutex_init(&family->lock, NULL);
+    init_births(&family->births);
     struct px_family_member *member = new_member(family, NULL);
     if (!member || start_process(family, ret_fds, error) < 0) {
         free(member);
@@ -157,6 +169,19 @@ struct px_family_member *px_family_join(struct px_family_member *source, bool ch
     }
     pthread_mutex_unlock(&family->lock);
     return member;
+}
+
+struct px_family_member *px_family_join_tests(struct px_family_member *template)
+{
+    return px_family_join(template, true);
+}
+
+void px_family_set_test(struct px_family_member *tests, pid_t pid, pid_t host_pid)
+{
+    pthread_mutex_lock(&tests->family->lock);
+    tests->pid = pid;
+    tests->host_pid = host_pid;
+    pthread_mutex_unlock(&tests->family->lock);
 }
 
 void px_family_replace(struct px_family_member *source, struct px_family_member *checkpoint)

@@ -22,6 +22,7 @@ struct px_family {
     pid_t pid;                 /* in the supervisor's PID namespace */
     pthread_mutex_t fork_lock; /* one fork at a time */
     pthread_mutex_t lock;      /* protects the members */
+    pthread_rwlock_t births;   /* held for reading while a process exists that is not a member yet */
     struct px_family_member *members;
 };
 
@@ -52,6 +53,11 @@ struct px_family_member *px_family_join(struct px_family_member *source, bool ch
 /* The checkpoint takes the place of its source, whose process has been killed: the source's branches and other checkpoints are
  * now those of the checkpoint. */
 void px_family_replace(struct px_family_member *source, struct px_family_member *checkpoint);
+
+/* Adds a member that stands for all tests of a template, of which one lives at a time. It counts as a checkpoint does. px_family_set_test()
+ * says which process it is now. NULL without memory. */
+struct px_family_member *px_family_join_tests(struct px_family_member *template);
+void px_family_set_test(struct px_family_member *tests, pid_t pid, pid_t host_pid);
 
 /* Sets what is known about the member's process once it exists. */
 int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, int pidfd, pyexec_error *error);

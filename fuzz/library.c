@@ -160,6 +160,19 @@ int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *er
     return give(ret, "[]");
 }
 
+int pyexec_environments_json(pyexec_executor *executor, const char *ceiling_json, char **ret, pyexec_error *error)
+{
+    (void)executor, (void)ceiling_json, (void)error;
+    return give(ret, "[]");
+}
+
+int pyexec_environments_object(pyexec_executor *executor, json_t *ceiling, json_t **ret, pyexec_error *error)
+{
+    (void)executor, (void)ceiling, (void)error;
+    *ret = json_array();
+    return *ret ? 0 : -1;
+}
+
 int pyexec_stats_json(pyexec_executor *executor, char **ret, pyexec_error *error)
 {
     (void)executor, (void)error;

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct px_buffer px_auto_buffer answers = {0};
     require(input >= 0 && output >= 0 && px_write_all(input, data, size) == 0);
     require(px_write_all(input, LAST, sizeof LAST - 1) == 0 && lseek(input, 0, SEEK_SET) == 0);
-    require(px_rpc_serve(input, output, -1, false, NULL, NULL) == 0);
+    require(px_rpc_serve(input, output, -1, false, NULL, NULL, NULL) == 0);
     require(fuzz_calls_held() == 0);
     require(lseek(output, 0, SEEK_SET) == 0 && px_read_all(output, &answers, 1u << 30) == 0);
     const char *at = px_buffer_string(&answers), *end;

@@ -131,7 +131,7 @@ PYEXEC_API const char *pyexec_status_name(pyexec_status status);
 PYEXEC_API int pyexec_executor_new(const char *policy_json, const char *host_json, pyexec_executor **ret,
                                    pyexec_error *error);
 
-/* The same, with sessions configured: one JSON object with the optional members "policy", "session", "host" and "egress"
+/* The same, with sessions configured: one JSON object with the optional members "policy", "session", "host", "egress" and "env"
  * (docs/configuration.md), or NULL for the defaults. pyexec_executor_new() uses the default [session] section. */
 PYEXEC_API int pyexec_executor_open(const char *config_json, pyexec_executor **ret, pyexec_error *error);
 
@@ -566,6 +566,14 @@ PYEXEC_API int pyexec_executor_remember_session(pyexec_executor *executor, const
 /* From now on no new session is made: a call that needs a new session fails with PYEXEC_SHUTTING_DOWN. Existing sessions stay. */
 PYEXEC_API int pyexec_executor_refuse_sessions(pyexec_executor *executor, pyexec_error *error);
 
+/* The environments that a request with this ceiling may choose (the policy's `environment`), as a JSON array, which the caller
+ * gives to free(): each has name, hash, created, python, requirements, packages, imports, limits and preload. One that can't be
+ * used has name, error and hint.
+ *
+ * ceiling_json  as in pyexec_request_set_ceiling(), or NULL: all environments of the store ([env] root). */
+PYEXEC_API int pyexec_environments_json(pyexec_executor *executor, const char *ceiling_json, char **ret,
+                                        pyexec_error *error);
+
 /* These return JSON text, which the caller gives to free(). pyexec_sessions_json(): an array of the live sessions, each
  * {"id", "principal", "busy", "execution_count", "age_ms", "idle_ms"}. pyexec_session_json(): one session, which also
  * has "restarted", the "policy" in force, the "tools" of all its calls and its memory. pyexec_stats_json(): an object of counters (docs/c-api.md). */
@@ -812,6 +820,9 @@ PYEXEC_API int pyexec_session_fork_object(pyexec_executor *executor, pyexec_turn
                                           pyexec_error *error);
 PYEXEC_API int pyexec_verify_object(pyexec_executor *executor, pyexec_request *request, struct json_t *object,
                                     char **ret, pyexec_verify_counts *ret_counts, pyexec_error *error);
+/* `ceiling` may be NULL. */
+PYEXEC_API int pyexec_environments_object(pyexec_executor *executor, struct json_t *ceiling, struct json_t **ret,
+                                          pyexec_error *error);
 PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
                                     pyexec_error *error);
 

@@ -39,6 +39,18 @@ static struct px_telemetry *start_telemetry(void)
     return telemetry;
 }
 
+/* Where environments are, for a client that does not say it. A configuration file that can't be read is no reason to fail. */
+static json_t *find_environments(void)
+{
+    pyexec_error error;
+    px_auto(px_env_config_done) struct px_env_config env = {0};
+    const struct px_config into = {.env = &env};
+    if (px_env_config_init(&env, &error) < 0 ||
+        (px_config_load_into(NULL, &into, &error) < 0 && px_config_environment(environ, &into, &error) < 0))
+        return NULL;
+    return px_env_config_to_json(&env);
+}
+
 /* px_rpc_opened_fn */
 static int attach(void *telemetry, pyexec_executor *executor, pyexec_error *error)
 {
@@ -54,7 +66,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (options->ignore_signals)
         cli_signals_ignore();
     struct px_telemetry *telemetry = start_telemetry();
-    int status = px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain, attach, telemetry);
+    px_auto_json json_t *env = find_environments();
+    int status = px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain, env, attach, telemetry);
     px_telemetry_stop(telemetry);
     return cli_server_status(status);
 }
@@ -63,8 +76,8 @@ const struct cli_command cmd_rpc = {
     .name = "rpc",
     .summary = "JSON-RPC 2.0 on standard input and output, one message on each line",
     .description =
-        "Serves one language client: initialize {protocol: 1, policy, session, host}, then execute_once, execute, "
-        "interrupt, cancel, create_session, close_session, close_all, list_sessions, list_files, read_file, "
+        "Serves one language client: initialize {protocol: 1, policy, session, host, env}, then execute_once, execute, "
+        "interrupt, cancel, create_session, close_session, close_all, list_sessions, list_environments, list_files, read_file, "
         "write_file, delete_file, doctor, stats, ping and shutdown. The session_policy of an execute is for the "
         "session that the call makes; it is ignored if the session exists. policy_defaults has defaults for both "
         "policies; values beyond a ceiling are lowered. An execute with silent: true is not counted. With stream: "

@@ -25,7 +25,8 @@ static int find_environments(pyexec_executor *executor, const json_t *env, pyexe
 {
     if (px_env_config_init(&executor->env_config, error) < 0 ||
         (env && px_env_config_merge_json(&executor->env_config, env, error) < 0) ||
-        px_environments_new(executor->env_config.root, &executor->environments, error) < 0)
+        (px_environments_new(executor->env_config.root, &executor->environments, error) < 0 &&
+         (error->code != PYEXEC_INVALID_POLICY || *executor->policy.environment)))
         return -1;
     return px_policy_find_environment(&executor->policy, executor->environments, error);
 }
@@ -266,7 +267,9 @@ int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_r
         return -1;
     int result = execute(executor, request, policy, turn, ret, error);
     px_runtime_leave(&own);
-    if (result == 0)
+    if (result == 0) {
+        px_environments_explain(executor, request, policy, *ret);
         px_runtime_count(executor, *ret);
+    }
     return result;
 }

@@ -86,6 +86,10 @@ void px_runtime_end(pyexec_executor *executor);
 /* pyexec_execute_once(), without spans (executor.c). */
 int px_execute_once(pyexec_executor *executor, pyexec_request *request, pyexec_result **ret, pyexec_error *error);
 
+/* After a failed import: sets the hint to the environments with that module, among those that the caller may choose. */
+void px_environments_explain(pyexec_executor *executor, const pyexec_request *request, const struct px_policy *policy,
+                             pyexec_result *result);
+
 /* Counts an execution that has ended. */
 void px_runtime_count(pyexec_executor *executor, const pyexec_result *result);
 

@@ -234,6 +234,8 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
         session->threads_left = one.threads_left;
         session->idle_cpu_ns = one.cpu_ns;
         if (result == 0)
+            px_environments_explain(executor, request, policy, *ret);
+        if (result == 0)
             result = describe(*ret, session, created, error);
         if (result == 0)
             (*ret)->session.no_checkpoint = TAKE_PTR(keeping->failed);

@@ -325,6 +325,8 @@ static json_t *capabilities(const struct px_mcp_call *call)
 {
     bool changes = call->caller.clients && call->caller.told_of_changes;
     json_t *able = json_pack("{s:o}", "tools", changes ? json_pack("{s:b}", "listChanged", 1) : json_object());
+    if (able && px_mcp_offers_environments(call))
+        px_json_set(able, "resources", json_object());
     if (able && call->modern)
         px_json_set(able, "extensions", json_pack("{s:{}}", PX_MCP_TASKS));
     else if (able && px_mcp_has_legacy_tasks(call))
@@ -358,6 +360,13 @@ static void discover(struct px_mcp_call *call)
 static void ping(struct px_mcp_call *call)
 {
     px_mcp_answer(call, json_object());
+}
+
+void px_mcp_answer_fresh(struct px_mcp_call *call, json_t *result)
+{
+    if (result && call->modern)
+        px_json_merge(result, json_pack("{s:i, s:s}", "ttlMs", FRESH_MS, "cacheScope", "private"));
+    px_mcp_answer(call, result);
 }
 
 static void list_tools(struct px_mcp_call *call)
@@ -419,6 +428,9 @@ static const struct {
     {"server/discover", MODERN, discover},
     {"tools/list", BOTH, list_tools},
     {"tools/call", BOTH, call_tool},
+    {"resources/list", BOTH, px_mcp_list_resources},
+    {"resources/templates/list", BOTH, px_mcp_list_resource_templates},
+    {"resources/read", BOTH, px_mcp_read_resource},
     {"tasks/get", BOTH, px_mcp_get_task},
     {"tasks/result", LEGACY, px_mcp_get_task_result},
     {"tasks/update", MODERN, px_mcp_update_task},

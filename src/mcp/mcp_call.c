@@ -131,9 +131,11 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
 {
     if (!call->request)
         return px_error_exhausted(error, EMFILE, "can't make the request's descriptor");
+    bool session = json_object_get(arguments, "session_id");
     json_object_del(arguments, "session_id");
     json_object_del(arguments, "detach");
-    if (pyexec_request_set_object(call->request, arguments, error) < 0)
+    if (px_mcp_take_environment(arguments, session, error) < 0 ||
+        pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
     pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
     return take_trace(call, error);
@@ -376,7 +378,8 @@ static const char run_input[] =
     "code.\"},\"value_json\":{\"type\":\"string\",\"enum\":[\"records\",\"split\"],\"description\":\"Ask for the "
     "last value as JSON too; tables as a list of objects, or as columns, index and "
     "data.\"},\"timeout_ms\":{\"type\":\"integer\",\"minimum\":1,\"description\":\"Wall-clock limit, to make it "
-    "shorter than usual.\"},\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an "
+    "shorter than usual.\"},\"environment\":{\"type\":\"string\",\"description\":\"The environment with the "
+    "packages, if not the usual one. A session keeps the one of its first call.\"},\"detach\":{\"type\":\"boolean\",\"description\":\"true: answer at once with an "
     "execution_id, and let the code run on. For code that takes minutes; get_execution returns its "
     "result.\"},\"" PX_MCP_CHECKPOINT
     "\":{\"type\":\"boolean\",\"description\":\"true: keep the state of the session before "

@@ -76,6 +76,18 @@ void px_mcp_undo(struct px_mcp_call *call, json_t *arguments);
 bool px_mcp_offers_undo(const struct px_policy *policy);
 #define PX_MCP_CHECKPOINT "checkpoint" /* an argument of run_python, listed where undo is */
 
+/* Environments (mcp_environments.c). */
+#define PX_MCP_NO_RESOURCE (-32002)
+void px_mcp_describe_environments(struct px_buffer *out, const struct px_mcp_call *call);
+bool px_mcp_offers_environments(const struct px_mcp_call *call);
+/* Moves the argument `environment` of run_python into the policy of the run, or of the session that it makes. */
+int px_mcp_take_environment(json_t *arguments, bool session, pyexec_error *error);
+void px_mcp_list_resources(struct px_mcp_call *call);
+void px_mcp_list_resource_templates(struct px_mcp_call *call);
+void px_mcp_read_resource(struct px_mcp_call *call);
+/* As px_mcp_answer(); a modern client is told how long the answer stays true. */
+void px_mcp_answer_fresh(struct px_mcp_call *call, json_t *result);
+
 pyexec_executor *px_mcp_executor(const struct px_mcp_call *call);
 
 #endif

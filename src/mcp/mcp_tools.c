@@ -41,7 +41,7 @@ static void describe_imports(struct px_buffer *out, const struct px_policy *poli
         px_buffer_add_string(out, policy->banned_imports.count ? " but these: " : "");
         add_names(out, &policy->banned_imports);
     }
-    px_buffer_add_string(out, px_policy_isolates(policy)
+    px_buffer_add_string(out, px_policy_isolates(policy) && !*policy->environment
                                   ? ". Only the standard library is there, and nothing can be installed.\n"
                                   : ". Nothing can be installed.\n");
 }
@@ -138,6 +138,7 @@ static void describe_run(struct px_buffer *out, const struct px_mcp_call *call)
     describe_imports(out, policy);
     describe_files(out, policy);
     describe_limits(out, policy);
+    px_mcp_describe_environments(out, call);
     describe_clients(out, call);
 }
 
@@ -164,11 +165,14 @@ static json_t *result_schema(void)
     return schema;
 }
 
+/* run_python has an argument more where sessions keep states, and where there is an environment to choose. */
 static json_t *input_schema(const struct px_mcp_call *call, const struct px_mcp_tool *tool)
 {
-    json_t *schema = px_json_loads(tool->input, 0, NULL);
+    json_t *schema = px_json_loads(tool->input, 0, NULL), *properties = json_object_get(schema, "properties");
     if (!px_mcp_offers_undo(call->caller.policy))
-        json_object_del(json_object_get(schema, "properties"), PX_MCP_CHECKPOINT);
+        json_object_del(properties, PX_MCP_CHECKPOINT);
+    if (!tool->description && !px_mcp_offers_environments(call))
+        json_object_del(properties, "environment");
     return schema;
 }
 

@@ -252,7 +252,10 @@ int px_policy_limit_environment(struct px_policy *policy, const struct px_policy
                                 pyexec_error *error)
 {
     const struct judged judged = {policy, ceiling, later, error};
-    if (px_policy_allows_environment(ceiling, policy->environment))
+    /* The environment in the line of a token is for all runs of this caller that name none. */
+    bool own = ceiling->origin[PX_FIELD_environment] == PX_ORIGIN_REQUEST;
+    bool names = policy->origin[PX_FIELD_environment] == PX_ORIGIN_REQUEST || later || !own;
+    if (names && px_policy_allows_environment(ceiling, policy->environment))
         return 0;
     if (may_lower(&judged, PX_FIELD_environment))
         return lower(&judged, PX_FIELD_environment);

@@ -130,7 +130,7 @@ bool px_policy_changes_later(enum px_policy_field field);
 /* Finds the environment that the policy names, and holds it in policy->env. Where nobody gave another value, its limits become
  * those of the policy. Call it again when `environment` may have changed. */
 int px_policy_find_environment(struct px_policy *policy, struct px_environments *store, pyexec_error *error);
-/* Keeps `environment` below a ceiling, before it is looked for. As px_policy_limit(), which also does this. */
+/* Keeps `environment` below a ceiling, before it is looked for. An environment of the ceiling itself (PX_ORIGIN_REQUEST) is the default. As px_policy_limit(), which also does this. */
 int px_policy_limit_environment(struct px_policy *policy, const struct px_policy *ceiling, bool later,
                                 pyexec_error *error);
 /* Raises the limits of a ceiling that nobody gave to what an environment needs, because whoever allows an environment wants it

@@ -62,6 +62,10 @@ static int lower_to_defaults(struct px_policy *policy, pyexec_error *error)
 int px_policy_find_environment(struct px_policy *policy, struct px_environments *store, pyexec_error *error)
 {
     const struct px_environment *found = NULL;
+    if (*policy->environment && !store) {
+        px_error_set(error, PYEXEC_INVALID_POLICY, "environment: there is no folder for the environments of this user");
+        return px_error_hint(error, "Set [env] root, or the variable HOME, and start pyexec again.");
+    }
     if (*policy->environment && px_environments_get(store, policy->environment, &found, error) < 0)
         return -1;
     if (found != policy->env && lower_to_defaults(policy, error) < 0) {

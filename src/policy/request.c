@@ -462,7 +462,7 @@ static bool has_latest(const struct px_policy *own, struct px_environments *stor
 {
     pyexec_error ignored;
     const struct px_environment *latest = NULL;
-    if (*own->environment && px_environments_get(store, own->environment, &latest, &ignored) < 0)
+    if (*own->environment && store && px_environments_get(store, own->environment, &latest, &ignored) < 0)
         return false;
     px_environment_unref(latest); /* the store has it too, so the pointer can be compared */
     return latest == own->env;

@@ -70,6 +70,8 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
     }
     px_auto_json json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
+    if (!json_object_get(config, "env") && rpc->env)
+        px_json_set(config, "env", json_incref((json_t *)(uintptr_t)rpc->env));
     if (!config)
         return px_error_oom(error);
     if (pyexec_executor_open_object(config, &rpc->executor, error) < 0)
@@ -157,6 +159,15 @@ static void list_sessions(struct px_rpc *rpc, const char *id, const json_t *para
     (void)params;
     int status = pyexec_sessions_json(rpc->executor, &text, &error);
     answer_text(rpc, id, status, text, "sessions", &error);
+}
+
+static void list_environments(struct px_rpc *rpc, const char *id, const json_t *params)
+{
+    pyexec_error error;
+    char *text = NULL;
+    (void)params;
+    int status = pyexec_environments_json(rpc->executor, NULL, &text, &error);
+    answer_text(rpc, id, status, text, "environments", &error);
 }
 
 static void stats(struct px_rpc *rpc, const char *id, const json_t *params)
@@ -247,7 +258,7 @@ static const struct {
     bool before_initialize;
     const char *params; /* the params that it accepts, separated by spaces; "*": the method itself checks them */
 } methods[] = {
-    {"initialize", initialize, true, "protocol policy session host"},
+    {"initialize", initialize, true, "protocol policy session host env"},
     {"execute_once", px_rpc_execute, false, "*"},
     {"execute", px_rpc_execute_session, false, "*"},
     {"interrupt", interrupt, false, "session_id request"},
@@ -260,6 +271,7 @@ static const struct {
     {"close_session", close_session, false, "session_id"},
     {"close_all", close_all, false, ""},
     {"list_sessions", list_sessions, false, ""},
+    {"list_environments", list_environments, false, ""},
     {"list_files", list_files, false, "session_id"},
     {"read_file", read_file, false, "session_id path"},
     {"write_file", write_file, false, "session_id path content content_base64"},
@@ -439,9 +451,9 @@ static void drain_requests(struct px_rpc *rpc)
             return;
 }
 
-int px_rpc_serve(int input, int output, int stop, bool drain, px_rpc_opened_fn opened, void *closure)
+int px_rpc_serve(int input, int output, int stop, bool drain, const json_t *env, px_rpc_opened_fn opened, void *closure)
 {
-    struct px_rpc rpc = {.opened = opened, .closure = closure};
+    struct px_rpc rpc = {.env = env, .opened = opened, .closure = closure};
     pthread_t streaming;
     px_line_transport_init(&rpc.lines, output, stop);
     px_tasks_init(&rpc.tasks);

@@ -328,6 +328,18 @@ static void metrics(struct px_http_request *request)
                     page.length);
 }
 
+static void list_environments(struct px_http_request *request)
+{
+    pyexec_error error;
+    json_t *list;
+    px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    if (pyexec_environments_object(request->server->executor, ceiling, &list, &error) < 0) {
+        px_respond_error(request, &error);
+        return;
+    }
+    px_respond_json(request, MHD_HTTP_OK, px_json_take_text(json_pack("{s:o}", "environments", list)));
+}
+
 static void openapi(struct px_http_request *request)
 {
     const char *text = request->server->openapi;
@@ -343,6 +355,8 @@ const struct px_route px_routes[] = {
      .serve = px_verify_route_serve},
     {"POST", "/v1/sessions", "session_create", "Make a session.", PX_BODY_JSON, .serve = create_session},
     {"GET", "/v1/sessions", "session_list", "The caller's sessions.", .serve = list_sessions},
+    {"GET", "/v1/environments", "environment_list", "The environments that the caller may choose.",
+     .serve = list_environments},
     {"GET", "/v1/sessions/{id}", "session_get", "One session, with its policy.", .serve = show_session},
     {"DELETE", "/v1/sessions/{id}", "session_close", "End a session; its running call is cancelled.",
      .serve = close_session},

@@ -23,7 +23,8 @@ struct e2b_entry {
     struct e2b_entry *next;
     const struct px_principal *principal;
     char *id, *cwd;
-    int64_t ends_ns; /* when a sandbox's timeout ends it; 0: no timeout */
+    char *environment; /* of a sandbox: the environment of its contexts, or NULL */
+    int64_t ends_ns;   /* when a sandbox's timeout ends it; 0: no timeout */
 };
 
 struct px_contexts {
@@ -43,6 +44,7 @@ static void entry_free(struct e2b_entry *entry)
         return;
     free(entry->id);
     free(entry->cwd);
+    free(entry->environment);
     free(entry);
 }
 
@@ -163,6 +165,8 @@ static bool sandbox_lives(struct px_http_request *request, const char *sandbox)
     struct e2b_entry *found = list_take(&contexts->sandboxes, request->principal, sandbox, strlen(sandbox) + 1);
     if (found)
         list_add(&contexts->sandboxes, found);
+    free(request->environment);
+    request->environment = found && found->environment ? strdup(found->environment) : NULL;
     pthread_mutex_unlock(&contexts->lock);
     return found;
 }
@@ -460,6 +464,23 @@ static int set_end(struct px_http_request *request, int64_t ends_ns, bool only_l
     return entry ? 0 : -1;
 }
 
+/* A template with the name of an environment chooses it. Names of E2B's own templates choose nothing. Returns NULL for none. */
+static char *find_template(struct px_http_request *request)
+{
+    pyexec_error ignored;
+    const char *template = json_string_value(json_object_get(request->json, "templateID"));
+    px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    px_auto_json json_t *list = NULL;
+    json_t *item;
+    size_t i;
+    if (!template || pyexec_environments_object(request->server->executor, ceiling, &list, &ignored) < 0)
+        return NULL;
+    json_array_foreach(list, i, item)
+        if (strcmp(json_string_value(json_object_get(item, "name")), template) == 0)
+            return strdup(template);
+    return NULL;
+}
+
 void px_e2b_sandbox_create(struct px_http_request *request)
 {
     struct px_contexts *contexts = request->server->contexts;
@@ -487,6 +508,7 @@ void px_e2b_sandbox_create(struct px_http_request *request)
         return;
     }
     entry->ends_ns = ends_ns;
+    entry->environment = find_template(request);
     pthread_mutex_lock(&contexts->lock);
     list_add(&contexts->sandboxes, entry);
     pthread_cond_broadcast(&contexts->changed);

@@ -72,6 +72,7 @@ struct px_http_request {
     char *session;     /* the session id in the path, or NULL */
     char *named;       /* the id of a tool call or an execution in the path, or NULL */
     char *session_key; /* PRINCIPAL/ID for the library */
+    char *environment; /* the environment of the session, if this request makes it; or NULL */
     char *rest;        /* the path of a file: points into `path`; or "" */
     struct px_buffer body;
     uint64_t reserved;  /* its share of PX_BODIES_MAX, for the body and the JSON parsed from it */

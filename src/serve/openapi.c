@@ -181,6 +181,19 @@ static const char *const test_result_members[] = {
     "value_truncated:boolean",
     VERIFIED_RUN};
 static const char *const sessions_members[] = {"sessions:[#Session"};
+static const char *const environments_members[] = {"environments:[#PackageEnvironment"};
+static const char *const environment_members[] = {
+    "name:string For `environment` of a policy.",
+    "hash:string Another set of packages has another hash.",
+    "created:string",
+    "python:string The interpreter's version.",
+    "requirements:[string",
+    "packages:array Name and version of each.",
+    "imports:[string Modules that scripts may import.",
+    "limits:object Limits with which the packages work: defaults of runs in this environment.",
+    "preload:[string Modules that are imported before a run begins.",
+    "error:string Why it can't be used. Then only name, error and hint are there.",
+    "hint:string"};
 static const char *const file_list_members[] = {"files:[#File"};
 static const char *const problem_members[] = {"type:string", "title:string", "status:integer", "code:string",
                                               "hint:string What to do."};
@@ -271,6 +284,8 @@ static json_t *make_schemas(const struct px_policy *policy)
     ADD("VerifiedRun", verified_run_members, false, "status");
     ADD("TestResult", test_result_members, false, "verdict");
     ADD("Sessions", sessions_members, false, "sessions");
+    ADD("Environments", environments_members, false, "environments");
+    ADD("PackageEnvironment", environment_members, false, "name");
     ADD("FileList", file_list_members, false, "files");
     ADD("Problem", problem_members, false, "code");
 #undef ADD
@@ -344,6 +359,9 @@ static void add_success(json_t *responses, const struct px_route *route)
     } else if (strcmp(name, "session_list") == 0) {
         text = "The sessions.";
         body = content("application/json", schema_of("Sessions"));
+    } else if (strcmp(name, "environment_list") == 0) {
+        text = "The environments.";
+        body = content("application/json", schema_of("Environments"));
     } else if (strcmp(name, "file_list") == 0) {
         text = "The files.";
         body = content("application/json", schema_of("FileList"));

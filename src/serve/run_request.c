@@ -63,11 +63,22 @@ static void end_offer(struct px_http_request *request, pyexec_request *run, cons
     px_mcp_servers_give(request->server->mcp_servers, offer->held);
 }
 
+/* The template of an E2B sandbox. It has an effect when the run makes the session. */
+static int set_environment(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+{
+    if (!request->environment)
+        return 0;
+    px_auto_json json_t *keys = json_pack("{s:{s:s}}", "session_policy", "environment", request->environment);
+    return keys ? pyexec_request_set_object(run, keys, error) : px_error_oom(error);
+}
+
 static int execute(struct px_http_request *request, pyexec_request *run, pyexec_result **ret, pyexec_error *error)
 {
     struct px_server *server = request->server;
     struct offer offer = {0};
-    int status = make_offer(request, run, &offer, error);
+    int status = set_environment(request, run, error);
+    if (status == 0)
+        status = make_offer(request, run, &offer, error);
     px_http_request_run(request, run);
     int64_t began = px_now_ns();
     if (status == 0)
@@ -161,7 +172,7 @@ int px_run_request_policy(struct px_http_request *request, struct px_policy *ret
         return 0;
     memset(ret->origin, PX_ORIGIN_FILE,
            sizeof ret->origin); /* the caller asked for none of these values, so a ceiling may lower each */
-    if (px_policy_copy(&most, ret, error) < 0 || px_policy_merge_json(&most, limits, PX_ORIGIN_FILE, error) < 0)
+    if (px_policy_copy(&most, ret, error) < 0 || px_policy_merge_json(&most, limits, PX_ORIGIN_REQUEST, error) < 0)
         return -1;
     return px_policy_limit(ret, &most, false, error);
 }

@@ -10,8 +10,8 @@
 #include "executor/runtime.h"
 #include "result/result.h"
 
-#define MODULE_MAX 100u
-#define SHOWN_MAX 5u
+#define MISSED_NAME_MAX 100u
+#define HOLDERS_MAX 5u
 
 /* The environment and allowed_environments of a ceiling: its own members, or else those of the executor. */
 struct choice {
@@ -82,14 +82,14 @@ int pyexec_environments_json(pyexec_executor *executor, const char *ceiling_json
 /* ---- Modules that are missing ---- */
 
 /* Reads the module's first name after `before`. The text is a claim of the script, so only a plain name is taken. */
-static bool module_after(const char *message, const char *before, char ret[MODULE_MAX + 1])
+static bool module_after(const char *message, const char *before, char ret[MISSED_NAME_MAX + 1])
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
     const char *at = message ? strstr(message, before) : NULL;
     size_t length = at ? strspn(at + strlen(before), letters) : 0;
-    if (!length || length > MODULE_MAX)
+    if (!length || length > MISSED_NAME_MAX)
         return false;
-    snprintf(ret, MODULE_MAX + 1, "%.*s", (int)length, at + strlen(before));
+    snprintf(ret, MISSED_NAME_MAX + 1, "%.*s", (int)length, at + strlen(before));
     return true;
 }
 
@@ -131,7 +131,7 @@ static size_t add_holders(struct px_buffer *out, const json_t *list, const char 
     const json_t *item;
     size_t i, count = 0;
     json_array_foreach(list, i, item)
-        if (has_module(item, module) && ++count <= SHOWN_MAX)
+        if (has_module(item, module) && ++count <= HOLDERS_MAX)
             px_buffer_printf(out, "%s'%s'", count > 1 ? ", " : "", json_string_value(json_object_get(item, "name")));
     return count;
 }
@@ -157,7 +157,7 @@ static void write_hint(struct px_buffer *out, const json_t *list, const struct p
 void px_environments_explain(pyexec_executor *executor, const pyexec_request *request, const struct px_policy *policy,
                              pyexec_result *result)
 {
-    char module[MODULE_MAX + 1];
+    char module[MISSED_NAME_MAX + 1];
     pyexec_error ignored;
     px_auto_json json_t *list = NULL;
     px_auto_buffer struct px_buffer hint = {0};

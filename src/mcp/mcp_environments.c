@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "jsonrpc/json_diagnose.h"
 #include "mcp/mcp_private.h"
 
 #define RESOURCE "pyexec://environments"
@@ -90,20 +91,32 @@ static json_t *resource(void)
                      "application/json");
 }
 
+/* Without environments this server has no resources, and none of their methods. */
+static bool has_resources(struct px_mcp_call *call)
+{
+    if (px_mcp_offers_environments(call))
+        return true;
+    px_mcp_refuse(call, PX_RPC_METHOD_NOT_FOUND, "Method not found: %.100s", call->method);
+    return false;
+}
+
 void px_mcp_list_resources(struct px_mcp_call *call)
 {
-    bool offers = px_mcp_offers_environments(call);
-    px_mcp_answer_fresh(call, json_pack("{s:o}", "resources", offers ? json_pack("[o]", resource()) : json_array()));
+    if (has_resources(call))
+        px_mcp_answer_fresh(call, json_pack("{s:[o]}", "resources", resource()));
 }
 
 void px_mcp_list_resource_templates(struct px_mcp_call *call)
 {
-    px_mcp_answer_fresh(call, json_pack("{s:[]}", "resourceTemplates"));
+    if (has_resources(call))
+        px_mcp_answer_fresh(call, json_pack("{s:[]}", "resourceTemplates"));
 }
 
 void px_mcp_read_resource(struct px_mcp_call *call)
 {
     const char *uri = json_string_value(json_object_get(call->params, "uri"));
+    if (!has_resources(call))
+        return;
     if (!uri || strcmp(uri, RESOURCE) != 0) {
         px_mcp_refuse(call, uri && !call->modern ? PX_MCP_NO_RESOURCE : PX_RPC_INVALID_PARAMS,
                       uri ? "There is no resource %.200s" : "resources/read: uri must be a string", uri);

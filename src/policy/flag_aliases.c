@@ -5,7 +5,16 @@
 #include "base/cleanup.h"
 #include "policy/fields.h"
 
-enum { FLAG_FILES, FLAG_NETWORK, FLAG_ANY_IMPORT, FLAG_IMPORTS, FLAG_ALLOW_IMPORT, FLAG_ALLOW_HOST, FLAG_COUNT };
+enum {
+    FLAG_FILES,
+    FLAG_NETWORK,
+    FLAG_ANY_IMPORT,
+    FLAG_IMPORTS,
+    FLAG_ALLOW_IMPORT,
+    FLAG_ALLOW_HOST,
+    FLAG_VENV,
+    FLAG_COUNT
+};
 
 static const struct px_flag_alias flags[FLAG_COUNT] = {
     [FLAG_FILES] = {"files", "none|read|full",
@@ -17,6 +26,7 @@ static const struct px_flag_alias flags[FLAG_COUNT] = {
                       "A set of allowed_imports: default, or all modules of the standard library that only "
                       "compute, such as typing, copy, dataclasses, enum, csv and io."},
     [FLAG_ALLOW_IMPORT] = {"allow-import", "NAMES", "Adds to allowed_imports."},
+    [FLAG_VENV] = {"venv", "NAME", "Packages of an environment (environment)."},
     [FLAG_ALLOW_HOST] = {"allow-host", "NAME[:PORT]", "Adds to allowed_hosts."},
 };
 
@@ -91,6 +101,8 @@ int px_policy_set_short(struct px_policy *policy, const char *flag, const char *
                             px_show(flag, strlen(flag), shown));
     if (!value)
         value = flags[found].argument ? "" : "true";
+    if (found == FLAG_VENV)
+        return px_policy_set_text(policy, "environment", value, origin, error);
     if (found == FLAG_ALLOW_IMPORT)
         return px_policy_add_names(policy, PX_FIELD_allowed_imports, value, origin, error);
     if (found == FLAG_ALLOW_HOST)

@@ -129,3 +129,14 @@ def test_a_changed_environment_is_used_by_the_next_command(pyexec, open_folder):
     assert result(pyexec, own, "import tally; tally.VERSION", "--environment", "data")["last_value_repr"] == "1"
     own.add("data", {"tally": "VERSION = 2"})
     assert result(pyexec, own, "import tally; tally.VERSION", "--environment", "data")["last_value_repr"] == "2"
+
+
+def test_a_missing_module_names_the_environments_that_have_it(pyexec, store):
+    hint = result(pyexec, store, "import hungry", "--environment", "data", "--any-import")["error"]["hint"]
+    assert "'large'" in hint and "environment" in hint, hint
+    hint = result(pyexec, store, "import tally", "--allow-import", "tally")["error"]["hint"]
+    assert "'data'" in hint, hint
+    hint = result(pyexec, store, "import tally")["error"]["hint"]       # not on the whitelist of a run without environment
+    assert "'data'" in hint, hint
+    hint = result(pyexec, store, "import pandas_of_nobody", "--environment", "data", "--any-import")["error"]["hint"]
+    assert "pyexec env update data pandas_of_nobody" in hint, hint

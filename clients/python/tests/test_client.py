@@ -171,3 +171,27 @@ def test_http_refuses_without_a_token(server):
     with pytest.raises(UnauthorizedError) as failure:
         Pyexec.connect("http://" + server.tcp, token="wrong").execute_once("1")
     assert failure.value.code == "unauthorized"
+
+
+@pytest.fixture
+def environments(monkeypatch, tmp_path):
+    stores = pytest.importorskip("stores")
+    store = stores.Store(tmp_path / "env")
+    store.add("data", {"tally": "def total(*numbers): return sum(numbers)"})
+    monkeypatch.setenv("PYEXEC_ENV_ROOT", store.root)
+
+
+def test_environments_are_listed_and_chosen(environments):
+    with Pyexec() as px:
+        found, = px.environments()
+        assert found["name"] == "data" and found["imports"] == ["tally"] and found["packages"] == [{"name": "tally", "version": "1.0"}]
+        assert px.execute_once("import tally; tally.total(2, 3)", policy={"environment": "data"}).last_value_repr == "5"
+        with px.session(policy={"environment": "data"}) as session:
+            assert session.execute("import tally; tally.total(1)").last_value_repr == "1"
+        with pytest.raises(InvalidPolicyError, match="'dota'") as refused:
+            px.execute_once("1", policy={"environment": "dota"})
+        assert "data" in refused.value.hint
+
+
+def test_a_server_lists_environments_too(px):
+    assert isinstance(px.environments(), list)

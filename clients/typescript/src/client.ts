@@ -11,7 +11,7 @@ import { RpcTransport } from "./rpc.js";
 import { Stream } from "./stream.js";
 import type { Tools } from "./tools.js";
 import type { Params, Transport } from "./transport.js";
-import { resultFrom, type FileEntry, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry } from "./types.js";
+import { resultFrom, type FileEntry, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry, type EnvironmentEntry } from "./types.js";
 
 const RETRY_OVERLOADED_MS = 10_000;
 
@@ -131,6 +131,11 @@ export class Pyexec {
   /** Lists the sessions that live. */
   async sessions(options: CallOptions = {}): Promise<SessionEntry[]> {
     return (await this._ask<{ sessions: SessionEntry[] }>("list_sessions", {}, options)).sessions;
+  }
+
+  /** Lists the environments that a policy may choose with its key `environment`. */
+  async environments(options: CallOptions = {}): Promise<EnvironmentEntry[]> {
+    return (await this._ask<{ environments: EnvironmentEntry[] }>("list_environments", {}, options)).environments;
   }
 
   /** Starts a run that continues without this client (only with a server). The answer comes at once. */

@@ -32,6 +32,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   reset_session: { verb: "POST", path: "/v1/sessions/{session_id}/reset" },
   close_session: { verb: "DELETE", path: "/v1/sessions/{session_id}" },
   list_sessions: { verb: "GET", path: "/v1/sessions" },
+  list_environments: { verb: "GET", path: "/v1/environments" },
   list_files: { verb: "GET", path: "/v1/sessions/{session_id}/files" },
   read_file: { verb: "GET", path: "/v1/sessions/{session_id}/files/{path}" },
   write_file: { verb: "PUT", path: "/v1/sessions/{session_id}/files/{path}" },

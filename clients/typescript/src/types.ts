@@ -235,6 +235,28 @@ export interface SessionInfo {
   no_checkpoint: string | null;
 }
 
+/** An environment, in the list of environments. */
+export interface EnvironmentEntry {
+  /** For the key `environment` of a policy. */
+  name: string;
+  /** Another set of packages has another hash. */
+  hash?: string;
+  created?: string;
+  /** The interpreter's version. */
+  python?: string;
+  requirements?: string[];
+  packages?: Array<{ name: string; version: string }>;
+  /** Modules that scripts may import. */
+  imports?: string[];
+  /** Limits with which the packages work: defaults of runs in this environment. */
+  limits?: Record<string, number>;
+  /** Modules that are imported before a run begins. */
+  preload?: string[];
+  /** Why it can't be used. Then only name, error and hint are there. */
+  error?: string;
+  hint?: string;
+}
+
 /** A session that lives, in the list of sessions. */
 export interface SessionEntry {
   id: string;

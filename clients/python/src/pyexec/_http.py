@@ -41,6 +41,7 @@ _ROUTES = {
     "reset_session": _Route("POST", "/v1/sessions/{session_id}/reset"),
     "close_session": _Route("DELETE", "/v1/sessions/{session_id}"),
     "list_sessions": _Route("GET", "/v1/sessions"),
+    "list_environments": _Route("GET", "/v1/environments"),
     "list_files": _Route("GET", "/v1/sessions/{session_id}/files"),
     "read_file": _Route("GET", "/v1/sessions/{session_id}/files/{path}"),
     "write_file": _Route("PUT", "/v1/sessions/{session_id}/files/{path}"),

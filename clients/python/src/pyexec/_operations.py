@@ -70,6 +70,10 @@ def verify(solution: str, tests: Sequence[Mapping[str, Any]], fields: Mapping[st
     return Operation("verify", {**params, "tests": tests_to_json(tests)}, verified_from)
 
 
+def list_environments() -> Operation[list[Mapping[str, Any]]]:
+    return Operation("list_environments", {}, lambda answer: list(answer["environments"]))
+
+
 def list_sessions() -> Operation[list[Mapping[str, Any]]]:
     return Operation("list_sessions", {}, lambda answer: list(answer["sessions"]))
 

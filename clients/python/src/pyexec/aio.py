@@ -89,6 +89,9 @@ class AsyncPyexec:
     async def sessions(self) -> list[Mapping[str, Any]]:
         return await self._run(operations.list_sessions())
 
+    async def environments(self) -> list[Mapping[str, Any]]:
+        return await self._run(operations.list_environments())
+
     async def _run(self, operation: Operation[T]) -> T:
         return await _answer(await _begin(self._transport, operation), operation)
 

@@ -115,6 +115,11 @@ class Pyexec:
         """Lists the sessions that live: id, busy, execution_count, age_ms, idle_ms."""
         return self._run(operations.list_sessions())
 
+    def environments(self) -> list[Mapping[str, Any]]:
+        """Lists the environments that a policy may choose with its key `environment`: name, hash, python, requirements, packages, imports,
+        limits, preload. One that can't be used has name, error and hint."""
+        return self._run(operations.list_environments())
+
     def _run(self, operation: Operation[T]) -> T:
         call = begin(self._transport, operation)
         try:

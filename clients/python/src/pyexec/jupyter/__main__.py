@@ -54,6 +54,11 @@ def try_it(options: argparse.Namespace) -> None:
 
 def install(options: argparse.Namespace) -> None:
     from jupyter_client.kernelspec import KernelSpecManager
+    if options.environment:
+        options.set = [*options.set, ("environment", options.environment)]
+    chosen = dict(options.set).get("environment")
+    options.name = options.name or ("pyexec-%s" % chosen if chosen else "pyexec")
+    options.display_name = options.display_name or ("Python (pyexec, %s)" % chosen if chosen else "Python (pyexec)")
     spec: dict[str, Any] = {
         "argv": [sys.executable, "-m", "pyexec.jupyter", "launch", "-f", "{connection_file}"],
         "display_name": options.display_name, "language": "python", "interrupt_mode": "signal", "env": {},
@@ -93,8 +98,9 @@ def main(arguments: Optional[list[str]] = None) -> None:
     place.add_argument("--user", action="store_true", help="only for this user")
     place.add_argument("--prefix", help="under PREFIX/share/jupyter/kernels")
     place.add_argument("--sys-prefix", action="store_true", help="for this environment's Jupyter")
-    installer.add_argument("--name", default="pyexec", help="of the kernel, as in --kernel NAME")
-    installer.add_argument("--display-name", default="Python (pyexec)")
+    installer.add_argument("--name", help="of the kernel, as in --kernel NAME; default: pyexec, or pyexec-ENVIRONMENT")
+    installer.add_argument("--display-name", help="default: Python (pyexec), with the environment's name")
+    installer.add_argument("--environment", metavar="NAME", help="the environment with the packages of notebooks, as `pyexec env list` names it")
     installer.add_argument("--program", help="the path of pyexec; else $PYEXEC or PATH, when a notebook starts")
     launcher = commands.add_parser("launch", help="run as the kernel; Jupyter calls this")
     for command in (installer, launcher):

@@ -376,7 +376,7 @@ static void test_short_flags(void **state)
     assert_int_equal(px_policy_files(&f->policy), PX_FILES_READ);
     size_t count = 0;
     const struct px_flag_alias *flags = px_policy_flag_aliases(&count);
-    assert_int_equal(count, 6);
+    assert_int_equal(count, 7);
     for (size_t i = 0; i < count; i++)
         assert_true(flags[i].name && flags[i].meaning);
 }

@@ -48,6 +48,8 @@ static void add_measured(struct px_buffer *out, const json_t *measured)
         px_buffer_printf(out, "  %-22s %5.0f ms   %9.0f MiB %5.0f MiB   %7.0f\n", text_of(row, "import"),
                          number_of(row, "ms"), number_of(row, "address_space_bytes") / BYTES_OF_MIB,
                          number_of(row, "memory_bytes") / BYTES_OF_MIB, number_of(row, "threads"));
+        if (json_object_get(row, "needs_files"))
+            px_buffer_add_string(out, "                         only with --files full\n");
     }
 }
 
@@ -165,10 +167,16 @@ void cli_env_warn(const json_t *document)
     }
     for (size_t i = 0; i < json_array_size(measured); i++) {
         const json_t *row = json_array_get(measured, i), *error = json_object_get(row, "error");
-        if (!json_is_string(error))
+        const char *files = json_string_value(json_object_get(row, "needs_files"));
+        if (!json_is_string(error) && !files)
             continue;
         px_auto_buffer struct px_buffer text = {0};
-        px_buffer_printf(&text, "`import %s` fails in a sandbox: %s", text_of(row, "import"), json_string_value(error));
+        if (files)
+            px_buffer_printf(&text, "`import %s` needs file access (--files full); without it: %s",
+                             text_of(row, "import"), files);
+        else
+            px_buffer_printf(&text, "`import %s` fails in a sandbox: %s", text_of(row, "import"),
+                             json_string_value(error));
         cli_say(px_buffer_shown(&text), NULL);
     }
 }

@@ -108,7 +108,7 @@ static int measure_modules(pyexec_executor *executor, const json_t *modules, str
     return read_figures(result, ret, reason);
 }
 
-static int open_executor(const struct env_measure *measure, const json_t *preload, pyexec_executor **ret,
+static int open_executor(const struct env_measure *measure, const json_t *preload, bool files, pyexec_executor **ret,
                          pyexec_error *error)
 {
     px_auto_json json_t *config =
@@ -121,6 +121,8 @@ static int open_executor(const struct env_measure *measure, const json_t *preloa
     json_t *host = json_object_get(config, "host");
     if (!config)
         return px_error_oom(error);
+    if (files)
+        px_json_set(json_object_get(config, "policy"), "disable_open", json_false());
     px_json_set(host, "zygotes", json_integer(1));
     px_json_set(host, "pool_size", json_integer(0));
     return pyexec_executor_open_object(config, ret, error);
@@ -178,35 +180,70 @@ static bool is_stray(const char *name)
     return false;
 }
 
+/* The runs of one measurement. Some packages make a file when they are imported, as in a folder for temporary files. They are tried
+ * again with file access. */
+struct trial {
+    const struct env_measure *measure;
+    pyexec_executor *plain, *files; /* files: NULL until it is needed */
+    struct figures empty;
+    json_t *rows, *working;
+};
+
+static void trial_done(struct trial *trial)
+{
+    pyexec_executor_free(trial->plain);
+    pyexec_executor_free(trial->files);
+    json_decref(trial->rows);
+    json_decref(trial->working);
+}
+
+/* Returns 1 and the figures, 2 if it works with file access only, 0 and the reason, or -1. */
+static int try_module(struct trial *trial, json_t *name, struct figures *ret, struct px_buffer *reason,
+                      pyexec_error *error)
+{
+    px_auto_json json_t *one = json_pack("[O]", name);
+    px_auto_buffer struct px_buffer second = {0};
+    if (!one)
+        return px_error_oom(error);
+    int worked = measure_modules(trial->plain, one, ret, reason, error);
+    if (worked)
+        return worked;
+    if (!trial->files && open_executor(trial->measure, NULL, true, &trial->files, error) < 0)
+        return -1;
+    worked = measure_modules(trial->files, one, ret, &second, error);
+    return worked > 0 ? 2 : worked;
+}
+
 static json_t *make_row(const char *module, int worked, const struct figures *figures, const char *reason)
 {
     if (!worked)
         return json_pack("{s:s, s:s}", "import", module, "error", reason);
-    return json_pack("{s:s, s:f, s:I, s:I, s:I, s:n}", "import", module, "ms", figures->ms, "address_space_bytes",
-                     (json_int_t)figures->address_space, "threads", (json_int_t)figures->threads, "memory_bytes",
-                     (json_int_t)figures->memory, "error");
+    json_t *row = json_pack("{s:s, s:f, s:I, s:I, s:I, s:n}", "import", module, "ms", figures->ms,
+                            "address_space_bytes", (json_int_t)figures->address_space, "threads",
+                            (json_int_t)figures->threads, "memory_bytes", (json_int_t)figures->memory, "error");
+    if (worked == 2)
+        px_json_set(row, "needs_files", json_string(reason));
+    return row;
 }
 
 /* Adds the rows, and to `working` the modules that can be imported. */
-static int measure_each(const struct env_measure *measure, pyexec_executor *executor, int64_t empty_threads,
-                        json_t *rows, json_t *working, pyexec_error *error)
+static int measure_each(struct trial *trial, pyexec_error *error)
 {
-    size_t count = json_array_size(measure->imports);
-    for (size_t i = 0; i < count && i < MEASURED_MAX; i++) {
-        json_t *name = json_array_get(measure->imports, i);
+    const json_t *imports = trial->measure->imports;
+    for (size_t i = 0; i < json_array_size(imports) && i < MEASURED_MAX; i++) {
+        json_t *name = json_array_get(imports, i);
         struct figures figures;
         px_auto_buffer struct px_buffer reason = {0};
-        px_auto_json json_t *one = json_pack("[O]", name);
         if (is_stray(json_string_value(name)))
             continue;
-        int worked = one ? measure_modules(executor, one, &figures, &reason, error) : px_error_oom(error);
+        int worked = try_module(trial, name, &figures, &reason, error);
         if (worked < 0)
             return -1;
         if (worked) {
-            figures.threads = figures.threads - empty_threads + 1;
-            px_json_append(working, json_incref(name));
+            figures.threads = figures.threads - trial->empty.threads + 1;
+            px_json_append(trial->working, json_incref(name));
         }
-        px_json_append(rows, make_row(json_string_value(name), worked, &figures, px_buffer_shown(&reason)));
+        px_json_append(trial->rows, make_row(json_string_value(name), worked, &figures, px_buffer_shown(&reason)));
     }
     return 0;
 }
@@ -214,27 +251,27 @@ static int measure_each(const struct env_measure *measure, pyexec_executor *exec
 int env_measure_imports(const struct env_measure *measure, json_t **ret_measured, json_t **ret_limits,
                         pyexec_error *error)
 {
-    px_auto(free_executor) pyexec_executor *executor = NULL;
-    px_auto_json json_t *rows = json_array(), *working = json_array(), *none = json_array();
+    px_auto(trial_done) struct trial trial = {.measure = measure, .rows = json_array(), .working = json_array()};
+    px_auto_json json_t *none = json_array();
     px_auto_buffer struct px_buffer reason = {0};
-    struct figures empty, all;
-    if (!rows || !working || !none)
+    struct figures all;
+    if (!trial.rows || !trial.working || !none)
         return px_error_oom(error);
-    if (open_executor(measure, NULL, &executor, error) < 0)
+    if (open_executor(measure, NULL, false, &trial.plain, error) < 0)
         return -1;
-    int ran = measure_modules(executor, none, &empty, &reason, error);
+    int ran = measure_modules(trial.plain, none, &trial.empty, &reason, error);
     if (ran <= 0)
         return ran < 0 ? -1
                        : px_error_set(error, PYEXEC_SANDBOX_UNAVAILABLE, "an empty script fails: %s",
                                       px_buffer_shown(&reason));
-    if (measure_each(measure, executor, empty.threads, rows, working, error) < 0)
+    if (measure_each(&trial, error) < 0)
         return -1;
-    ran = measure_modules(executor, working, &all, &reason, error);
+    ran = measure_modules(trial.files ? trial.files : trial.plain, trial.working, &all, &reason, error);
     if (ran < 0)
         return -1;
     /* Modules that work alone and not together: then no limit is known for all. */
-    *ret_limits = ran ? make_limits(&empty, &all, error) : json_object();
-    *ret_measured = TAKE_PTR(rows);
+    *ret_limits = ran ? make_limits(&trial.empty, &all, error) : json_object();
+    *ret_measured = TAKE_PTR(trial.rows);
     return *ret_limits ? 0 : -1;
 }
 
@@ -247,7 +284,7 @@ int env_measure_preload(const struct env_measure *measure, const json_t *preload
     px_auto(free_executor) pyexec_executor *plain = NULL, *warm = NULL;
     if (!none)
         return px_error_oom(error);
-    if (open_executor(measure, NULL, &plain, error) < 0)
+    if (open_executor(measure, NULL, false, &plain, error) < 0)
         return -1;
     int ran = measure_modules(plain, none, &empty, &reason, error);
     if (ran > 0)
@@ -261,7 +298,7 @@ int env_measure_preload(const struct env_measure *measure, const json_t *preload
     }
     *ret = (struct env_preload_cost){loaded.memory - empty.memory, loaded.ms};
     px_buffer_done(&reason);
-    if (open_executor(measure, preload, &warm, error) < 0)
+    if (open_executor(measure, preload, false, &warm, error) < 0)
         return -1;
     ran = measure_modules(warm, none, &loaded, &reason, error);
     return ran ? ran < 0 ? -1 : 0 : px_error_set(error, PYEXEC_INVALID_POLICY, "preload: %s", px_buffer_shown(&reason));

@@ -61,6 +61,15 @@ def test_create_measures_imports_and_says_which_fail(store):
     store.check()
 
 
+def test_an_import_that_makes_files_is_measured_with_file_access(one):
+    one.write("filer/filer.py", "import tempfile\ntempfile.TemporaryFile().close()\n")
+    done = one.run("create", "data", "filer", "--json")
+    row, = json.loads(done.stdout)["measured"]
+    assert row["error"] is None and "temporary directory" in row["needs_files"] and row["memory_bytes"] > 1 << 20
+    assert "`import filer` needs file access (--files full)" in done.stderr.decode()
+    assert "only with --files full" in one.ok("show", "data")
+
+
 def test_limits_are_what_the_defaults_lack(one):
     """The default of address space is 512 MiB, of threads 16. This import maps 600 MiB and starts 12 threads."""
     one.write("heavy/heavy.py", "import mmap, threading\n"

@@ -59,8 +59,7 @@ def main():
         print("%-24s%s   compile() of 1 MB   growth" % ("CPU time, ms", "".join("%9d KB" % size for size in KILOBYTES)))
         for name, row in rows.items():
             print("%-24s%s%16.0f%13.1f" % (name, "".join("%12.0f" % ms for ms in row["cpu_ms"].values()), row["compile_ms"], row["growth"]))
-    rpc.process.stdin.close()
-    rpc.process.wait()
+    rpc.end()
     slow = [name for name, row in rows.items() if row["growth"] > 16]
     if options.check and slow:
         sys.exit("not linear: " + ", ".join(slow))

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 
+from rpc_calls import Rpc  # beside this file
 from serve import ROOT, Program, dial, serving  # beside this file
 
 POLICY = {"python_bin": "/usr/bin/python3", "timeout_ms": 600000, "cpu_time_seconds": 600, "max_tool_calls": 1000000,
@@ -69,28 +70,10 @@ def through_c(build, folder, code):
     return json.loads(done.stdout.splitlines()[-1])["last_value_repr"]
 
 
-class Rpc:
-    def __init__(self, build, **initialize):
-        self.process = subprocess.Popen([os.path.join(build, "pyexec"), "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.send(1, "initialize", protocol=1, policy=POLICY, **initialize)
-        answer = json.loads(self.process.stdout.readline())
-        assert "result" in answer, answer
-
-    def send(self, number, method, **params):
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def end(self):
-        self.process.stdin.close()
-        for _ in self.process.stdout:
-            pass
-        self.process.wait()
-
-
 def through_rpc(build, folder, code):
     """The smallest possible client: of each call it reads only the id."""
-    rpc = Rpc(build)
-    rpc.send(2, "execute_once", code=code, tools=[TOOL])
+    rpc = Rpc(os.path.join(build, "pyexec"), policy=POLICY)
+    rpc.send("execute_once", 2, code=code, tools=[TOOL])
     call = re.compile(rb'"id":("c-[^"]*"),"method":"tool_call"')
     for line in rpc.process.stdout:
         if found := call.search(line):
@@ -178,10 +161,10 @@ def cpu_seconds(pids):
 
 
 def waiting(build, sessions, seconds=20):
-    rpc = Rpc(build, session={"max_count": 0}, host={"max_asleep": sessions + 100, "queue_length": sessions, "pool_size": 0})
+    rpc = Rpc(os.path.join(build, "pyexec"), policy=POLICY, session={"max_count": 0}, host={"max_asleep": sessions + 100, "queue_length": sessions, "pool_size": 0})
     began = time.monotonic()
     for i in range(sessions):
-        rpc.send(i + 2, "execute", session_id="s%d" % i, code="kept = list(range(1000))\nanything(n=%d)" % i, tools=[TOOL])
+        rpc.send("execute", i + 2, session_id="s%d" % i, code="kept = list(range(1000))\nanything(n=%d)" % i, tools=[TOOL])
     for _ in range(sessions):
         message = json.loads(rpc.process.stdout.readline())
         assert message.get("method") == "tool_call", message

@@ -4,30 +4,16 @@
 turn, three times each.
 
     bench/verify.py [PATH/TO/pyexec]"""
-import json
-import subprocess
 import sys
 import time
+
+from rpc_calls import Rpc  # beside this file
 
 PROGRAM = sys.argv[1] if len(sys.argv) > 1 else "pyexec"
 MAIN = "a = input()\nprint(int(a) * 2)"
 FUNCTIONS = "".join("def g%d(a, b):\n    return [x + %d for x in range(a)] + [b] * %d\n" % (i, i, i) for i in range(40))
 FILES = {"policy": {"disable_open": False}}
 AT_ONCE = 4
-
-
-class Rpc:
-    def __init__(self):
-        self.process = subprocess.Popen([PROGRAM, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.number = 0
-
-    def send(self, method, **params):
-        self.number += 1
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-
-    def receive(self):
-        return json.loads(self.process.stdout.readline())["result"]
 
 
 def rate(count, work):
@@ -37,8 +23,7 @@ def rate(count, work):
 
 
 def verify(rpc, solution, tests, more):
-    rpc.send("verify", solution=solution, tests=tests, **more)
-    answer = rpc.receive()
+    answer = rpc("verify", solution=solution, tests=tests, **more)
     assert answer["passed"], answer["summary"]
 
 
@@ -47,13 +32,11 @@ def run_each(rpc, code, count, more):
         if i >= AT_ONCE:
             assert rpc.receive()["status"] == "ok"
         if i < count:
-            rpc.send("execute_once", code=code, stdin="%d\n" % i, **more)
+            rpc.send("execute_once", i, code=code, stdin="%d\n" % i, **more)
 
 
 def main():
-    rpc = Rpc()
-    rpc.send("initialize", protocol=1)
-    rpc.receive()
+    rpc = Rpc(PROGRAM)
     for name, functions, count, more in (("two lines", "", 200, {}), ("40 functions", FUNCTIONS, 200, {}), ("two lines, with files", "", 100, FILES)):
         inputs = [{"stdin": "%d\n" % i, "expect_stdout": str(2 * i)} for i in range(count)]
         calls = [{"call": "double", "args": [i], "expect": 2 * i} for i in range(count)]

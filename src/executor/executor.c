@@ -218,20 +218,11 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
         return -1;
     if (px_runtime_acquire(executor, policy, &kind, error) < 0)
         return -1;
-    struct px_run_context context = {
-        .launcher = executor->launcher,
-        .zygotes = kind->zygotes,
-        .pool = kind->pool,
-        .proxy = policy->allowed_hosts.count ? executor->proxy : NULL,
-        .policy = policy,
-        .request = request,
-        .processors = executor->processors,
-        .watch = px_turn_watch,
-        .watch_data = turn,
-        .tools = tools.count ? &tools : NULL,
-        .max_wait_ns = executor->host.max_wait_ms * PX_NS_PER_MS,
-        .wait_until_ns = INT64_MAX,
-    };
+    struct px_run_context context = px_runtime_context(executor, kind, policy, request, turn);
+    context.proxy = policy->allowed_hosts.count ? executor->proxy : NULL;
+    context.pool = kind->pool;
+    context.tools = tools.count ? &tools : NULL;
+    context.max_wait_ns = executor->host.max_wait_ms * PX_NS_PER_MS;
     int result = px_runtime_check_limits(policy, kind->zygotes, error);
     if (result == 0)
         result = px_run_once(&context, ret, error);

@@ -241,6 +241,22 @@ void px_runtime_share(pyexec_executor *executor, struct px_zygote_group *kind)
     pthread_mutex_unlock(&executor->lock);
 }
 
+struct px_run_context px_runtime_context(pyexec_executor *executor, const struct px_zygote_group *kind,
+                                         const struct px_policy *policy, pyexec_request *request, struct px_turn *turn)
+{
+    return (struct px_run_context){
+        .launcher = executor->launcher,
+        .zygotes = kind->zygotes,
+        .policy = policy,
+        .request = request,
+        .processors = executor->processors,
+        .watch = px_turn_watch,
+        .watch_data = turn,
+        .max_wait_ns = INT64_MAX,
+        .wait_until_ns = INT64_MAX,
+    };
+}
+
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind)
 {
     struct px_zygote_group *removed = NULL;

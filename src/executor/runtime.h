@@ -13,6 +13,7 @@
 #include "runner/counters.h"
 #include "runner/launcher.h"
 #include "runner/proxy.h"
+#include "runner/run.h"
 
 struct px_sessions;
 
@@ -80,6 +81,10 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
  * until the source has released it. */
 void px_runtime_share(pyexec_executor *executor, struct px_zygote_group *kind);
 void px_runtime_release(pyexec_executor *executor, struct px_zygote_group *kind);
+
+/* What a run of this kind has, without a pool and without tools: the caller adds what differs. */
+struct px_run_context px_runtime_context(pyexec_executor *executor, const struct px_zygote_group *kind,
+                                         const struct px_policy *policy, pyexec_request *request, struct px_turn *turn);
 /* Ends the launcher and all zygotes. No run may use them. Afterwards another launcher may be started. */
 void px_runtime_end(pyexec_executor *executor);
 

@@ -208,19 +208,10 @@ static int call(struct px_sessions *sessions, struct px_session *session, pyexec
     if (result == 0)
         result = px_session_keep(sessions, session, request, keeping, error);
     if (result == 0) {
-        struct px_run_context context = {
-            .launcher = executor->launcher,
-            .zygotes = session->kind->zygotes,
-            .proxy = session->policy.allowed_hosts.count ? executor->proxy : NULL,
-            .policy = policy,
-            .request = request,
-            .processors = executor->processors,
-            .watch = px_turn_watch,
-            .watch_data = turn,
-            .tools = tools.count ? &tools : NULL,
-            .max_wait_ns = INT64_MAX,
-            .wait_until_ns = px_session_hard_end(sessions, session),
-        };
+        struct px_run_context context = px_runtime_context(executor, session->kind, policy, request, turn);
+        context.proxy = session->policy.allowed_hosts.count ? executor->proxy : NULL;
+        context.tools = tools.count ? &tools : NULL;
+        context.wait_until_ns = px_session_hard_end(sessions, session);
         uint64_t number = request->silent ? 0 : ++session->calls;
         struct px_call one = {
             .child = &session->child,

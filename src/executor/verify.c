@@ -142,18 +142,8 @@ static int run_alone(struct lane *lane, pyexec_result **ret, pyexec_error *error
         px_runtime_share(executor, kind);
     else if (px_runtime_acquire(executor, verify->each, &kind, error) < 0)
         return -1;
-    struct px_run_context context = {
-        .launcher = executor->launcher,
-        .zygotes = kind->zygotes,
-        .pool = kind->pool,
-        .policy = verify->each,
-        .request = lane->request,
-        .processors = executor->processors,
-        .watch = px_turn_watch,
-        .watch_data = lane->turn,
-        .max_wait_ns = INT64_MAX,
-        .wait_until_ns = INT64_MAX,
-    };
+    struct px_run_context context = px_runtime_context(executor, kind, verify->each, lane->request, lane->turn);
+    context.pool = kind->pool;
     int result = px_runtime_check_limits(verify->each, kind->zygotes, error);
     if (result == 0)
         result = px_run_once(&context, ret, error);

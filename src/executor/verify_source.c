@@ -17,17 +17,7 @@
 static struct px_run_context context_of(struct px_verify_source *source, const struct px_policy *policy,
                                         pyexec_request *request, struct px_turn *turn)
 {
-    return (struct px_run_context){
-        .launcher = source->executor->launcher,
-        .zygotes = source->kind->zygotes,
-        .policy = policy,
-        .request = request,
-        .processors = source->executor->processors,
-        .watch = px_turn_watch,
-        .watch_data = turn,
-        .max_wait_ns = INT64_MAX,
-        .wait_until_ns = INT64_MAX,
-    };
+    return px_runtime_context(source->executor, source->kind, policy, request, turn);
 }
 
 static int start(struct px_verify_source *source, struct px_zygote_group *kind, pyexec_request *request,

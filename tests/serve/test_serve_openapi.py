@@ -71,11 +71,12 @@ def test_results_are_as_the_document_says(server):
 
 def test_schemathesis_finds_nothing(server, tools):
     """Sends requests that match the document, and requests that do not, to every operation. A request that matches the document may
-    still be refused: its policy may be beyond the caller's ceiling, or contradict itself."""
+    still be refused: its policy may be beyond the caller's ceiling, or contradict itself. A session that was deleted may be there again:
+    an execution with its id makes a new one."""
     done = subprocess.run(
         [tools + "/schemathesis", "run", "http://%s/openapi.json" % server.tcp, "-H", "Authorization: Bearer t",
          "--max-examples", os.environ.get("PYEXEC_SCHEMATHESIS_EXAMPLES", "25"), "--seed", "1", "--checks", "all",
-         "--exclude-checks", "positive_data_acceptance", "--continue-on-failure", "--no-color", "--request-timeout", "20"],
+         "--exclude-checks", "positive_data_acceptance,use_after_free", "--continue-on-failure", "--no-color", "--request-timeout", "20"],
         capture_output=True, text=True, timeout=500, cwd=server.folder,
         env=dict(os.environ, SCHEMATHESIS_HOOKS="schemathesis_hooks", PYTHONPATH=os.path.join(ROOT, "tests", "support")))
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

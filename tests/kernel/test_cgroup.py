@@ -2,6 +2,7 @@
 ends a run, and that no cgroup outlives its run.
 
 Needs root and a cgroup v2 tree with the memory controller; tests/kernel/test_vm.py boots a kernel that has one."""
+import contextlib
 import glob
 import json
 import os
@@ -106,24 +107,30 @@ def test_a_run_has_a_cgroup_of_its_own(below, top, nothing_left):
     assert not bases(top)
 
 
-@real
-def test_each_branch_has_a_cgroup_of_its_own(below, top, nothing_left):
-    """A clone begins in the cgroup of its source; the host moves the branch before it runs."""
+@contextlib.contextmanager
+def rpc_below(below, top, **policy):
     with below.popen("rpc", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         def ask(method, **params):
             process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
             process.stdin.flush()
             return json.loads(process.stdout.readline())["result"]
-        ask("initialize", protocol=1, policy={"forkable": True}, host={"cgroup": top})
+        ask("initialize", protocol=1, policy=policy, host={"cgroup": top})
+        yield ask
+        process.stdin.close()
+        process.wait(30)
+    assert not bases(top)
+
+
+@real
+def test_each_branch_has_a_cgroup_of_its_own(below, top, nothing_left):
+    """A clone begins in the cgroup of its source; the host moves the branch before it runs."""
+    with rpc_below(below, top, forkable=True) as ask:
         ask("execute", session_id="s", code="x = 1")
         assert ask("fork_session", session_id="s", ids=["a", "b"])["sessions"] == ["a", "b"]
         assert [ask("execute", session_id=name, code="x")["last_value_repr"] for name in ("s", "a", "b")] == ["1"] * 3
         assert sorted(len(read(leaf, "cgroup.procs").split()) for leaf in leaves(top)) == [1, 1, 1]
         ask("close_session", session_id="a")
         assert eventually(lambda: len(leaves(top)) == 2)
-        process.stdin.close()
-        process.wait(30)
-    assert not bases(top)
 
 
 @real
@@ -137,17 +144,37 @@ def test_a_limit_above_the_run_is_told_as_a_memory_limit(below, top, nothing_lef
     assert not leaves(top)
 
 
+# Bytes in pipes are memory of the kernel, which the limits inside do not count.
+PIPES = ("import os\nkept = []\nfor n in range(1000):\n    r, w = os.pipe()\n    os.set_blocking(w, False)\n    kept.append((r, w))\n"
+            "    try: os.write(w, bytes(65536))\n    except BlockingIOError: pass\nx = b'x' * (32 << 20)\nprint(len(kept))")
+
+
 @real
 def test_what_the_address_space_limit_does_not_see_is_bounded(below, top, nothing_left):
-    """Bytes in pipes are memory of the kernel, which the limits inside do not count."""
-    code = ("import os\nkept = []\nfor n in range(1000):\n    r, w = os.pipe()\n    os.set_blocking(w, False)\n    kept.append((r, w))\n"
-            "    try: os.write(w, bytes(65536))\n    except BlockingIOError: pass\nx = b'x' * (32 << 20)\nprint(len(kept))")
     flags = ["--any-import", "--address-space-bytes", "64M", "--max-open-files", "3000", "--workspace-bytes", "0"]
-    result = below.result(code, *flags)
+    result = below.result(PIPES, *flags)
     assert (result["status"], result["exit_code"]) == ("memory_limit", 137), result
     assert "the memory limit of its cgroup" in result["error_repr"], result
-    free = below.result(code, *flags, env={"PYEXEC_HOST_CGROUP": "off"})
+    free = below.result(PIPES, *flags, env={"PYEXEC_HOST_CGROUP": "off"})
     assert (free["status"], free["stdout"]) == ("ok", "1000\n"), free
+
+
+@real
+def test_a_session_that_its_cgroup_ends_returns_to_its_checkpoint(below, top, nothing_left):
+    """The checkpoint has a cgroup of its own, so it is not ended with the session's process."""
+    policy = {"use_import_whitelist": False, "banned_imports": [], "address_space_bytes": 64 << 20, "max_open_files": 3000, "workspace_bytes": 0,
+              "timeout_ms": 120000, "cpu_time_seconds": 60}
+    with rpc_below(below, top, auto_checkpoint=True, **policy) as ask:
+        ask("execute", session_id="s", code="x = [1]")
+        for count in (2, 3):
+            died = ask("execute", session_id="s", code="x.append(2)\n" + PIPES)
+            assert (died["status"], died["exit_code"]) == ("memory_limit", 137) and "the memory limit of its cgroup" in died["error_repr"], died
+            assert died["session"]["restored"] == {"to": count, "why": "memory_limit"} and died["session"]["restarted"] is None, died["session"]
+            assert ask("execute", session_id="s", code="x")["last_value_repr"] == "[1]"
+        assert ask("undo", session_id="s", to=1)["to"] == 1
+        assert ask("execute", session_id="s", code="'x' in globals()")["last_value_repr"] == "False"
+        ask("close_session", session_id="s")
+        assert eventually(lambda: not leaves(top)), leaves(top)
 
 
 @real

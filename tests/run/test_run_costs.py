@@ -45,10 +45,11 @@ def faults_of(program, host, runs):
 @pytest.mark.skipif("SANITIZE" in os.environ, reason="a sanitizer's memory has page faults of its own")
 def test_a_run_costs_few_page_faults(compile_host, nothing_left, host):
     program = compile_host("capi_driver.c")
-    faults = min((faults_of(program, host, 20 + RUNS) - faults_of(program, host, 20)) / RUNS for _ in range(3))
+    # A process that ends too late for the count takes its faults with it, from one of the two numbers.
+    found = [(faults_of(program, host, 20 + RUNS) - faults_of(program, host, 20)) / RUNS for _ in range(3)]
     # 92 copies of pages that the child writes to, 70 of mapped files that it uses, 8 new pages: 170. Children of the pool that are
     # warmed take 60 more; on a busy machine none is.
-    assert 90 < faults <= {"unpooled": 190, "pooled": 260}[host], faults
+    assert 90 < max(found) and min(found) <= {"unpooled": 190, "pooled": 260}[host], found
 
 
 def waits_of(process):

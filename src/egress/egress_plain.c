@@ -210,6 +210,7 @@ static void write_response_head(struct egress_connection *connection, const stru
         return;
     bufferevent_write(connection->client, to.data, to.length);
     px_egress_run_add_bytes(connection, 0, to.length);
+    px_egress_flow_hold(connection->server, connection->client); /* a server may send heads (1xx) without an end */
 }
 
 /* Returns true if the body follows now; the connection may be gone otherwise. */

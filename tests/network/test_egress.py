@@ -542,6 +542,39 @@ def test_what_one_side_does_not_take_is_not_read_from_the_other(world):
 
 
 @inside
+def test_a_server_that_sends_one_early_hint_after_another_is_held_up_too(world):
+    world.dns.names["a.example"] = [SITE]
+    sent, stop, text = [0], threading.Event(), b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000
+    assert len(text) == 28000
+
+    def hints(connection):
+        read_head(connection)
+        connection.setblocking(False)
+        while not stop.is_set():
+            try:
+                sent[0] += connection.send(text[sent[0] % 28:])  # after a part that was sent, the rest of that head first
+            except BlockingIOError:
+                time.sleep(0.01)
+            if sent[0] > 64 << 20:
+                return
+    listener, _ = world.serve(SITE, 80, hints)
+    with Proxy(world) as proxy:
+        client = proxy.connect()
+        client.sendall(b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        still, last = 0, None
+        while still < 20 or not sent[0]:  # until the server can't send and the proxy has nothing to do
+            with open("/proc/%d/stat" % proxy.program.pid) as file:
+                now = (sent[0], file.read().rpartition(")")[2].split()[11:13])
+            still = still + 1 if now == last else 0
+            last = now
+            time.sleep(0.05)
+        assert sent[0] < 32 << 20, sent
+        stop.set()
+        client.close()
+    listener.close()
+
+
+@inside
 def test_the_end_of_one_direction_is_passed_on(world):
     world.dns.names["a.example"] = [SITE]
     big = os.urandom(1 << 20)

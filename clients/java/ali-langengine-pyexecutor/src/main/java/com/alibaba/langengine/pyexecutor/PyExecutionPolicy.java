@@ -54,6 +54,7 @@ public class PyExecutionPolicy {
     private volatile int maxDisplays = 100;
     private volatile long maxDisplayBytes = 8388608;
     private volatile long workspaceBytes = 67108864;
+    private volatile int maxThreads = 16;
     private volatile int maxToolCalls = 1000;
     private volatile Duration toolTimeout;
     private volatile boolean forkable = false;
@@ -317,6 +318,16 @@ public class PyExecutionPolicy {
         this.workspaceBytes = workspaceBytes;
     }
 
+    /** @return How many threads the script may have at the same time. It can never start processes */
+    public int getMaxThreads() {
+        return maxThreads;
+    }
+
+    /** @param maxThreads How many threads the script may have at the same time. It can never start processes */
+    public void setMaxThreads(int maxThreads) {
+        this.maxThreads = maxThreads;
+    }
+
     /** @return How many calls of the caller's tools one execution may make (docs/tools.md) */
     public int getMaxToolCalls() {
         return maxToolCalls;
@@ -397,6 +408,7 @@ public class PyExecutionPolicy {
         copy.maxDisplays = maxDisplays;
         copy.maxDisplayBytes = maxDisplayBytes;
         copy.workspaceBytes = workspaceBytes;
+        copy.maxThreads = maxThreads;
         copy.maxToolCalls = maxToolCalls;
         copy.toolTimeout = toolTimeout;
         copy.forkable = forkable;
@@ -443,6 +455,7 @@ public class PyExecutionPolicy {
         map.put("max_displays", maxDisplays);
         map.put("max_display_bytes", maxDisplayBytes);
         map.put("workspace_bytes", workspaceBytes);
+        map.put("max_threads", maxThreads);
         map.put("max_tool_calls", maxToolCalls);
         map.put("tool_timeout_ms", toolTimeout == null ? null : toolTimeout.toMillis());
         map.put("forkable", forkable);
@@ -458,7 +471,7 @@ public class PyExecutionPolicy {
      */
     static Map<String, Object> withoutDefaults(Map<String, Object> map) {
         Map<String, Object> defaults = new PyExecutionPolicy().toMap(null);
-        for (String key : new String[] {"timeout_ms", "cpu_time_seconds", "address_space_bytes", "max_threads", "python_bin"}) {
+        for (String key : "timeout_ms cpu_time_seconds address_space_bytes max_threads python_bin".split(" ")) {
             if (!"python_bin".equals(key) || !"".equals(map.get("environment"))) {
                 map.remove(key, defaults.get(key));
             }

@@ -197,7 +197,9 @@ int env_python_find(const struct env_python_wish *wish, struct env_python *ret, 
     const char *wanted = wish->python && *wish->python ? wish->python : NULL;
     const char *requires = wish->requires && *wish->requires ? wish->requires : NULL;
     bool valid = true;
-    if (requires && (env_python_satisfies("3.8.0", requires, &valid), !valid)) {
+    if (requires)
+        env_python_satisfies("3.8.0", requires, &valid);
+    if (!valid) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "requires-python: '%.100s' can't be read", requires);
         return px_error_hint(error, "Write version specifiers such as >=3.11 or >=3.9,<3.13.");
     }

@@ -47,6 +47,12 @@ static void drop(struct px_environment **environment)
     px_environment_unref(*environment);
 }
 
+bool px_environment_same(const struct px_environment *one, const struct px_environment *other)
+{
+    return one == other || (one->device == other->device && one->inode == other->inode &&
+                            one->written_ns == other->written_ns && strcmp(one->folder, other->folder) == 0);
+}
+
 bool px_environment_name_valid(const char *name, size_t length)
 {
     if (!length || length > PX_ENVIRONMENT_NAME_MAX || name[0] == '.' || name[0] == '_' || name[0] == '-')

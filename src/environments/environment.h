@@ -44,6 +44,9 @@ struct px_environment {
     /* Limits with which its packages work, where the defaults are too low. */
     int64_t address_space_bytes, max_threads, cpu_time_seconds, timeout_ms;
     json_t *document; /* all of environment.json */
+    /* The file that was read. If somebody deletes the folder and makes it again, this is another file. */
+    uint64_t device, inode;
+    int64_t written_ns;
     unsigned references;
 };
 
@@ -84,7 +87,10 @@ int px_environments_get(struct px_environments *store, const char *name, const s
  * imports, limits and preload. One that can't be used has name, error and hint. */
 int px_environments_list(struct px_environments *store, json_t **ret, pyexec_error *error);
 
-/* True while the environment's name leads to its folder. False after an update or a removal. */
+/* True if both have the same files, whatever their names are. */
+bool px_environment_same(const struct px_environment *one, const struct px_environment *other);
+
+/* True while the environment's name leads to its files. False after an update or a removal. */
 bool px_environment_is_current(const struct px_environment *environment);
 
 /* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (flock(2)).

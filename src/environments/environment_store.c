@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/paths.h"
 #include "base/retry.h"
@@ -30,7 +31,6 @@
 
 struct kept {
     const struct px_environment *environment;
-    struct stat file; /* of environment.json */
     uint64_t used;
 };
 
@@ -234,10 +234,9 @@ static int check_store(int root, const char *root_path, const char *name, const 
     return 0;
 }
 
-static int read_file(int fd, const char *name, struct px_buffer *ret, pyexec_error *error)
+static int read_file(int fd, const char *name, struct px_buffer *ret, struct stat *ret_status, pyexec_error *error)
 {
-    struct stat status;
-    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+    if (fstat(fd, ret_status) < 0 || !S_ISREG(ret_status->st_mode))
         return gone(name, "environment.json", EINVAL, error);
     if (px_read_all(fd, ret, PX_ENVIRONMENT_JSON_MAX) < 0)
         return errno == ENOMEM ? px_error_oom(error) : gone(name, "environment.json", errno, error);
@@ -257,9 +256,14 @@ static int load(const struct px_environments *store, const char *name, const cha
         open_trusted(root, store->root, name, below, O_RDONLY | O_NONBLOCK, &file, error) < 0)
         return -1;
     struct px_buffer px_auto_buffer text = {0};
-    if (read_file(file, name, &text, error) < 0 ||
+    struct stat status;
+    if (read_file(file, name, &text, &status, error) < 0 ||
         px_environment_parse(px_buffer_shown(&text), text.length, name, folder, ret, error) < 0)
         return -1;
+    struct px_environment *own = (struct px_environment *)(uintptr_t)*ret; /* nobody else has it yet */
+    own->device = status.st_dev;
+    own->inode = status.st_ino;
+    own->written_ns = px_timespec_ns(status.st_mtim);
     if (access((*ret)->python, X_OK) == 0)
         return 0;
     gone(name, (*ret)->python, errno, error);
@@ -267,10 +271,10 @@ static int load(const struct px_environments *store, const char *name, const cha
     return -1;
 }
 
-static bool is_same_file(const struct stat *one, const struct stat *other)
+static bool is_same_file(const struct px_environment *environment, const struct stat *file)
 {
-    return one->st_dev == other->st_dev && one->st_ino == other->st_ino &&
-           one->st_mtim.tv_sec == other->st_mtim.tv_sec && one->st_mtim.tv_nsec == other->st_mtim.tv_nsec;
+    return environment->device == file->st_dev && environment->inode == file->st_ino &&
+           environment->written_ns == px_timespec_ns(file->st_mtim);
 }
 
 /* Returns the place of a name, or else a free place, or else that of the environment that was not used for the longest time.
@@ -294,7 +298,7 @@ static const struct px_environment *recall(struct px_environments *store, const 
     pthread_mutex_lock(&store->lock);
     struct kept *kept = find_kept(store, name);
     if (kept->environment && strcmp(kept->environment->name, name) == 0 &&
-        strcmp(kept->environment->folder, folder) == 0 && is_same_file(&kept->file, file)) {
+        strcmp(kept->environment->folder, folder) == 0 && is_same_file(kept->environment, file)) {
         kept->used = ++store->uses;
         found = px_environment_ref(kept->environment);
     }
@@ -302,13 +306,13 @@ static const struct px_environment *recall(struct px_environments *store, const 
     return found;
 }
 
-static void keep(struct px_environments *store, const struct px_environment *environment, const struct stat *file)
+static void keep(struct px_environments *store, const struct px_environment *environment)
 {
     pthread_mutex_lock(&store->lock);
     struct kept *kept = find_kept(store, environment->name);
     store->count += kept == &store->kept[store->count];
     px_environment_unref(kept->environment);
-    *kept = (struct kept){px_environment_ref(environment), *file, ++store->uses};
+    *kept = (struct kept){px_environment_ref(environment), ++store->uses};
     pthread_mutex_unlock(&store->lock);
 }
 
@@ -326,7 +330,7 @@ int px_environments_get(struct px_environments *store, const char *name, const s
         return 0;
     if (load(store, name, folder, ret, error) < 0)
         return -1;
-    keep(store, *ret, &file);
+    keep(store, *ret);
     return 0;
 }
 
@@ -338,8 +342,12 @@ bool px_environment_is_current(const struct px_environment *environment)
     snprintf(path, sizeof path, "%.*s/names/%s", root, environment->folder, environment->name);
     ssize_t length = readlink(path, target, sizeof target - 1);
     target[length > 0 ? length : 0] = '\0';
-    return length > 0 && strncmp(target, LINK_PREFIX, strlen(LINK_PREFIX)) == 0 &&
-           strcmp(target + strlen(LINK_PREFIX), environment->hash) == 0 && access(environment->folder, F_OK) == 0;
+    if (length < 0 || strncmp(target, LINK_PREFIX, strlen(LINK_PREFIX)) != 0 ||
+        strcmp(target + strlen(LINK_PREFIX), environment->hash) != 0)
+        return false;
+    struct stat file;
+    snprintf(path, sizeof path, "%s/environment.json", environment->folder);
+    return lstat(path, &file) == 0 && is_same_file(environment, &file);
 }
 
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error)

@@ -408,7 +408,7 @@ bool px_zygotes_by_name(const struct px_zygotes *zygotes)
 bool px_zygotes_match(const struct px_zygotes *zygotes, const struct px_policy *policy)
 {
     const struct px_environment *own = zygotes->env, *wanted = policy->env;
-    bool same = own && wanted ? own == wanted || strcmp(own->folder, wanted->folder) == 0
+    bool same = own && wanted ? px_environment_same(own, wanted)
                               : own == wanted && strcmp(zygotes->python_bin, policy->python_bin) == 0;
     if (!same || zygotes->isolate_site != px_policy_isolates(policy) || zygotes->network != network_of(policy) ||
         zygotes->asked.count != policy->preload_imports.count)

@@ -34,14 +34,14 @@ def slow(session_folder):
     return site, {"python_bin": str(folder / "bin" / "python3"), "isolate_site": False}
 
 
-def test_fifty_kinds_under_load_all_run_and_stay():
+def test_more_kinds_than_runs_at_once_all_run_and_stay():
     with Executor(host={"zygotes": 1, "pool_size": 4, "zygote_memory": "2G", "max_concurrent": 8}) as executor, ThreadPoolExecutor(16) as threads:
         for _ in range(2):
-            values = list(threads.map(lambda i: executor.call(None, "%d * 2" % i, policy=policy(i))["last_value_repr"], range(50)))
-            assert values == [str(2 * i) for i in range(50)]
+            values = list(threads.map(lambda i: executor.call(None, "%d * 2" % i, policy=policy(i))["last_value_repr"], range(12)))
+            assert values == [str(2 * i) for i in range(12)]
         stats = executor.stats()
-        assert stats["zygote_kinds"] == {"none": 51} and stats["zygote_starts"] == 51
-        assert 50 << 20 < stats["zygote_memory_bytes"]["none"] < 2 << 30
+        assert stats["zygote_kinds"] == {"none": 13} and stats["zygote_starts"] == 13
+        assert 12 << 20 < stats["zygote_memory_bytes"]["none"] < 2 << 30
 
 
 def test_without_memory_the_least_recently_used_kind_leaves():

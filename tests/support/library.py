@@ -16,7 +16,7 @@ class Failure(Exception):
 
 
 class Executor:
-    def __init__(self, policy=None, session=None, host=None, program=None, prefix=(), **popen):
+    def __init__(self, policy=None, session=None, host=None, program=None, prefix=(), environments=None, **popen):
         program = program or os.path.join(BUILD, "pyexec")
         self.process = subprocess.Popen([*prefix, program, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
         self.pid = self.process.pid
@@ -25,7 +25,7 @@ class Executor:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             self._do("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3", **(policy or {})},
-                     session=session or {}, host=host or {})
+                     session=session or {}, host=host or {}, **({"env": environments} if environments else {}))
         except Failure:
             self.__exit__()
             raise

@@ -219,8 +219,8 @@ static void test_what_is_not_a_name_is_refused_before_a_file_is_touched(void **s
 static void test_a_name_that_leads_out_of_the_store_is_refused(void **state)
 {
     struct fixture *f = *state;
-    static const char *const targets[] = {"/etc", "../store/../../etc", "../store/" ONE "/venv", "../store/" ONE "0",
-                                          "../build/" ONE};
+    static const char below_one[] = "../store/" ONE "/venv", longer[] = "../store/" ONE "0", other[] = "../build/" ONE;
+    static const char *const targets[] = {"/etc", "../store/../../etc", below_one, longer, other};
     for (size_t i = 0; i < PX_COUNT(targets); i++) {
         name(f, "names/data", targets[i]);
         require_refused(f, PYEXEC_PYTHON_NOT_FOUND, "is not a link of an environment");

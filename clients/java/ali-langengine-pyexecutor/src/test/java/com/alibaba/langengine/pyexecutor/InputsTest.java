@@ -119,6 +119,7 @@ class InputsTest {
         policy.getBannedImports().clear();
         policy.setPreloadImports(List.of("json"));
         policy.setAllowedEnvironments(List.of("data"));
+        policy.getAllowedHosts().add("example.com:443");
         List<PropertyDescriptor> properties = List.of(Introspector.getBeanInfo(PyExecutionPolicy.class, Object.class).getPropertyDescriptors());
         for (PropertyDescriptor property : properties) {
             if (property.getWriteMethod() != null) {

@@ -39,6 +39,7 @@ void px_egress_connection_close(struct egress_connection *connection)
     connection->run->connection_count--;
     connection->run->egress->connection_count--;
     px_buffer_done(&connection->request);
+    px_secret_relay_free(connection->secret);
     free(connection);
 }
 
@@ -189,6 +190,8 @@ static void client_readable(struct bufferevent *client, void *data)
     case EGRESS_STAGE_RELAY:
         if (connection->mode == EGRESS_MODE_TUNNEL)
             px_egress_tunnel_move(connection);
+        else if (connection->mode == EGRESS_MODE_SECRET)
+            px_egress_secret_move(connection);
         else
             px_egress_plain_client_read(connection);
         return;
@@ -211,6 +214,10 @@ static void client_written(struct bufferevent *client, void *data)
     }
     if (connection->stage != EGRESS_STAGE_RELAY)
         return;
+    if (connection->mode == EGRESS_MODE_SECRET) {
+        px_egress_secret_move(connection);
+        return;
+    }
     if (!connection->server_ended)
         px_egress_flow_go_on(connection->server, client);
     if (connection->mode == EGRESS_MODE_TUNNEL)
@@ -225,7 +232,9 @@ static void client_event(struct bufferevent *client, short events, void *data)
     struct egress_connection *connection = data;
     bool ended = events & BEV_EVENT_EOF, tunnel = connection->mode == EGRESS_MODE_TUNNEL;
     connection->client_ended = true;
-    if (ended && connection->stage == EGRESS_STAGE_RELAY && tunnel)
+    if (ended && connection->stage == EGRESS_STAGE_RELAY && connection->mode == EGRESS_MODE_SECRET)
+        px_egress_secret_move(connection);
+    else if (ended && connection->stage == EGRESS_STAGE_RELAY && tunnel)
         px_egress_tunnel_ended(connection);
     else if (ended && connection->stage == EGRESS_STAGE_FLUSH)
         return;
@@ -242,6 +251,8 @@ static void server_readable(struct bufferevent *server, void *data)
         px_egress_dial_upstream_read(connection);
     else if (connection->stage == EGRESS_STAGE_RELAY && connection->mode == EGRESS_MODE_TUNNEL)
         px_egress_tunnel_move(connection);
+    else if (connection->stage == EGRESS_STAGE_RELAY && connection->mode == EGRESS_MODE_SECRET)
+        px_egress_secret_move(connection);
     else if (connection->stage == EGRESS_STAGE_RELAY)
         px_egress_plain_server_read(connection);
 }
@@ -252,6 +263,10 @@ static void server_written(struct bufferevent *server, void *data)
     connection->active_ns = px_now_ns();
     if (connection->stage != EGRESS_STAGE_RELAY)
         return;
+    if (connection->mode == EGRESS_MODE_SECRET) {
+        px_egress_secret_move(connection);
+        return;
+    }
     if (!connection->client_ended)
         px_egress_flow_go_on(connection->client, server);
     if (connection->mode == EGRESS_MODE_TUNNEL)
@@ -269,6 +284,8 @@ static void server_over(struct egress_connection *connection, bool failed)
         px_egress_connection_close(connection);
     else if (connection->mode == EGRESS_MODE_PLAIN)
         px_egress_plain_server_ended(connection);
+    else if (connection->mode == EGRESS_MODE_SECRET)
+        px_egress_secret_move(connection);
     else if (failed)
         px_egress_connection_flush(connection);
     else

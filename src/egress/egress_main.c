@@ -40,6 +40,8 @@ int main(void)
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    /* The configuration of OpenSSL can't be read later, and could load modules. */
+    OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS, NULL);
     if (fcntl(PX_EGRESS_FD, F_SETFL, O_NONBLOCK) < 0 || ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
         fprintf(stderr, "pyexec-egress: can't start\n");
         return FAILED;

@@ -14,6 +14,7 @@
 #include "egress/egress_private.h"
 
 #define RUN_NUMBER_MAX (INT64_C(1) << 53)
+#define PACKET_FDS_MAX 2 /* of "authority"; the other packets have one or none */
 
 /* The host does not keep to the protocol, or there is no memory. Nothing can be opened any more: the program ends. */
 static void fail(struct egress *egress, const char *what)
@@ -166,7 +167,7 @@ static void open_run(struct egress *egress, uint64_t number, const json_t *packe
         fail(egress, "a run was opened twice");
         return;
     }
-    const char *why = px_egress_run_open(egress, number, listener, json_object_get(packet, "allowed_hosts"));
+    const char *why = px_egress_run_open(egress, number, listener, packet);
     if (why)
         (void)px_egress_packets_send_now(
             egress, json_pack("{s:s, s:I, s:s}", "event", "failed", "run", (json_int_t)number, "why", why));
@@ -194,32 +195,36 @@ static void change_run(struct egress *egress, const char *op, struct egress_run 
         fail(egress, why);
 }
 
-/* Takes the descriptor. */
-static void take_packet(struct egress *egress, const char *text, size_t length, int listener)
+/* Takes the descriptors. */
+static void take_packet(struct egress *egress, const char *text, size_t length, int *fds, size_t count)
 {
-    px_auto_fd int fd = listener;
     px_auto_json json_t *packet = px_json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
     const char *op = json_string_value(json_object_get(packet, "op"));
     json_int_t number = json_integer_value(json_object_get(packet, "run"));
     if (op && strcmp(op, "start") == 0)
-        start(egress, packet, TAKE_FD(fd));
+        start(egress, packet, count ? TAKE_FD(fds[0]) : -1);
+    else if (op && egress->started && strcmp(op, "authority") == 0)
+        px_egress_secret_authority(egress, fds, count);
+    else if (op && egress->started && strcmp(op, "secret") == 0)
+        px_egress_secret_add(egress, packet, fds, count);
     else if (!op || !egress->started || number < 1 || number > RUN_NUMBER_MAX)
         fail(egress, "the host sent a packet that is not known");
     else if (strcmp(op, "open") == 0)
-        open_run(egress, (uint64_t)number, packet, TAKE_FD(fd));
+        open_run(egress, (uint64_t)number, packet, count ? TAKE_FD(fds[0]) : -1);
     else
         change_run(egress, op, px_egress_run_find(egress, (uint64_t)number), packet);
+    px_close_fds(fds, count);
 }
 
 static void host_readable(evutil_socket_t fd, short events, void *data)
 {
     (void)events;
     struct egress *egress = data;
-    int listener = -1;
+    int fds[PACKET_FDS_MAX];
     size_t count = 0;
-    ssize_t length = px_receive_fds(fd, egress->packet, PX_EGRESS_PACKET_MAX, &listener, 1, &count);
+    ssize_t length = px_receive_fds(fd, egress->packet, PX_EGRESS_PACKET_MAX, fds, PACKET_FDS_MAX, &count);
     if (length > 0)
-        take_packet(egress, egress->packet, (size_t)length, count ? listener : -1);
+        take_packet(egress, egress->packet, (size_t)length, fds, count);
     else if (length == 0 || errno == ECONNRESET)
         event_base_loopbreak(egress->base); /* the host has ended */
     else if (errno != EAGAIN && errno != EWOULDBLOCK)

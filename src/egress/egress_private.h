@@ -6,6 +6,7 @@
  *                                ├─▶ lookup (egress_resolve.c)         egress_answer.c:     what the script is told
  *                                ├─▶ dial   (egress_dial.c)
  *                                ├─▶ tunnel (egress_tunnel.c)          bytes both ways, after a look at the first ones
+ *                                ├─▶ secret (egress_secret.c)          a tunnel to a host with secrets: TLS ends here
  *                                └─▶ plain  (egress_plain.c)           one HTTP request and its response
  *   host ⇄ packets (egress_packets.c) ⇄ runs and rows of their reports (egress_runs.c)
  *
@@ -28,6 +29,7 @@
 #include "egress/http_head.h"
 #include "egress/http_target.h"
 #include "egress/public_address.h"
+#include "egress/secret_relay.h"
 #include "protocol/egress.h"
 
 /* Bytes that are read from one side before somebody takes them, and bytes that wait to be sent to the other side. Reading stops at
@@ -76,6 +78,8 @@ struct egress_run {
     struct event *pause; /* ends a pause in which nothing is accepted, because there are no descriptors */
     struct px_host_entry *hosts;
     size_t host_count;
+    struct px_secret_use *secrets;
+    size_t secret_count;
     struct egress_connection *connections;
     size_t connection_count;
     struct egress_row *rows;
@@ -98,6 +102,9 @@ struct egress {
     size_t run_count, connection_count;
     struct ares_addr_port_node *servers; /* of the DNS, from the last configuration that could be read; or NULL */
 
+    struct px_authority *authority; /* NULL until "authority" */
+    struct px_secret *secrets;
+
     /* From "start". */
     struct px_ip_network private_networks[PX_EGRESS_PRIVATE_MAX];
     size_t private_count;
@@ -108,10 +115,11 @@ struct egress {
     char upstream_auth[EGRESS_UPSTREAM_AUTH_MAX]; /* the value of Proxy-Authorization, or "" */
 };
 
-/* What a connection does with its bytes. A mode that ends TLS itself, for secrets by placeholder, will be another one. */
+/* What a connection does with its bytes. */
 enum egress_mode {
     EGRESS_MODE_TUNNEL, /* passes them on: TLS, or an upgraded connection */
     EGRESS_MODE_PLAIN,  /* one HTTP request and its response */
+    EGRESS_MODE_SECRET, /* ends TLS, and puts secrets into requests */
 };
 
 enum egress_stage {
@@ -146,6 +154,8 @@ struct egress_connection {
     struct sockaddr_storage addresses[EGRESS_ADDRESSES_MAX];
     size_t address_count, address_next;
 
+    struct px_secret_relay *secret; /* EGRESS_MODE_SECRET */
+
     /* Plain. */
     struct px_buffer request; /* the head for the server, until it is connected */
     struct px_http_body request_body, response_body;
@@ -172,7 +182,7 @@ const char *px_egress_start(struct egress *egress, const json_t *packet, char *w
 
 struct egress_run *px_egress_run_find(struct egress *egress, uint64_t number);
 /* Takes the listener. Returns NULL, or why the run can't be opened. */
-const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *hosts);
+const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *packet);
 /* Returns NULL, or what is wrong with the list. */
 const char *px_egress_run_set_hosts(struct egress_run *run, const json_t *hosts);
 /* Ends all connections. The run stays until its last report is sent. */
@@ -264,6 +274,16 @@ void px_egress_plain_begin(struct egress_connection *connection);
 void px_egress_plain_client_read(struct egress_connection *connection);
 void px_egress_plain_server_read(struct egress_connection *connection);
 void px_egress_plain_server_ended(struct egress_connection *connection);
+
+/* ---- egress_secret.c ---- */
+
+/* The packets "authority" and "secret". The caller still owns the descriptors. */
+void px_egress_secret_authority(struct egress *egress, const int *fds, size_t count);
+void px_egress_secret_add(struct egress *egress, const json_t *packet, const int *fds, size_t count);
+/* Ends TLS of the tunnel if the run has a secret for its host. Returns false if it has none. */
+bool px_egress_secret_begin(struct egress_connection *connection);
+/* Passes on what has arrived. */
+void px_egress_secret_move(struct egress_connection *connection);
 
 /* ---- egress_flow.c ---- */
 

@@ -65,7 +65,7 @@ static bool is_listener(int fd)
            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && (domain == AF_INET || domain == AF_INET6);
 }
 
-const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *hosts)
+const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *packet)
 {
     px_auto_fd int fd = listener;
     int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
@@ -81,7 +81,10 @@ const char *px_egress_run_open(struct egress *egress, uint64_t number, int liste
     run->egress = egress;
     run->number = number;
     run->pause = evtimer_new(egress->base, pause_over, run);
-    const char *why = run->pause ? px_egress_run_set_hosts(run, hosts) : "no memory";
+    const char *why = run->pause ? px_egress_run_set_hosts(run, json_object_get(packet, "allowed_hosts")) : "no memory";
+    if (!why)
+        why =
+            px_secret_uses_new(egress->secrets, json_object_get(packet, "secrets"), &run->secrets, &run->secret_count);
     /* A backlog of 0: it listens already. */
     if (!why && !(run->listener = evconnlistener_new(egress->base, accepted, run,
                                                      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd)))
@@ -160,6 +163,7 @@ void px_egress_run_free(struct egress_run *run)
     drop_rows(run);
     free(run->rows);
     free(run->hosts);
+    px_secret_uses_free(run->secrets, run->secret_count);
     free(run);
 }
 
@@ -167,6 +171,8 @@ void px_egress_runs_free(struct egress *egress)
 {
     while (egress->runs)
         px_egress_run_free(*(struct egress_run **)egress->runs);
+    px_secrets_free(egress->secrets);
+    px_authority_free(egress->authority);
 }
 
 /* ---- Rows ---- */

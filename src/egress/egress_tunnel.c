@@ -38,7 +38,8 @@ static void begin_tls(struct egress_connection *connection, const unsigned char 
     }
     px_egress_connection_stage(connection, EGRESS_STAGE_RELAY, connection->run->egress->idle_timeout_ms);
     bufferevent_enable(connection->server, EV_READ);
-    px_egress_tunnel_move(connection);
+    if (!px_egress_secret_begin(connection))
+        px_egress_tunnel_move(connection);
 }
 
 /* A request in the tunnel: ws:// of some libraries, and http:// of a few. It is treated as if the proxy had been asked for it, with the

@@ -106,9 +106,10 @@ static size_t take_data(struct px_http_body *body, size_t length)
     return taken;
 }
 
-ptrdiff_t px_http_body_take(struct px_http_body *body, const char *bytes, size_t length)
+ptrdiff_t px_http_body_next(struct px_http_body *body, const char *bytes, size_t length, size_t *ret_start)
 {
     size_t at = 0;
+    *ret_start = 0;
     if (body->framing == PX_HTTP_UNTIL_END)
         return (ptrdiff_t)length;
     if (body->framing != PX_HTTP_CHUNKED) {
@@ -118,15 +119,29 @@ ptrdiff_t px_http_body_take(struct px_http_body *body, const char *bytes, size_t
     }
     while (at < length && !body->done) {
         if (body->state == CHUNK_DATA) {
+            *ret_start = at;
             at += take_data(body, length - at);
             if (body->left == 0)
                 body->state = CHUNK_DATA_CR;
-            continue;
+            return (ptrdiff_t)at;
         }
         int next = take_chunk_byte(body, bytes[at++]);
         if (next < 0)
             return -1;
         body->state = (unsigned)next;
     }
+    *ret_start = at;
+    return (ptrdiff_t)at;
+}
+
+ptrdiff_t px_http_body_take(struct px_http_body *body, const char *bytes, size_t length)
+{
+    size_t at = 0, start;
+    do {
+        ptrdiff_t taken = px_http_body_next(body, bytes + at, length - at, &start);
+        if (taken < 0)
+            return -1;
+        at += (size_t)taken;
+    } while (at < length && !body->done);
     return (ptrdiff_t)at;
 }

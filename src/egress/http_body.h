@@ -27,4 +27,7 @@ void px_http_body_init(struct px_http_body *body, enum px_http_framing framing, 
  * body has ended, and the bytes after the returned ones do not belong to it. */
 ptrdiff_t px_http_body_take(struct px_http_body *body, const char *bytes, size_t length);
 
+/* Takes the bytes up to the end of the next run of content: *ret_start is where the content begins in them. There may be none. */
+ptrdiff_t px_http_body_next(struct px_http_body *body, const char *bytes, size_t length, size_t *ret_start);
+
 #endif

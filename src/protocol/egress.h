@@ -18,7 +18,14 @@
  *       CAP_SETUID; without uid it then fails. Ask px_run_ids_other() for one: no script may run with the same id. A number that is
  *       left out, and 0, mean the default below. allow_private are networks outside of the public internet that may be reached.
  *
- *   {"op": "open", "run": N, "principal": "NAME" | null, "allowed_hosts": ["a.example:443", "*.b.example"]}
+ *   {"op": "authority"}
+ *       With two descriptors: a memory file for the key of the authority of secrets, which is empty the first time, and a file with the
+ *       certificates (PEM) that servers are checked with. Before the first "secret". Answered by "authority".
+ *   {"op": "secret", "name": "github", "host": "api.github.com", "header": "Authorization", "before": "Bearer ", "after": ""}
+ *       With one descriptor: a file with the value, of PX_EGRESS_SECRET_MIN to PX_EGRESS_SECRET_MAX bytes. Answered by "secret".
+ *
+ *   {"op": "open", "run": N, "principal": "NAME" | null, "allowed_hosts": ["a.example:443", "*.b.example"],
+ *    "secrets": [{"name": "github", "placeholder": "pyexec-secret-GITHUB_TOKEN-…"}]}
  *       With one descriptor: a listening TCP socket. A connection to it is a request of this run. N is from 1 to 2^53. The entries
  *       are as in base/host_entry.h. Opening the same N again ends the program.
  *
@@ -37,6 +44,9 @@
  *       missing: layers of the program's own wall that this kernel or container refused.
  *   {"event": "failed", "why": "…"}
  *       The program ends.
+ *   {"event": "authority", "certificate": "-----BEGIN CERTIFICATE-----…" | null, "why": "…" | null}
+ *   {"event": "secret", "name": "github", "why": "…" | null}
+ *       why: it can't be used. It never has bytes of the value.
  *   {"event": "denied", "run": N, "host": "…", "port": N, "why": "host", "address": "10.0.0.1" | null, "text": "…"}
  *       Once for each (host, port, why) of a report. host is the name from the request: at most 253 printable ASCII bytes; "" if
  *       the request names none. text says in plain words what was refused and which policy field to change.
@@ -73,6 +83,9 @@
 #define PX_EGRESS_PRIVATE_MAX 64  /* entries of allow_private */
 #define PX_EGRESS_ROWS_MAX 100    /* rows of a report, and so also its denials */
 #define PX_EGRESS_RUNS_MAX 100000 /* runs that are open at the same time */
+
+#define PX_EGRESS_SECRET_MIN 8    /* bytes of a secret's value */
+#define PX_EGRESS_SECRET_MAX 8000 /* so that servers take a head with it */
 
 #define PX_EGRESS_RESOLVE_TIMEOUT_MS 10000
 #define PX_EGRESS_CONNECT_TIMEOUT_MS 10000 /* for each address */

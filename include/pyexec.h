@@ -212,6 +212,11 @@ PYEXEC_API int pyexec_request_set_workspace_path(pyexec_request *request, const 
  * has a '=', the execution fails with PYEXEC_INVALID_REQUEST. */
 PYEXEC_API int pyexec_request_set_env(pyexec_request *request, const char *name, const char *value);
 
+/* Sets the names of the secrets ([egress] secrets, docs/network.md) that the request's caller may use, with commas between them; "": none.
+ * A program with several callers decides this for each of them. NULL, the default: all, or none after
+ * pyexec_executor_use_principals(). A session has the secrets of the call that makes its process. Returns 0, or -1 when there is no memory. */
+PYEXEC_API int pyexec_request_set_secrets(pyexec_request *request, const char *names);
+
 /* Traces (docs/observability.md). The first sets the span of the caller from the W3C headers `traceparent` and `tracestate`
  * (NULL: none): the execution becomes a part of this trace, and the caller's tools get it (pyexec_tool_call_traceparent()). Returns -1
  * for a traceparent that is not valid, which then counts as none; a tracestate that is not valid is dropped. */

@@ -224,12 +224,12 @@ static void test_secret_over_chunks(void **state)
         snprintf(answer, sizeof answer,
                  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%zx;x=y\r\n%.*s\r\n%zx\r\n%s\r\n0\r\nT: " VALUE
                  "\r\n\r\n",
-                 split, (int)split, VALUE, strlen(VALUE) - split, VALUE + split);
+                 split, (int)split, VALUE, strlen(VALUE) - split, &VALUE[split]);
         say(&world.host, answer);
         run(&world);
         read_chunks(text_of(&world.script), &content);
         assert_int_equal(content.length, strlen(VALUE));
-        assert_string_equal(px_buffer_string(&content) + PX_SCRUB_PAUSE_MAX, SHOWN + PX_SCRUB_PAUSE_MAX);
+        assert_string_equal(px_buffer_string(&content) + PX_SCRUB_PAUSE_MAX, &SHOWN[PX_SCRUB_PAUSE_MAX]);
         assert_null(strstr(text_of(&world.script), "T: "));
         assert_true(world.goes_on);
         close_world(&world);
@@ -373,9 +373,7 @@ static void test_authority_is_the_same_for_the_next_proxy(void **state)
 static void test_values_that_are_refused(void **state)
 {
     struct fixture *f = *state;
-    static const char *const values[] = {"", "short\n", "with\nnewline", "with\ttabulator",
-                                         "with\x7f"
-                                         "delete"};
+    static const char *const values[] = {"", "short\n", "with\nnewline", "with\ttabulator", "with\177delete"};
     for (size_t i = 0; i < PX_COUNT(values); i++) {
         struct px_secret *list = NULL;
         int value = memory_file(values[i]);

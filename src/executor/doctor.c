@@ -177,7 +177,7 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
         snprintf(doctor->cgroup, sizeof doctor->cgroup, "%s", text);
         doctor->untried &= ~(px_layers)(PX_LAYER_BIT(PX_LAYER_USER_NAMESPACE) | PX_LAYER_BIT(PX_LAYER_PID_NAMESPACE) |
                                         PX_LAYER_BIT(PX_LAYER_MOUNT_NAMESPACE));
-        result = px_zygotes_new(launcher, policy, python, 1, all, &ids, -1, &unused, &zygotes, error);
+        result = px_zygotes_new(launcher, policy, python, 1, all, &ids, NULL, &unused, &zygotes, error);
     }
     if (result == 0)
         result = px_zygotes_start(zygotes, error);

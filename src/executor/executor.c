@@ -55,6 +55,10 @@ static int configure(pyexec_executor *executor, const json_t *config, pyexec_err
         result = px_policy_check(&executor->policy, error);
     if (result == 0)
         result = find_environments(executor, json_object_get(config, "env"), error);
+    if (result == 0 && executor->egress_config.secrets)
+        result = px_secret_sources_read(executor->egress_config.secrets, &executor->secrets, error);
+    if (result == 0)
+        result = px_secret_sources_take_environment(&executor->secrets, error);
     if (result < 0)
         return -1;
     executor->allow_missing = px_runtime_allowed(&executor->host);
@@ -91,6 +95,7 @@ void pyexec_executor_free(pyexec_executor *executor)
     px_proxy_free(executor->proxy);
     px_session_config_done(&executor->session_config);
     px_egress_config_done(&executor->egress_config);
+    px_secret_sources_done(&executor->secrets);
     px_policy_done(&executor->policy);
     px_environments_free(executor->environments);
     px_env_config_done(&executor->env_config);

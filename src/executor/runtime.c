@@ -144,8 +144,8 @@ static int take_kind(pyexec_executor *executor, const struct px_policy *policy, 
 
 /* Takes a kind that another caller has added in the meantime, or adds it. Returns 1 when the caller must start it, and 2 when the
  * launcher has died. */
-static int add_kind(pyexec_executor *executor, const struct px_policy *policy, const char *python, int certificates,
-                    struct px_zygote_group **ret, pyexec_error *error)
+static int add_kind(pyexec_executor *executor, const struct px_policy *policy, const char *python,
+                    const int *certificates, struct px_zygote_group **ret, pyexec_error *error)
 {
     struct px_zygote_group *removed = NULL;
     struct px_zygotes *zygotes = NULL;
@@ -191,18 +191,23 @@ static int start_kind(pyexec_executor *executor, const char *python, struct px_z
 }
 
 /* Starts the proxy, which the first run of the kind would need at once, and gives the authorities that its runs trust. */
-static int start_proxy(pyexec_executor *executor, int *ret_certificates, pyexec_error *error)
+static int start_proxy(pyexec_executor *executor, int ret_certificates[2], pyexec_error *error)
 {
-    const struct px_proxy_options options = {
-        .config = &executor->egress_config, .run_uid = executor->ids.run_uid, .uid_count = executor->ids.run_uid_count};
+    const struct px_proxy_options options = {.config = &executor->egress_config,
+                                             .secrets = &executor->secrets,
+                                             .run_uid = executor->ids.run_uid,
+                                             .uid_count = executor->ids.run_uid_count};
     pthread_mutex_lock(&executor->start_lock);
     if (!executor->proxy)
         executor->proxy = px_proxy_new(&options);
     int result = executor->proxy ? 0 : px_error_oom(error);
-    if (result == 0 && (*ret_certificates = px_proxy_certificates(executor->proxy, error)) < 0)
+    if (result == 0 && (ret_certificates[0] = px_proxy_certificates(executor->proxy, error)) < 0)
         result = -1;
     if (result == 0)
         result = px_proxy_start(executor->proxy, error);
+    if (result == 0 && executor->secrets.count &&
+        (ret_certificates[1] = px_proxy_secret_certificates(executor->proxy, error)) < 0)
+        result = -1;
     pthread_mutex_unlock(&executor->start_lock);
     return result;
 }
@@ -223,9 +228,9 @@ int px_runtime_acquire(pyexec_executor *executor, const struct px_policy *policy
     if (px_python_resolve(px_policy_python(policy), python, sizeof python, error) < 0)
         return policy->env ? px_error_wrap(error, "environment '%s'", policy->environment) : -1;
     for (int tries = 0; tries < LAUNCHER_TRIES; tries++) {
-        int certificates = -1;
+        int certificates[2] = {-1, -1};
         if (ensure_launcher(executor, python, error) < 0 ||
-            (policy->allowed_hosts.count && start_proxy(executor, &certificates, error) < 0))
+            (policy->allowed_hosts.count && start_proxy(executor, certificates, error) < 0))
             return -1;
         result = add_kind(executor, policy, python, certificates, ret, error);
         if (result != 2)
@@ -249,6 +254,7 @@ struct px_run_context px_runtime_context(pyexec_executor *executor, const struct
         .zygotes = kind->zygotes,
         .policy = policy,
         .request = request,
+        .secrets = px_runtime_secrets(executor, request),
         .processors = executor->processors,
         .watch = px_turn_watch,
         .watch_data = turn,
@@ -298,6 +304,12 @@ static int check_env(const pyexec_request *request, const struct px_policy *poli
             return px_error_hint(error, "Leave it out, or leave allowed_hosts out.");
         }
     return 0;
+}
+
+/* Without principals each caller is the operator, and has all secrets. */
+const char *px_runtime_secrets(const pyexec_executor *executor, const pyexec_request *request)
+{
+    return request->secrets ? request->secrets : executor->principals ? "" : NULL;
 }
 
 int px_runtime_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error)

@@ -10,6 +10,7 @@
 #include "executor/zygote_kinds.h"
 #include "policy/config.h"
 #include "policy/request.h"
+#include "policy/secrets.h"
 #include "runner/counters.h"
 #include "runner/launcher.h"
 #include "runner/proxy.h"
@@ -31,6 +32,7 @@ struct pyexec_executor {
     struct px_host host;
     struct px_session_config session_config;
     struct px_egress_config egress_config;
+    struct px_secret_sources secrets;
     struct px_env_config env_config;
     struct px_environments *environments;
     bool principals; /* session ids are "PRINCIPAL/ID" */
@@ -69,6 +71,9 @@ struct px_turn *px_runtime_admit(pyexec_executor *executor, const pyexec_request
 void px_runtime_leave(struct px_turn *own);
 
 bool px_runtime_closing(pyexec_executor *executor);
+
+/* The names of the secrets that the request's caller may use (NULL: all), for px_run_context. */
+const char *px_runtime_secrets(const pyexec_executor *executor, const pyexec_request *request);
 
 /* Checks what a request asks for against its policy. */
 int px_runtime_check(const pyexec_request *request, const struct px_policy *policy, pyexec_error *error);

@@ -387,9 +387,11 @@ static int add_files(struct collector *collector)
     for (size_t i = 0; collector->zygote->start.network == PX_NETWORK_HOST && i < PX_COUNT(online); i++)
         if (px_root_add(collector->root, online[i], collector->error) < 0)
             return -1;
-    if (collector->zygote->certificates >= 0 &&
-        px_root_add_content(collector->root, PX_CA_FILE, collector->zygote->certificates, collector->error) < 0)
-        return -1;
+    static const char *const bundles[] = {PX_CA_FILE, PX_CA_FILE_SECRETS};
+    for (size_t i = 0; i < PX_COUNT(bundles); i++)
+        if (collector->zygote->certificates[i] >= 0 &&
+            px_root_add_content(collector->root, bundles[i], collector->zygote->certificates[i], collector->error) < 0)
+            return -1;
     return px_root_add_folder(collector->root, "/workspace", collector->error) < 0 ? -1 : add_program(collector);
 }
 

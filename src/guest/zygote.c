@@ -317,7 +317,7 @@ static void report_ready(struct px_zygote *zygote, const pyexec_error *error)
     if (zygote->start.network == PX_NETWORK_NAMES)
         zygote->network_namespace = px_openat(zygote->proc, "self/ns/net", O_RDONLY | O_CLOEXEC, 0);
     px_close_fd(&zygote->proc);
-    px_close_fd(&zygote->certificates);
+    px_close_fds(zygote->certificates, PX_COUNT(zygote->certificates));
     if (px_send_fds(zygote->host, ready, sizeof *ready, NULL, 0) < 0 || error->code != PYEXEC_OK)
         _exit(EXIT_SUCCESS);
 }
@@ -411,14 +411,15 @@ void px_zygote_main(void)
                                       .proc = PX_ZYGOTE_PROC_FD,
                                       .pid_namespace = -1,
                                       .network_namespace = -1,
-                                      .certificates = -1};
+                                      .certificates = {-1, -1}};
     static char preloads[PX_ZYGOTE_PRELOAD_MAX];
     pyexec_error error = {0};
     close(PX_ZYGOTE_EXTENSION_FD);
     fcntl(zygote.host, F_SETFD, FD_CLOEXEC);
     fcntl(zygote.proc, F_SETFD, FD_CLOEXEC);
     size_t certificates;
-    ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, &zygote.certificates, 1, &certificates);
+    ssize_t n = px_receive_fds(zygote.host, &zygote.start, sizeof zygote.start, zygote.certificates,
+                               PX_COUNT(zygote.certificates), &certificates);
     if (n != sizeof zygote.start || zygote.start.magic != PX_LAUNCH_MAGIC ||
         zygote.start.preload_bytes >= sizeof preloads)
         _exit(EXIT_FAILURE);

@@ -18,8 +18,8 @@ struct px_zygote {
     int host;              /* socket to the host; closed in each child */
     int pid_namespace;     /* its own, to which it returns when it was in that of a family; or -1 */
     int network_namespace; /* its own, to which it returns when it was in that of a child; or -1 */
-    int certificates;      /* the content of PX_CA_FILE, or -1; closed when the zygote is ready */
-    int proc;              /* the host's /proc, as a separate mount; closed when the zygote is ready */
+    int certificates[2]; /* the contents of PX_CA_FILE and PX_CA_FILE_SECRETS, or -1; closed when the zygote is ready */
+    int proc;            /* the host's /proc, as a separate mount; closed when the zygote is ready */
     px_layers missing;
     unsigned run_uid; /* user id of the next child, in the zygote's user namespace */
     int landlock_abi;

@@ -45,6 +45,7 @@ void pyexec_request_free(pyexec_request *request)
     json_decref(request->policy);
     json_decref(request->session_policy);
     json_decref(request->policy_defaults);
+    free(request->secrets);
     free(request->working_dir);
     free(request->workspace);
     free(request->workspace_path);
@@ -126,6 +127,13 @@ void pyexec_request_set_ceiling_object(pyexec_request *request, json_t *policy)
 {
     json_decref(request->ceiling);
     request->ceiling = json_incref(policy);
+}
+
+int pyexec_request_set_secrets(pyexec_request *request, const char *names)
+{
+    free(request->secrets);
+    request->secrets = names ? strdup(names) : NULL;
+    return names && !request->secrets ? -1 : 0;
 }
 
 int pyexec_request_set_working_dir(pyexec_request *request, const char *path)

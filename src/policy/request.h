@@ -40,6 +40,7 @@ struct pyexec_request {
     json_t *policy_defaults; /* weaker than the other two; ignored for an existing session; a ceiling lowers it */
     char *working_dir, *workspace;
     char *workspace_path;  /* the path at which the script sees a workspace in memory, or NULL */
+    char *secrets;         /* names of secrets that its caller may use, or NULL */
     struct px_strings env; /* NAME=VALUE */
     size_t env_bytes;      /* length of all of them, with their NULs */
     char *bad_env;         /* a name that can't be used, or NULL */

@@ -28,6 +28,8 @@
 /* Where runs with allowed_hosts find the certificates of authorities. */
 #define PX_CA_FOLDER "/etc/ssl/certs"
 #define PX_CA_FILE PX_CA_FOLDER "/ca-certificates.crt"
+/* The same, and the authority of the proxy: for runs with secrets. */
+#define PX_CA_FILE_SECRETS PX_CA_FOLDER "/ca-certificates-with-proxy.crt"
 /* Exit statuses of a zygote that ended before it became Python. This plus a layer: that layer was refused. */
 #define PX_ZYGOTE_EXIT_LAYER 200
 /* This plus an errno that px_errno_exhausted() knows: the machine has no more processes, memory or descriptors. */
@@ -133,7 +135,7 @@ struct px_launch_event {
     pyexec_error error;
 };
 
-/* host → zygote, once; with PX_NETWORK_NAMES with a memory file of the certificates for PX_CA_FILE. `preload_bytes` of module names follow in a second message, each with a NUL at the end. */
+/* host → zygote, once; with PX_NETWORK_NAMES with memory files of the certificates for PX_CA_FILE and, if there are secrets, PX_CA_FILE_SECRETS. `preload_bytes` of module names follow in a second message, each with a NUL at the end. */
 #define PX_ZYGOTE_PRELOAD_MAX 16384
 struct px_zygote_start {
     uint32_t magic;

@@ -36,7 +36,7 @@ static int append(struct px_buffer *bundle, const char *path)
     return 0;
 }
 
-int px_ca_bundle_make(const char *ca_file, pyexec_error *error)
+int px_ca_bundle_make(const char *ca_file, const char *authority, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer bundle = {0};
     const char *machine = px_ca_bundle_path();
@@ -48,6 +48,8 @@ int px_ca_bundle_make(const char *ca_file, pyexec_error *error)
         return px_error_hint(error,
                              "Set [egress] ca_file to a file of certificates (PEM) that pyexec's user can read.");
     }
+    if (authority)
+        px_buffer_add_string(&bundle, authority);
     if (!px_buffer_ok(&bundle))
         return px_error_oom(error);
     int fd = px_memory_file("ca", px_buffer_string(&bundle), bundle.length);

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 
-/* Returns a sealed memory file of the machine's bundle and of `ca_file` (NULL: none), or -1 with `error`. */
-int px_ca_bundle_make(const char *ca_file, pyexec_error *error);
+/* Returns a sealed memory file of the machine's bundle and of `ca_file` and the certificate `authority` (PEM; NULL: none), or -1 with `error`. */
+int px_ca_bundle_make(const char *ca_file, const char *authority, pyexec_error *error);
 
 /* The path of the machine's bundle, or NULL if it has none. */
 const char *px_ca_bundle_path(void);

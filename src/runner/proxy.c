@@ -22,6 +22,7 @@
 #include "base/thread.h"
 #include "protocol/egress.h"
 #include "runner/ca_bundle.h"
+#include "runner/run.h"
 #include "runner/run_ids.h"
 
 #define PROXY_START_MS 10000
@@ -35,6 +36,7 @@ struct px_proxy *px_proxy_new(const struct px_proxy_options *options)
         return NULL;
     proxy->options = *options;
     proxy->socket = proxy->pidfd = proxy->log = proxy->certificates = -1;
+    proxy->secret_certificates = proxy->authority = -1;
     pthread_mutex_init(&proxy->start_lock, NULL);
     pthread_mutex_init(&proxy->send_lock, NULL);
     pthread_mutex_init(&proxy->lock, NULL);
@@ -42,16 +44,31 @@ struct px_proxy *px_proxy_new(const struct px_proxy_options *options)
     return proxy;
 }
 
-/* Sends a packet, and a descriptor if it is not -1. */
-static int send_packet(struct px_proxy *proxy, json_t *packet, int fd)
+int px_proxy_send(struct px_proxy *proxy, json_t *packet, const int *fds, size_t count)
 {
     px_auto_free char *text = px_json_dumps(packet, JSON_COMPACT);
     if (!text)
         return -1;
     pthread_mutex_lock(&proxy->send_lock);
-    int result = px_send_fds(proxy->socket, text, strlen(text), &fd, fd < 0 ? 0 : 1);
+    int result = px_send_fds(proxy->socket, text, strlen(text), fds, count);
     pthread_mutex_unlock(&proxy->send_lock);
     return result;
+}
+
+/* Sends a packet, and a descriptor if it is not -1. */
+static int send_packet(struct px_proxy *proxy, json_t *packet, int fd)
+{
+    return px_proxy_send(proxy, packet, &fd, fd < 0 ? 0 : 1);
+}
+
+json_t *px_proxy_await_event(struct px_proxy *proxy)
+{
+    px_auto_free char *text = malloc(PX_EGRESS_PACKET_MAX);
+    struct pollfd polled = {proxy->socket, POLLIN, 0};
+    ssize_t n = -1;
+    if (text && px_poll(&polled, 1, PROXY_START_MS) > 0)
+        n = px_receive_packet(proxy->socket, text, PX_EGRESS_PACKET_MAX, MSG_DONTWAIT);
+    return n > 0 ? px_json_loadb(text, (size_t)n, 0, NULL) : NULL;
 }
 
 /* The caller holds the lock. A script that connects now must get an error at once, and not wait in a queue that nobody reads. */
@@ -194,19 +211,14 @@ static int greet(struct px_proxy *proxy, pyexec_error *error)
 {
     char words[512];
     px_auto_json json_t *packet = start_packet(proxy);
-    px_auto_free char *text = malloc(PX_EGRESS_PACKET_MAX);
     px_auto_fd int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    if (!packet || !text)
+    if (!packet)
         return px_error_oom(error);
-    struct pollfd polled = {proxy->socket, POLLIN, 0};
-    ssize_t n = -1;
-    if (send_packet(proxy, packet, self) == 0 && px_poll(&polled, 1, PROXY_START_MS) > 0)
-        n = px_receive_packet(proxy->socket, text, PX_EGRESS_PACKET_MAX, MSG_DONTWAIT);
-    px_auto_json json_t *event = n > 0 ? px_json_loadb(text, (size_t)n, 0, NULL) : NULL;
+    px_auto_json json_t *event = send_packet(proxy, packet, self) == 0 ? px_proxy_await_event(proxy) : NULL;
     const char *name = json_string_value(json_object_get(event, "event"));
     const char *why = json_string_value(json_object_get(event, "why"));
     if (name && strcmp(name, "ready") == 0)
-        return 0;
+        return px_proxy_tell_secrets(proxy, error);
     if (why)
         return refuse("can't start: ", why, error);
     last_words(proxy->log, words, sizeof words);
@@ -282,7 +294,7 @@ int px_proxy_certificates(struct px_proxy *proxy, pyexec_error *error)
 {
     pthread_mutex_lock(&proxy->start_lock);
     if (proxy->certificates < 0)
-        proxy->certificates = px_ca_bundle_make(proxy->options.config->ca_file, error);
+        proxy->certificates = px_ca_bundle_make(proxy->options.config->ca_file, NULL, error);
     int fd = proxy->certificates;
     pthread_mutex_unlock(&proxy->start_lock);
     return fd;
@@ -301,24 +313,36 @@ static json_t *entries_of(const struct px_policy *policy)
     return entries;
 }
 
-static struct px_proxy_run *new_run(struct px_proxy *proxy, int listener, const struct px_policy *policy,
-                                    const char *principal)
+static void free_run(struct px_proxy_run *run)
+{
+    json_decref(run->open);
+    json_decref(run->denied);
+    json_decref(run->report);
+    px_strings_done(&run->variables);
+    free(run);
+}
+
+static struct px_proxy_run *new_run(struct px_proxy *proxy, int listener, const struct px_run_context *context,
+                                    pyexec_error *error)
 {
     struct px_proxy_run *run = calloc(1, sizeof *run);
-    if (!run)
+    if (!run) {
+        px_error_oom(error);
         return NULL;
+    }
     run->proxy = proxy;
     run->listener = listener;
     pthread_mutex_lock(&proxy->lock);
     run->number = ++proxy->numbers;
     pthread_mutex_unlock(&proxy->lock);
-    run->open = json_pack("{s:s, s:I, s:s?, s:o}", "op", "open", "run", (json_int_t)run->number, "principal", principal,
-                          "allowed_hosts", entries_of(policy));
+    run->open = json_pack("{s:s, s:I, s:s?, s:o}", "op", "open", "run", (json_int_t)run->number, "principal",
+                          context->principal, "allowed_hosts", entries_of(context->policy));
     run->denied = json_array();
-    if (!run->open || !run->denied) {
-        json_decref(run->open);
-        json_decref(run->denied);
-        free(run);
+    int result = run->open && run->denied ? 0 : px_error_oom(error);
+    if (result == 0)
+        result = px_proxy_choose_secrets(run, context, error);
+    if (result < 0) {
+        free_run(run);
         return NULL;
     }
     pthread_mutex_lock(&proxy->lock);
@@ -328,7 +352,7 @@ static struct px_proxy_run *new_run(struct px_proxy *proxy, int listener, const 
     return run;
 }
 
-int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct px_policy *policy, const char *principal,
+int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct px_run_context *context,
                   pyexec_error *error)
 {
     int type = 0, accepts = 0;
@@ -338,9 +362,9 @@ int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct p
         if (getsockopt(child->listener, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
             getsockopt(child->listener, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &size_accepts) < 0 || !accepts)
             return px_error_set(error, PYEXEC_INTERNAL, "the zygote sent no listener for the proxy");
-        child->proxy_run = new_run(proxy, child->listener, policy, principal);
+        child->proxy_run = new_run(proxy, child->listener, context, error);
         if (!child->proxy_run)
-            return px_error_oom(error);
+            return -1;
     }
     struct px_proxy_run *run = child->proxy_run;
     for (int tries = 0; tries < 2; tries++) {
@@ -371,10 +395,7 @@ void px_proxy_close(struct px_proxy_run **run)
     px_auto_json json_t *packet = json_pack("{s:s, s:I}", "op", "close", "run", (json_int_t)closed->number);
     if (registered && packet)
         (void)!send_packet(proxy, packet, -1);
-    json_decref(closed->open);
-    json_decref(closed->denied);
-    json_decref(closed->report);
-    free(closed);
+    free_run(closed);
 }
 
 /* Asks for a report and waits for it. Returns false if the process ends before, or does not answer. */
@@ -422,6 +443,9 @@ void px_proxy_free(struct px_proxy *proxy)
     }
     clear_away(proxy);
     px_close_fd(&proxy->certificates);
+    px_close_fd(&proxy->secret_certificates);
+    px_close_fd(&proxy->authority);
+    free(proxy->authority_pem);
     pthread_mutex_destroy(&proxy->start_lock);
     pthread_mutex_destroy(&proxy->send_lock);
     pthread_mutex_destroy(&proxy->lock);

@@ -6,14 +6,17 @@
 
 #include "policy/config.h"
 #include "policy/policy.h"
+#include "policy/secrets.h"
 #include "result/result.h"
 #include "runner/child.h"
 
 struct px_proxy;
 struct px_proxy_run;
+struct px_run_context;
 
 struct px_proxy_options {
     const struct px_egress_config *config;
+    const struct px_secret_sources *secrets;
     uint32_t run_uid, uid_count; /* the ids of runs, which the program must not have */
 };
 
@@ -28,9 +31,15 @@ int px_proxy_start(struct px_proxy *proxy, pyexec_error *error);
 /* A memory file of the authorities that runs trust, which lives as long as the proxy. -1 with `error`. */
 int px_proxy_certificates(struct px_proxy *proxy, pyexec_error *error);
 
+/* The same with the authority of the proxy: for runs with secrets. The process must have been started. -1 with `error`. */
+int px_proxy_secret_certificates(struct px_proxy *proxy, pyexec_error *error);
+
 /* Lets the proxy serve this child, whose script has not begun, or has had calls before. Starts the process if needed. */
-int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct px_policy *policy, const char *principal,
+int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct px_run_context *context,
                   pyexec_error *error);
+
+/* The variables (NAME=VALUE) of the run's environment: placeholders of its secrets. */
+const struct px_strings *px_proxy_variables(const struct px_proxy_run *run);
 
 /* Called at the end of a run or call: puts into the result what the script asked the proxy for, refusals as denials. With `last`,
  * the child's connections end first. */

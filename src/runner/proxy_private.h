@@ -20,6 +20,7 @@ struct px_proxy_run {
     uint64_t reports; /* how many have come */
     json_t *denied;   /* events since the last report, a list */
     json_t *report;   /* the newest one */
+    struct px_strings variables;
 };
 
 enum px_proxy_state { PX_PROXY_OFF, PX_PROXY_RUNS, PX_PROXY_ENDED };
@@ -29,7 +30,9 @@ struct px_proxy {
     pthread_mutex_t start_lock; /* held while the process is started or ended; protects socket, pidfd, log and reader */
     int socket, pidfd, log;
     pthread_t reader;
-    int certificates;
+    int certificates, secret_certificates;
+    int authority;             /* the memory file of the key of the authority, which this process never reads; or -1 */
+    char *authority_pem;       /* its certificate, or NULL */
     pthread_mutex_t send_lock; /* one packet at a time, and the socket is not replaced meanwhile */
     pthread_mutex_t lock;      /* protects what follows */
     pthread_cond_t changed;
@@ -41,6 +44,18 @@ struct px_proxy {
 
 /* Asks for a report and waits for it (`last`: the run's connections end first). False if none came. */
 bool px_proxy_ask_report(struct px_proxy_run *run, bool last);
+
+/* Sends a packet with descriptors. 0, or -1 with errno. */
+int px_proxy_send(struct px_proxy *proxy, json_t *packet, const int *fds, size_t count);
+
+/* Waits for the first packets of the program. NULL: none came. */
+json_t *px_proxy_await_event(struct px_proxy *proxy);
+
+/* After "ready": tells the program the secrets. */
+int px_proxy_tell_secrets(struct px_proxy *proxy, pyexec_error *error);
+
+/* Chooses the run's secrets: adds them to the packet that opens it, and their placeholders to its variables. */
+int px_proxy_choose_secrets(struct px_proxy_run *run, const struct px_run_context *context, pyexec_error *error);
 
 /* The caller holds the lock. Takes what the program says about a run. */
 void px_proxy_take_event(struct px_proxy *proxy, const json_t *event);

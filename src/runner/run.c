@@ -401,7 +401,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
     if (result == 0 && run->pooled)
         note_cpu_before(run);
     if (result == 0 && context->proxy)
-        result = px_proxy_open(context->proxy, &run->child, policy, context->principal, error);
+        result = px_proxy_open(context->proxy, &run->child, context, error);
     if (result == 0)
         result = px_run_tools_begin(&run->tools, context, run->result, error);
     if (result == 0) {

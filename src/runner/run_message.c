@@ -10,6 +10,7 @@
 #include "base/fds.h"
 #include "protocol/launch.h"
 #include "protocol/wire.h"
+#include "runner/proxy.h"
 
 #define RUN_MESSAGE_MAX 98304 /* size of the run message without its long texts: less than the socket's buffer */
 #define INLINE_MAX 16384      /* a longer text becomes a memory file */
@@ -23,6 +24,7 @@ struct message {
 
 /* The sources of the table's values. */
 struct run_sources {
+    const struct px_child *child;
     const struct px_child_options *options;
     const struct px_policy *policy;
     const pyexec_request *request;
@@ -107,6 +109,8 @@ static void add_environment(struct px_buffer *fields, uint16_t kind, const struc
         add_text(fields, kind, pair);
     }
     add_names(fields, kind, &run->request->env);
+    if (run->child->proxy_run)
+        add_names(fields, kind, px_proxy_variables(run->child->proxy_run));
 }
 
 static int add_file(struct message *message, uint16_t kind, const char *text, size_t length)
@@ -206,7 +210,8 @@ int px_run_message_send(struct px_child *child, const struct px_child_options *o
 {
     const pyexec_request *request = options->request;
     px_auto(message_done) struct message message = {0};
-    px_auto(sources_done) struct run_sources run = {.options = options, .policy = options->policy, .request = request};
+    px_auto(sources_done) struct run_sources run = {
+        .child = child, .options = options, .policy = options->policy, .request = request};
     snprintf(run.working_dir, sizeof run.working_dir, "%s%s%s", options->workspace_path,
              request->working_dir ? "/" : "", request->working_dir ? request->working_dir : "");
     if (options->tools)

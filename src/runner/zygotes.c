@@ -44,9 +44,9 @@ struct px_zygotes {
     int env_lock;                     /* keeps its folder from being removed; -1: not locked */
     bool isolate_site;
     enum px_network network;
-    int certificates;           /* for PX_NETWORK_NAMES, else -1; the caller owns it */
-    struct px_strings preloads; /* of the environment, then `asked` */
-    struct px_strings asked;    /* preload_imports of the policy */
+    int certificates[2], certificate_count; /* for PX_NETWORK_NAMES; the caller owns them */
+    struct px_strings preloads;             /* of the environment, then `asked` */
+    struct px_strings asked;                /* preload_imports of the policy */
     px_layers allow_missing, missing;
     struct px_launcher_options ids;
     struct px_zygote_ready ready; /* error of the first start */
@@ -208,7 +208,7 @@ static int greet(struct px_zygotes *zygotes, int socket, pyexec_error *error)
     if (names.length >= PX_ZYGOTE_PRELOAD_MAX)
         return px_error_set(error, PYEXEC_INVALID_POLICY, "preload_imports: longer than %d bytes",
                             PX_ZYGOTE_PRELOAD_MAX);
-    if (px_send_fds(socket, &start, sizeof start, &zygotes->certificates, zygotes->certificates < 0 ? 0 : 1) == 0 &&
+    if (px_send_fds(socket, &start, sizeof start, zygotes->certificates, (size_t)zygotes->certificate_count) == 0 &&
         (!names.length || px_send_fds(socket, names.data, names.length, NULL, 0) == 0))
         return 0;
     /* If the zygote has ended, the caller finds out why when it waits for the answer. Any other failure must be reported
@@ -336,7 +336,7 @@ static int take_preloads(struct px_zygotes *zygotes, const struct px_policy *pol
 }
 
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
-                   px_layers allow_missing, const struct px_launcher_options *ids, int certificates,
+                   px_layers allow_missing, const struct px_launcher_options *ids, const int *certificates,
                    struct px_counters *counters, struct px_zygotes **ret, pyexec_error *error)
 {
     struct px_zygotes *zygotes = calloc(1, sizeof *zygotes);
@@ -355,7 +355,8 @@ int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy,
     zygotes->isolate_site = px_policy_isolates(policy);
     zygotes->env = px_environment_ref(policy->env);
     zygotes->network = network_of(policy);
-    zygotes->certificates = zygotes->network == PX_NETWORK_NAMES ? certificates : -1;
+    while (certificates && zygotes->network == PX_NETWORK_NAMES && zygotes->certificate_count < 2 && *certificates >= 0)
+        zygotes->certificates[zygotes->certificate_count++] = *certificates++;
     zygotes->env_lock = -1;
     zygotes->python = strdup(python);
     zygotes->python_bin = strdup(policy->python_bin);

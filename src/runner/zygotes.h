@@ -13,10 +13,10 @@
 
 struct px_zygotes;
 
-/* Takes from the policy what makes the kind. Starts nothing. Counts in `counters`. `certificates`: a memory file of the
- * authorities that runs with allowed_hosts trust (ca_bundle.h), which lives longer; else -1. */
+/* Takes from the policy what makes the kind. Starts nothing. Counts in `counters`. `certificates`: two memory files of the
+ * authorities that runs with allowed_hosts trust (ca_bundle.h), the second for runs with secrets, which live longer; or NULL. */
 int px_zygotes_new(struct px_launcher *launcher, const struct px_policy *policy, const char *python, size_t wanted,
-                   px_layers allow_missing, const struct px_launcher_options *ids, int certificates,
+                   px_layers allow_missing, const struct px_launcher_options *ids, const int *certificates,
                    struct px_counters *counters, struct px_zygotes **ret, pyexec_error *error);
 /* Starts the first zygote. The folder of an environment is locked before, and until px_zygotes_free(). */
 int px_zygotes_start(struct px_zygotes *zygotes, pyexec_error *error);

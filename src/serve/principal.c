@@ -25,7 +25,7 @@
 #define NAME_HINT "Use 1 to 64 letters, digits, dots, dashes and underscores; `local` and `loopback` are taken."
 #define HASH_HINT "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints."
 #define PAIR_HINT \
-    "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, or a key of the policy."
+    "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, secrets, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* Reports an error in a line, with a hint that says what is right. */
@@ -44,6 +44,7 @@ static void free_principal(struct px_principal *principal)
 {
     json_decref(principal->ceiling);
     free(principal->servers);
+    free(principal->secrets);
     free(principal);
 }
 
@@ -82,6 +83,11 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
         free(principal->servers);
         principal->servers = strdup(value);
         return principal->servers ? 0 : px_error_oom(error);
+    }
+    if (strcmp(key, "secrets") == 0) {
+        free(principal->secrets);
+        principal->secrets = strdup(value);
+        return principal->secrets ? 0 : px_error_oom(error);
     }
     bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 || strcmp(key, "max_sessions") == 0;
     if (own && parse_number(value, 1e6, &number) < 0)
@@ -223,6 +229,9 @@ static void adopt(struct px_principals *principals, struct px_principal *fresh)
             char *servers = old->servers;
             old->servers = fresh->servers;
             fresh->servers = servers;
+            char *secrets = old->secrets;
+            old->secrets = fresh->secrets;
+            fresh->secrets = secrets;
             free_principal(fresh);
         } else {
             fresh->next = principals->list;
@@ -277,6 +286,7 @@ void px_principals_done(struct px_principals *principals)
     json_decref(principals->local.ceiling);
     json_decref(principals->loopback.ceiling);
     free(principals->local.servers);
+    free(principals->local.secrets);
     pthread_mutex_destroy(&principals->lock);
 }
 
@@ -324,4 +334,8 @@ void px_principals_limit(struct px_principals *principals, const struct px_princ
 {
     px_auto_json json_t *ceiling = px_principals_ceiling(principals, principal);
     pyexec_request_set_ceiling_object(request, ceiling);
+    pthread_mutex_lock(&principals->lock);
+    /* Without memory the request has none. */
+    (void)!pyexec_request_set_secrets(request, principal->secrets ? principal->secrets : "");
+    pthread_mutex_unlock(&principals->lock);
 }

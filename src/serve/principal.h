@@ -5,7 +5,7 @@
  *
  * HEX is the SHA-256 of the bearer token. A key is one of the policy, written as for a flag, and sets the
  * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions, rate
- * (runs per second) or mcp_servers (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
+ * (runs per second), mcp_servers or secrets (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
  * loopback address, when there is no file, are `loopback`.
  *
  * A table is read as a whole and replaced as a whole (SIGHUP). Principals are never freed before the end, because
@@ -30,6 +30,7 @@ struct px_principal {
     bool gone;       /* no longer in the file */
     json_t *ceiling; /* a partial policy, which never changes; {}: only the server's */
     char *servers;   /* names of MCP servers whose tools its runs call, with commas between them; NULL: none */
+    char *secrets;   /* names of secrets that its runs may use; NULL: none */
     /* A reload changes these while the schedules read them. 0: the server's limit for max_concurrent and max_sessions,
      * and no limit for rate. */
     _Atomic int64_t max_concurrent, max_sessions;
@@ -65,7 +66,7 @@ json_t *px_principals_ceiling(struct px_principals *principals, const struct px_
 /* Returns the names of the MCP servers that it may use, for free(): "" for none. NULL: no memory. */
 char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal);
 
-/* Lowers the limits of a request to the principal's ceiling. */
+/* Lowers the limits of a request to the principal's ceiling, and gives it the principal's secrets. */
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
                          pyexec_request *request);
 

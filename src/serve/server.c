@@ -119,6 +119,17 @@ static int open_schedules(struct px_server *server, pyexec_error *error)
                : px_schedule_new(&of_chores, &server->chores, error);
 }
 
+/* The principal `local` has no line in the token file: [egress] local_secrets says what it may use. */
+static int take_local_secrets(struct px_server *server, pyexec_error *error)
+{
+    const json_t *names = json_object_get(json_object_get(server->options->executor, "egress"), "local_secrets");
+    px_auto_buffer struct px_buffer text = {0};
+    for (size_t i = 0; i < json_array_size(names); i++)
+        px_buffer_printf(&text, "%s%s", i ? "," : "", json_string_value(json_array_get(names, i)));
+    server->principals.local.secrets = px_buffer_take(&text);
+    return server->principals.local.secrets ? 0 : px_error_oom(error);
+}
+
 /* The principal `local` has no line in the token file: [mcp] local_servers says what it may use. */
 static int open_mcp_servers(struct px_server *server, pyexec_error *error)
 {
@@ -174,7 +185,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     if (px_telemetry_start(options->telemetry, log_telemetry, &server->log, &server->telemetry, error) < 0 ||
         px_telemetry_attach(server->telemetry, server->executor, error) < 0)
         return -1;
-    if (open_mcp_servers(server, error) < 0 || limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
+    if (take_local_secrets(server, error) < 0 || open_mcp_servers(server, error) < 0 ||
+        limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
         px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
         return -1;
     server->openapi = px_openapi_make(options->policy);

@@ -55,6 +55,7 @@ class SecretProxy(Proxy):
         self.with_secret = world.listen("127.0.0.1", 3129, "run")
         self.send({"op": "open", "run": 2, "principal": "alice", "allowed_hosts": HOSTS,
                    "secrets": [] if self.why else [{"name": "key", "placeholder": PLACEHOLDER}]}, self.with_secret.fileno())
+        self.report(2)  # it has been opened, whatever ends it now
         self.trust = ssl.create_default_context(cadata=self.authority)
 
     def give(self, secret, value=VALUE.encode() + b"\n"):

@@ -727,6 +727,10 @@ PYEXEC_API const char *pyexec_denial_layer(const pyexec_denial *denial);
 PYEXEC_API const char *pyexec_denial_what(const pyexec_denial *denial, size_t *length);
 PYEXEC_API int pyexec_denial_line(const pyexec_denial *denial);
 PYEXEC_API const char *pyexec_denial_hint(const pyexec_denial *denial, size_t *length);
+/* What the script asked the proxy for, with allowed_hosts: a JSON list of objects with host, port, verdict ("allowed", "denied" or
+ * "failed"), why, address, connections, sent and received (bytes); at most 100. "[]" without it. These are facts. */
+PYEXEC_API const char *pyexec_result_network_json(const pyexec_result *result);
+
 /* How many denials there were beyond those that are kept. */
 PYEXEC_API uint64_t pyexec_result_denials_dropped(const pyexec_result *result);
 
@@ -806,6 +810,8 @@ PYEXEC_API int pyexec_floors_measure(pyexec_executor *executor, int iterations, 
  * caller (json_decref()). */
 struct json_t;
 PYEXEC_API int pyexec_executor_open_object(struct json_t *config, pyexec_executor **ret, pyexec_error *error);
+/* The list of pyexec_result_network_json(), which belongs to the result; NULL without allowed_hosts. */
+PYEXEC_API struct json_t *pyexec_result_network_object(const pyexec_result *result);
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
 PYEXEC_API int pyexec_request_set_span_object(pyexec_request *request, const char *name, int kind, const char *span_id,
                                               struct json_t *attributes);

@@ -91,10 +91,15 @@ static int put_executor(const struct sink *to, pyexec_executor *executor, px_lay
 
 static void put_counters(const struct sink *to, const struct px_counters *counters)
 {
+    static const char *const verdicts[] = {PX_NETWORK_VERDICTS};
     put_by_status(to, counters);
     put_by_layer(to, counters);
     put(to, "stdout_bytes", counters->output_bytes[0]);
     put(to, "stderr_bytes", counters->output_bytes[1]);
+    for (size_t i = 0; i < PX_COUNT(verdicts); i++)
+        to->put(to->userdata, "network_connections", verdicts[i], counters->network_connections[i]);
+    put(to, "network_sent_bytes", counters->network_bytes[0]);
+    put(to, "network_received_bytes", counters->network_bytes[1]);
     put(to, "pool_hits", counters->pool_hits);
     put(to, "pool_misses", counters->pool_misses);
     put(to, "pool_refills", counters->pool_refills);

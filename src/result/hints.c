@@ -441,18 +441,27 @@ static char *denial_hint(const pyexec_result *result)
     return NULL;
 }
 
-/* The hint of the last request that the proxy refused (its denials have no line), if the error is about that request: the answer 403, or
- * the name of the host, is in its message. */
-static char *proxy_hint(const pyexec_result *result)
+/* Copies the host from "request to HOST:PORT", which the proxy refused, or from "socket.getaddrinfo 'HOST'" of the guard. NULL: there is
+ * none. */
+static char *host_of(const struct pyexec_denial *denial)
+{
+    static const char request[] = "request to ";
+    const char *what = px_buffer_string(&denial->what), *quote = strchr(what, '\'');
+    if (denial->layer != PX_DENIAL_NETWORK)
+        return NULL;
+    if (strncmp(what, request, sizeof request - 1) == 0)
+        return strndup(what + sizeof request - 1, strcspn(what + sizeof request - 1, ":"));
+    return quote ? strndup(quote + 1, strcspn(quote + 1, "'")) : NULL;
+}
+
+/* With allowed_hosts: the hint of the last refusal that the error is about. Its message names the host, or has the proxy's answer 403. */
+static char *network_hint(const pyexec_result *result)
 {
     const struct px_child_result *claims = &result->claims;
     for (size_t i = claims->denial_count; i-- > 0;) {
         const struct pyexec_denial *denial = &claims->denials[i];
-        const char *host = strstr(px_buffer_string(&denial->what), "request to ");
-        if (denial->layer != PX_DENIAL_NETWORK || denial->line || !host)
-            continue;
-        px_auto_free char *name = strndup(host + 11, strcspn(host + 11, ":"));
-        if (name && (strstr(result->error_message, "403") || strstr(result->error_message, name)))
+        px_auto_free char *host = host_of(denial);
+        if (host && ((*host && strstr(result->error_message, host)) || strstr(result->error_message, "403")))
             return strdup(px_buffer_string(&denial->hint));
     }
     return NULL;
@@ -536,7 +545,7 @@ char *px_hint_for(const pyexec_result *result, const struct px_policy *policy)
     if (result->claims.advice.length)
         return strdup(px_buffer_string(&result->claims.advice));
     if (policy->allowed_hosts.count)
-        hint = proxy_hint(result);
+        hint = network_hint(result);
     if (!hint)
         hint = find_rule(rules, PX_COUNT(rules), result, policy);
     if (!hint)

@@ -47,6 +47,8 @@ void pyexec_result_free(pyexec_result *result)
     free(result->error_message);
     free(result->error_hint);
     free(result->traceback);
+    json_decref(result->network);
+    free(result->network_json);
     free(result->json);
     free(result);
 }

@@ -85,7 +85,9 @@ struct pyexec_result {
         uint64_t restored_to; /* the call before which the session is again, because its process ended; or 0 */
         char *no_checkpoint;  /* NULL: the state was kept, or the policy has no auto_checkpoint */
     } session;
-    char *json; /* made when it is first asked for */
+    json_t *network;    /* with allowed_hosts: what the script asked the proxy for, a list; else NULL */
+    char *network_json; /* the same as text, if there was memory for it */
+    char *json;         /* made when it is first asked for */
 };
 
 pyexec_result *px_result_new(void);

@@ -270,6 +270,16 @@ const char *pyexec_result_missing_layer(const pyexec_result *result, size_t inde
     return NULL;
 }
 
+const char *pyexec_result_network_json(const pyexec_result *result)
+{
+    return result->network_json ? result->network_json : "[]";
+}
+
+json_t *pyexec_result_network_object(const pyexec_result *result)
+{
+    return result->network;
+}
+
 size_t pyexec_result_denial_count(const pyexec_result *result)
 {
     return result->claims.denial_count;

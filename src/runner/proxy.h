@@ -43,7 +43,7 @@ const struct px_strings *px_proxy_variables(const struct px_proxy_run *run);
 
 /* Called at the end of a run or call: puts into the result what the script asked the proxy for, refusals as denials. With `last`,
  * the child's connections end first. */
-void px_proxy_report(struct px_child *child, bool last, pyexec_result *result);
+void px_proxy_report(struct px_child *child, bool last, pyexec_result *result, struct px_counters *counters);
 
 /* The child has ended. Sets it to NULL; NULL is allowed. */
 void px_proxy_close(struct px_proxy_run **run);

@@ -46,7 +46,23 @@ static void deny(const json_t *event, pyexec_result *result)
         result->claims.lost = true;
 }
 
-void px_proxy_report(struct px_child *child, bool last, pyexec_result *result)
+static void count_hosts(const json_t *hosts, struct px_counters *counters)
+{
+    static const char *const verdicts[] = {PX_NETWORK_VERDICTS};
+    size_t i;
+    json_t *row;
+    json_array_foreach(hosts, i, row) {
+        const char *verdict = json_string_value(json_object_get(row, "verdict"));
+        for (size_t v = 0; verdict && v < PX_COUNT(verdicts); v++)
+            if (strcmp(verdict, verdicts[v]) == 0)
+                px_count(&counters->network_connections[v],
+                         (uint64_t)json_integer_value(json_object_get(row, "connections")));
+        px_count(&counters->network_bytes[0], (uint64_t)json_integer_value(json_object_get(row, "sent")));
+        px_count(&counters->network_bytes[1], (uint64_t)json_integer_value(json_object_get(row, "received")));
+    }
+}
+
+void px_proxy_report(struct px_child *child, bool last, pyexec_result *result, struct px_counters *counters)
 {
     struct px_proxy_run *run = child->proxy_run;
     if (!run)
@@ -63,6 +79,10 @@ void px_proxy_report(struct px_child *child, bool last, pyexec_result *result)
     json_t *event;
     json_array_foreach(denied, i, event)
         deny(event, result);
+    count_hosts(json_object_get(report, "hosts"), counters);
+    result->network = json_incref(json_object_get(report, "hosts"));
+    if (result->network)
+        result->network_json = px_json_dumps(result->network, JSON_COMPACT);
     json_decref(denied);
     json_decref(report);
 }

@@ -424,7 +424,7 @@ static int drive(struct run *run, const struct px_child_options *options, pyexec
         px_run_tools_end(&run->tools, run->result);
         drain_all(run);
         px_run_collect_facts(run);
-        px_proxy_report(&run->child, !run->session, run->result);
+        px_proxy_report(&run->child, !run->session, run->result, px_zygotes_counters(context->zygotes));
         px_trace_ran(context->request->trace, run->started_ns);
         result = px_run_collect_files(run, &before, error);
     }

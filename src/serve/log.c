@@ -201,6 +201,8 @@ static void add_result(json_t *entry, const pyexec_result *result)
     px_json_set(entry, "exit_code", json_integer(pyexec_result_exit_code(result)));
     px_json_set(entry, "denials", denials_of(result));
     px_json_set(entry, "denials_dropped", json_integer((json_int_t)pyexec_result_denials_dropped(result)));
+    if (json_array_size(pyexec_result_network_object(result)))
+        px_json_set(entry, "network", json_incref(pyexec_result_network_object(result)));
     px_json_set(entry, "tier", json_string(pyexec_result_tier(result)));
     px_json_set(entry, "missing_layers", missing_layers_of(result));
     px_json_set(entry, "usage",

@@ -104,6 +104,11 @@ static const struct {
     {"sessions_opened", "pyexec_sessions_opened_total", "", "counter", "Sessions that were made."},
     {"sessions_ended", "pyexec_sessions_ended_total", "reason", "counter", "Sessions that ended, by reason."},
     {"denials", "pyexec_denials_total", "layer", "counter", "Denials that scripts reported, by layer."},
+    {"network_connections", "pyexec_network_connections_total", "verdict", "counter",
+     "Requests of scripts with allowed_hosts to the proxy, by verdict."},
+    {"network_sent_bytes", "pyexec_network_sent_bytes_total", "", "counter", "Bytes that scripts sent over the proxy."},
+    {"network_received_bytes", "pyexec_network_received_bytes_total", "", "counter",
+     "Bytes that scripts received over the proxy."},
     {"stdout_bytes", "pyexec_stdout_bytes_total", "", "counter", "Bytes that scripts wrote to standard output."},
     {"stderr_bytes", "pyexec_stderr_bytes_total", "", "counter", "Bytes that scripts wrote to standard error."},
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs with allowed_hosts, with a stand-in for the proxy: what a script can do, what the result says, and that nothing is left. With the
 real proxy, servers and clients: test_by_name_clients.py."""
+import json
 import os
 import shutil
 import signal
@@ -97,6 +98,20 @@ def test_allowed_names_pass_and_others_are_refused_with_a_hint(any_pyexec, stand
     result = program.result("import urllib.request\nurllib.request.urlopen('https://evil.example/')", *FLAGS)
     assert "403" in result["error_repr"] and result["error"]["hint"] == "allowed_hosts has no entry for evil.example:443. Add it there.", result
     assert result["denials"][0]["what"] == "request to evil.example:443"
+
+
+def test_the_audit_log_and_the_metrics_have_hosts_and_bytes(own, stand_in, open_folder):
+    from serving import serving
+    audit = open_folder / "audit"
+    with serving(stand_in(own), *FLAGS, "--audit-log", str(audit)) as server:
+        assert value(server.result(ASK + "ask('a.example:443'), ask('evil.example:443')")) == ("HELLO", "HTTP/1.1 403 Forbidden")
+        server.result("1")
+        text = server.metrics()
+    first, second = (json.loads(line) for line in audit.read_text().splitlines())
+    rows = {(row["host"], row["port"], row["verdict"], row["sent"], row["received"]) for row in first["network"]}
+    assert rows == {("a.example", 443, "allowed", 5, 5), ("evil.example", 443, "denied", 0, 0)} and "network" not in second
+    for line in ('connections_total{verdict="allowed"} 1', 'connections_total{verdict="denied"} 1', 'connections_total{verdict="failed"} 0', "sent_bytes_total 5", "received_bytes_total 5"):
+        assert "pyexec_network_" + line in text.splitlines(), line
 
 
 def test_a_script_without_the_proxy_gets_a_hint(own, stand_in):

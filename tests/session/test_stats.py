@@ -24,6 +24,7 @@ def test_all_is_zero_at_first_and_every_name_is_there(program):
         assert stats == {
             "executions": dict.fromkeys(["ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"], 0),
             "denials": dict.fromkeys(["imports", "files", "network", "syscall", "processes", "tools"], 0),
+            "network_connections": {"allowed": 0, "denied": 0, "failed": 0}, "network_sent_bytes": 0, "network_received_bytes": 0,
             "stdout_bytes": 0, "stderr_bytes": 0, "running": 0, "asleep": 0, "queued": 0, "pool_ready": 0, "pool_hits": 0, "pool_misses": 0,
             "pool_refills": 0, "forks": 0, "zygote_restarts": 0, "zygote_kinds": {"none": 1}, "sessions": 0, "sessions_busy": 0, "sessions_opened": 0,
             "sessions_ended": dict.fromkeys(["killed", "crashed", "timeout", "cpu_limit", "memory_limit", "idle_ttl", "hard_ttl",

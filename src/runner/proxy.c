@@ -274,13 +274,31 @@ static int register_run(struct px_proxy_run *run)
     return result;
 }
 
+/* True if the process runs. If it has just ended, waits until the thread that reads its packets has noticed that: a call that begins
+ * now must find a new process. */
+static bool runs(struct px_proxy *proxy)
+{
+    pthread_mutex_lock(&proxy->lock);
+    if (proxy->state == PX_PROXY_RUNS) { /* until that thread changes the state, both descriptors stay open */
+        struct pollfd polled[] = {{proxy->socket, 0, 0}, {proxy->pidfd, POLLIN, 0}};
+        bool ended = px_poll(polled, PX_COUNT(polled), 0) > 0;
+        if (ended)
+            shutdown(proxy->socket, SHUT_RDWR);
+        while (ended && proxy->state == PX_PROXY_RUNS)
+            pthread_cond_wait(&proxy->changed, &proxy->lock);
+    }
+    bool running = proxy->state == PX_PROXY_RUNS;
+    pthread_mutex_unlock(&proxy->lock);
+    return running;
+}
+
 int px_proxy_start(struct px_proxy *proxy, pyexec_error *error)
 {
-    if (state_of(proxy) == PX_PROXY_RUNS)
+    if (runs(proxy))
         return 0;
     int result = 0;
     pthread_mutex_lock(&proxy->start_lock);
-    if (state_of(proxy) != PX_PROXY_RUNS) {
+    if (!runs(proxy)) {
         clear_away(proxy);
         result = start_process(proxy, error);
         if (result < 0)

@@ -75,10 +75,21 @@ static int make_parts(const struct env_store *store)
     return 0;
 }
 
+static char *root_of(const struct px_env_config *config, pyexec_error *error)
+{
+    char path[PATH_MAX];
+    if (!config->root && px_environments_default_root(path, sizeof path, error) < 0)
+        return NULL;
+    char *root = strdup(config->root ? config->root : path);
+    if (!root)
+        px_error_oom(error);
+    return root;
+}
+
 int env_store_open(struct env_store *store, const struct px_env_config *config, bool make, pyexec_error *error)
 {
     *store = (struct env_store){.fd = -1};
-    if (!(store->root = px_env_config_root(config, error)))
+    if (!(store->root = root_of(config, error)))
         return -1;
     if (make && make_folders(store->root) < 0)
         return store_error(store, "make the folder", error);

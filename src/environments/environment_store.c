@@ -55,7 +55,8 @@ int px_environments_default_root(char *path, size_t size, pyexec_error *error)
     if (length > 0 && (size_t)length < size)
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY, "environment: there is no folder for the environments of this user");
-    return px_error_hint(error, "Set [env] root, or the variable HOME.");
+    return px_error_hint(
+        error, "Set the variable HOME, or root in the section [env] of the configuration (PYEXEC_ENV_ROOT=/FOLDER).");
 }
 
 int px_environments_new(const char *root, struct px_environments **ret, pyexec_error *error)

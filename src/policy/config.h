@@ -103,8 +103,6 @@ int px_env_config_init(struct px_env_config *env, pyexec_error *error);
 void px_env_config_done(struct px_env_config *env);
 int px_env_config_merge_json(struct px_env_config *env, const json_t *object, pyexec_error *error);
 json_t *px_env_config_to_json(const struct px_env_config *env);
-/* The folder of environments: the configured one, or the default for this user. Returns a path for free(), or NULL. */
-char *px_env_config_root(const struct px_env_config *env, pyexec_error *error);
 
 /* The proxy of runs with allowed_hosts: the [egress] section (egress.def). */
 struct px_egress_config {

@@ -15,8 +15,11 @@
 #include "base/utf8.h"
 #include "executor/runtime.h"
 #include "executor/version.h"
+#include "policy/config.h"
+#include "policy/secrets.h"
 #include "result/result.h"
 #include "runner/interpreter.h"
+#include "runner/proxy.h"
 
 struct doctor {
     json_t *report;
@@ -197,6 +200,31 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
     return result;
 }
 
+/* Says whether runs with allowed_hosts work: they need a network namespace, and the proxy, which is started. */
+static void try_proxy(const struct doctor *doctor, const struct px_host *host, const char *python, char *text,
+                      size_t size)
+{
+    struct px_launcher_options ids;
+    struct px_egress_config config = {0};
+    const struct px_secret_sources no_secrets = {0};
+    pyexec_error error = {0};
+    struct px_proxy *proxy = NULL;
+    int result = px_runtime_ids(host, python, doctor->missing, &ids, &error);
+    if (doctor->missing & PX_LAYER_BIT(PX_LAYER_NETWORK_NAMESPACE))
+        result = px_error_set(&error, PYEXEC_SANDBOX_UNAVAILABLE, "the layer network_namespace is missing");
+    if (result == 0)
+        result = px_egress_config_init(&config, &error);
+    if (result == 0) {
+        const struct px_proxy_options options = {
+            .config = &config, .secrets = &no_secrets, .run_uid = ids.run_uid, .uid_count = ids.run_uid_count};
+        proxy = px_proxy_new(&options);
+        result = proxy ? px_proxy_start(proxy, &error) : px_error_oom(&error);
+    }
+    snprintf(text, size, "%s%.700s", result == 0 ? "works" : "does not work: ", error.message);
+    px_proxy_free(proxy);
+    px_egress_config_done(&config);
+}
+
 static bool is_filtered(void)
 {
     char text[4096];
@@ -231,7 +259,7 @@ static const char *read_why(char *buffer, size_t size)
 static int examine(struct doctor *doctor, const struct px_policy *policy, const struct px_host *host,
                    bool with_selftest, pyexec_error *error)
 {
-    char python[PX_PATH_MAX] = "", why[256];
+    char python[PX_PATH_MAX] = "", why[256], by_name[768] = "not tried: python did not start";
     struct utsname name;
     pyexec_error problem = {0};
     uname(&name);
@@ -251,8 +279,11 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
                     json_pack("{s:s, s:s, s:s}", "code", pyexec_code_name(problem.code), "message", problem.message,
                               "hint", problem.hint));
     report_layers(doctor, read_why(why, sizeof why));
+    if (doctor->python_ok)
+        try_proxy(doctor, host, python, by_name, sizeof by_name);
     px_json_set(doctor->report, "details",
-                json_pack("{s:i, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup));
+                json_pack("{s:i, s:s, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup,
+                          "network_by_name", by_name));
     px_layers needed = px_layers_required() & ~px_runtime_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;

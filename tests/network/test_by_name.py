@@ -88,6 +88,21 @@ def value(result):
     return eval(result["last_value_repr"])
 
 
+def test_the_doctor_starts_the_proxy_and_says_what_it_lacks(any_pyexec, stand_in, nothing_left):
+    def found(program):
+        done = program.run("doctor", "--json")
+        return json.loads(done.stdout)["details"]["network_by_name"]
+    program = stand_in(any_pyexec)
+    assert found(program) == "works"
+    proxy = os.path.join(program.folder, "pyexec-egress")
+    os.rename(proxy, proxy + ".away")
+    try:
+        assert found(program) == ("does not work: allowed_hosts: the proxy for the network by name is not installed: "
+                                  "the program pyexec-egress is missing")
+    finally:
+        os.rename(proxy + ".away", proxy)
+
+
 def test_allowed_names_pass_and_others_are_refused_with_a_hint(any_pyexec, stand_in, nothing_left):
     program = stand_in(any_pyexec)
     result = program.result(ASK + "[ask('a.example:443'), ask('evil.example:443'), ask('a.example:80')]", *FLAGS)

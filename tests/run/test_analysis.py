@@ -107,14 +107,19 @@ def test_a_command(pyexec, flags, data, science, open_folder, nothing_left, name
     check(name, json.loads(done.stdout), data, science)
 
 
-def test_the_documented_commands(own, science, open_folder):
-    """Runs the examples of docs/data-analysis.md that come after the installation."""
+def test_the_documented_commands(own, open_folder):
+    """Runs the examples of docs/data-analysis.md, which begin with making the environment."""
     with open(ROOT + "/docs/data-analysis.md") as file:
         lines = re.search("```sh\n(.*?)```", file.read(), re.S)[1].splitlines(keepends=True)
-    (open_folder / "venv").symlink_to(os.path.dirname(os.path.dirname(science)))
     (open_folder / "examples").symlink_to(ROOT + "/examples")
-    done = subprocess.run(["sh", "-ec", "".join(lines[2:])], cwd=open_folder, capture_output=True, text=True,
-                          env=dict(os.environ, PATH=own.folder + ":" + os.environ["PATH"]))
+
+    def run(commands):
+        return subprocess.run(["sh", "-ec", "".join(commands)], cwd=open_folder, capture_output=True, text=True,
+                              env=dict(os.environ, PATH=own.folder + ":" + os.environ["PATH"], PYEXEC_ENV_ROOT=str(open_folder / "environments")))
+    assert lines[0].startswith("pyexec env create ")
+    made = run(lines[:1])
+    assert made.returncode == 0 and "address_space_bytes" in made.stdout, made
+    done = run(lines[1:])
     assert (done.returncode, done.stdout, done.stderr) == (0, "<Figure size 1000x400 with 2 Axes>\n1000442.5\n", ""), done
     assert (open_folder / "results/pivot.csv").exists() and (open_folder / "plots/display-1.png").read_bytes().startswith(b"\x89PNG")
 

@@ -32,7 +32,7 @@ if [ -e "$build/pyexec-mcp-http" ]; then
     echo '{"mcpServers": {"a": {"url": "http://127.0.0.1:1/"}}}' >"$root/servers.json"
     "$prefix/bin/pyexec" mcp --mcp-servers "$root/servers.json" </dev/null || { echo "pyexec-mcp-http is not found"; exit 1; }
 fi
-# The proxy for allowed_hosts, if it was built (with libevent and c-ares).
+# The proxy for allowed_hosts, if it was built (with libevent, c-ares and OpenSSL 3).
 if [ -e "$build/pyexec-egress" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-egress" || { echo "not installed: pyexec-egress"; exit 1; }
 fi

@@ -39,16 +39,17 @@ static struct px_telemetry *start_telemetry(void)
     return telemetry;
 }
 
-/* Where environments are, for a client that does not say it. A configuration file that can't be read is no reason to fail. */
-static json_t *find_environments(void)
+/* The sections [env] and [egress], for a client that does not send them. A configuration file that can't be read is no reason to fail. */
+static json_t *find_sections(void)
 {
     pyexec_error error;
     px_auto(px_env_config_done) struct px_env_config env = {0};
-    const struct px_config into = {.env = &env};
-    if (px_env_config_init(&env, &error) < 0 ||
+    px_auto(px_egress_config_done) struct px_egress_config egress = {0};
+    const struct px_config into = {.env = &env, .egress = &egress};
+    if (px_env_config_init(&env, &error) < 0 || px_egress_config_init(&egress, &error) < 0 ||
         (px_config_load_into(NULL, &into, &error) < 0 && px_config_environment(environ, &into, &error) < 0))
         return NULL;
-    return px_env_config_to_json(&env);
+    return json_pack("{s:o, s:o}", "env", px_env_config_to_json(&env), "egress", px_egress_config_to_json(&egress));
 }
 
 /* px_rpc_opened_fn */
@@ -66,8 +67,8 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (options->ignore_signals)
         cli_signals_ignore();
     struct px_telemetry *telemetry = start_telemetry();
-    px_auto_json json_t *env = find_environments();
-    int status = px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain, env, attach, telemetry);
+    px_auto_json json_t *sections = find_sections();
+    int status = px_rpc_serve(STDIN_FILENO, STDOUT_FILENO, stop, options->drain, sections, attach, telemetry);
     px_telemetry_stop(telemetry);
     return cli_server_status(status);
 }
@@ -76,7 +77,7 @@ const struct cli_command cmd_rpc = {
     .name = "rpc",
     .summary = "JSON-RPC 2.0 on standard input and output, one message on each line",
     .description =
-        "Serves one language client: initialize {protocol: 1, policy, session, host, env}, then execute_once, execute, "
+        "Serves one language client: initialize {protocol: 1, policy, session, host, env, egress}, then execute_once, execute, "
         "interrupt, cancel, create_session, close_session, close_all, list_sessions, list_environments, list_files, read_file, "
         "write_file, delete_file, doctor, stats, ping and shutdown. The session_policy of an execute is for the "
         "session that the call makes; it is ignored if the session exists. policy_defaults has defaults for both "

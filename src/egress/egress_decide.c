@@ -27,10 +27,9 @@ bool px_egress_decide_host(struct egress_connection *connection, const char *bad
     bool other_port = false;
     if (run->connection_count > run->egress->max_run_connections)
         px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL,
-                                "this execution has too many connections at the same time");
+                                "this run has too many connections at the same time");
     else if (run->egress->connection_count > run->egress->max_connections)
-        px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL,
-                                "all executions together have too many connections");
+        px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL, "all runs together have too many connections");
     else if (bad_name || !connection->target.port)
         px_egress_answer_denied(connection, EGRESS_WHY_HOST, NULL, bad_name);
     else if (px_egress_decide_listed(run, &connection->target, &other_port))

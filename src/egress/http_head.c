@@ -6,6 +6,8 @@
 
 #include "base/cleanup.h"
 
+#define CONNECTION_LONGEST 1024 /* bytes of the field Connection: a few names */
+
 size_t px_http_head_length(const char *bytes, size_t length, size_t *scanned)
 {
     const char *end = bytes + length, *at = bytes + (*scanned < length ? *scanned : length);
@@ -224,6 +226,16 @@ static bool parse_length(struct px_http_text text, uint64_t *ret)
     return text.length > 0 && text.length <= 18;
 }
 
+/* Each field is looked up in this list, so a long one would cost the proxy much more time than the script that sends it. */
+static size_t connection_bytes(const struct px_http_head *head)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < head->count; i++)
+        if (px_http_text_is(head->fields[i].name, "connection"))
+            bytes += head->fields[i].value.length;
+    return bytes;
+}
+
 /* What both kinds of messages have in common. *ret_framing is PX_HTTP_NO_BODY where neither field is there. */
 static const char *parse_framing(const struct px_http_head *head, enum px_http_framing *ret, uint64_t *ret_length)
 {
@@ -233,6 +245,8 @@ static const char *parse_framing(const struct px_http_head *head, enum px_http_f
     size_t codings = px_http_field_count(head, "transfer-encoding", &coding);
     *ret = PX_HTTP_NO_BODY;
     *ret_length = 0;
+    if (connection_bytes(head) > CONNECTION_LONGEST)
+        return "its field Connection is too long";
     for (size_t i = 0; i < PX_COUNT(about_length); i++)
         if (px_http_list_has(head, "connection", (struct px_http_text){about_length[i], strlen(about_length[i])}))
             return "Connection names a field that says where the message ends or for whom it is";

@@ -189,6 +189,8 @@ static void become(const struct env_command *command, int input, int output, pid
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || dup2(input, STDIN_FILENO) < 0 ||
         dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
         _exit(EXIT_NOT_STARTED);
+    if (command->folder && chdir(command->folder) < 0)
+        _exit(EXIT_NOT_STARTED);
     if (command->lock >= 0 &&
         (command->lock == LOCK_FD ? fcntl(LOCK_FD, F_SETFD, 0) : dup2(command->lock, LOCK_FD)) < 0)
         _exit(EXIT_NOT_STARTED);

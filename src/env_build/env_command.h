@@ -28,6 +28,7 @@ struct env_command {
     const struct env_texts *environment;
     int lock;  /* a descriptor that the program inherits as long as it runs, or -1 */
     bool show; /* its output also goes to our standard error */
+    const char *folder; /* where it runs, or NULL: the folder of the caller */
 };
 
 /* Runs it until it ends, without input. Appends the end of its output, both streams, at most 64 KiB. Returns its exit status, 128

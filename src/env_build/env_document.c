@@ -35,8 +35,10 @@ int env_document_read(const struct env_store *store, const char *name, json_t **
         return env_store_unknown(store, name, error);
     if (env_document_file(store, hash, "environment.json", &text) == 0 &&
         (*ret = px_json_read(text.data ? text.data : "", text.length, JSON_REJECT_DUPLICATES, &problem))) {
-        if (json_is_object(*ret))
+        if (json_is_object(*ret)) {
+            px_json_set(*ret, "name", json_string(name)); /* two names may lead to the same files */
             return 0;
+        }
         json_decref(*ret);
     }
     px_error_set(error, PYEXEC_INTERNAL,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "base/fds.h"
 #include "base/retry.h"
 
+#define CONFIGURATION_LONGEST ((size_t)64 << 10)
+
 /* ---- Programs ---- */
 
 /* Returns the path of a program for free(), or NULL. */
@@ -22,7 +25,7 @@ static char *find_program(const char *name)
 {
     const char *path = getenv("PATH");
     if (strchr(name, '/'))
-        return access(name, X_OK) == 0 ? strdup(name) : NULL;
+        return access(name, X_OK) == 0 ? realpath(name, NULL) : NULL;
     px_auto_free char *folders = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
     for (char *rest = folders, *folder; rest && (folder = strsep(&rest, ":"));) {
         char *program = NULL;
@@ -51,7 +54,9 @@ static void installer_done(struct installer *installer)
 static int run(const struct env_install *install, const struct installer *installer, struct env_texts arguments,
                bool show, struct px_buffer *output, pyexec_error *error)
 {
-    struct env_command command = {arguments, &installer->environment, install->lock, show};
+    /* pip takes files, and uv its configuration, from the folder in which it runs: not from that of the caller, which may hold code of
+     * others. */
+    struct env_command command = {arguments, &installer->environment, install->lock, show, install->folder};
     int status = env_command_run(&command, output, error);
     env_texts_done(&command.arguments);
     return status;
@@ -233,6 +238,49 @@ static int install_packages(const struct env_install *install, const struct inst
     return env_install_explain(installer->tool, status, px_buffer_shown(&output), error);
 }
 
+/* ---- The interpreter of the environment ---- */
+
+/* pyexec starts venv/bin/python outside of any sandbox, with the home that pyvenv.cfg names. */
+struct interpreter {
+    char program[PATH_MAX];
+    struct px_buffer configuration;
+};
+
+static void interpreter_done(struct interpreter *interpreter)
+{
+    px_buffer_done(&interpreter->configuration);
+}
+
+static int read_interpreter(const struct env_install *install, struct interpreter *ret, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer program = {0}, configuration = {0};
+    px_buffer_printf(&program, "%s/env/venv/bin/python", install->folder);
+    px_buffer_printf(&configuration, "%s/env/venv/pyvenv.cfg", install->folder);
+    if (!px_buffer_ok(&program) || !px_buffer_ok(&configuration))
+        return px_error_oom(error);
+    px_auto_fd int fd = px_open(configuration.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+    if (!realpath(program.data, ret->program) || fd < 0 ||
+        px_read_all(fd, &ret->configuration, CONFIGURATION_LONGEST) < 0)
+        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't read the interpreter of the virtual environment");
+    return 0;
+}
+
+/* A wheel may have files for bin/ and for the environment's folder (its folders .data/scripts and .data/data), and installers replace what
+ * is there. */
+static int check_interpreter(const struct env_install *install, const struct interpreter *before, pyexec_error *error)
+{
+    px_auto(interpreter_done) struct interpreter after = {0};
+    if (read_interpreter(install, &after, error) == 0 && strcmp(after.program, before->program) == 0 &&
+        after.configuration.length == before->configuration.length &&
+        memcmp(px_buffer_shown(&after.configuration), px_buffer_shown(&before->configuration),
+               after.configuration.length) == 0)
+        return 0;
+    px_error_set(
+        error, PYEXEC_INVALID_REQUEST,
+        "one of the packages replaces the interpreter of its environment, which would run outside of any sandbox");
+    return px_error_hint(error, "Don't use it: honest packages do not do that. Look at who publishes it.");
+}
+
 int env_install(const struct env_install *install, char ret_tool[ENV_TOOL_MAX], pyexec_error *error)
 {
     px_auto(installer_done) struct installer installer = {0};
@@ -251,5 +299,8 @@ int env_install(const struct env_install *install, char ret_tool[ENV_TOOL_MAX], 
     if (install->say)
         install->say(install->closure, line);
     snprintf(ret_tool, ENV_TOOL_MAX, "%s", installer.tool);
-    return install_packages(install, &installer, error);
+    px_auto(interpreter_done) struct interpreter before = {0};
+    if (read_interpreter(install, &before, error) < 0 || install_packages(install, &installer, error) < 0)
+        return -1;
+    return check_interpreter(install, &before, error);
 }

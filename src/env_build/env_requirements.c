@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/retry.h"
@@ -85,7 +86,18 @@ static int refuse(const struct origin *origin, const char *line, const char *why
 
 static bool ends_with(const char *text, size_t length, const char *end)
 {
-    return length >= strlen(end) && memcmp(text + length - strlen(end), end, strlen(end)) == 0;
+    return length >= strlen(end) && strncasecmp(text + length - strlen(end), end, strlen(end)) == 0;
+}
+
+/* The ends of names that pip takes for files (pip._internal.utils.filetypes). */
+static bool is_file_name(const char *text, size_t length)
+{
+    static const char *const ends[] = {".whl", ".zip", ".gz",  ".tgz", ".tar", ".bz2",
+                                       ".tbz", ".xz",  ".txz", ".tlz", ".lz",  ".lzma"};
+    for (size_t i = 0; i < PX_COUNT(ends); i++)
+        if (ends_with(text, length, ends[i]))
+            return true;
+    return false;
 }
 
 /* Returns where the address or path of a requirement begins, or NULL if it has none; *ret_length is its length without a
@@ -95,9 +107,8 @@ static const char *find_address(const char *line, size_t *ret_length)
     char name[ENV_PACKAGE_NAME_MAX];
     const char *start = line, *at = strchr(line, '@');
     size_t names = strcspn(line, " <>=!~;,@[(");
-    bool has_address = strchr("./~", *line) || memchr(line, '/', names) || memchr(line, ':', names) ||
-                       ends_with(line, names, ".whl") || ends_with(line, names, ".zip") ||
-                       ends_with(line, names, ".gz");
+    bool has_address =
+        strchr("./~", *line) || memchr(line, '/', names) || memchr(line, ':', names) || is_file_name(line, names);
     if (!has_address && at && env_package_name(line, name)) {
         start = at + 1 + strspn(at + 1, " \t");
         has_address = true;
@@ -300,6 +311,22 @@ static char *trim(char *text)
     return text;
 }
 
+/* pip divides its files with Python's str.splitlines(), for which these end a line too: U+0085, U+2028 and U+2029. What follows one would
+ * be a requirement, or an option, that was not looked at here. */
+static bool has_other_line_ends(const char *line)
+{
+    return strstr(line, "\xc2\x85") || strstr(line, "\xe2\x80\xa8") || strstr(line, "\xe2\x80\xa9");
+}
+
+/* A requirement of the index is ASCII text (packaging.python.org, dependency specifiers). */
+static bool is_ascii(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text >= 0x80)
+            return false;
+    return true;
+}
+
 static int take_line(const struct origin *origin, char *text, pyexec_error *error)
 {
     for (char *hash = strchr(text, '#'); hash; hash = strchr(hash + 1, '#'))
@@ -311,7 +338,7 @@ static int take_line(const struct origin *origin, char *text, pyexec_error *erro
     size_t length = strlen(line);
     if (!length)
         return 0;
-    bool valid = length <= LINE_LONGEST && px_utf8_valid(line, length, NULL);
+    bool valid = length <= LINE_LONGEST && px_utf8_valid(line, length, NULL) && !has_other_line_ends(line);
     for (size_t i = 0; valid && i < length; i++)
         valid = (unsigned char)line[i] >= 0x20 || line[i] == '\t';
     if (!valid)
@@ -376,8 +403,8 @@ int env_requirements_add_name(struct env_requirements *requirements, const char 
     const struct origin origin = {.requirements = requirements};
     char name[ENV_PACKAGE_NAME_MAX];
     size_t length;
-    if (!env_package_name(requirement, name) || find_address(requirement, &length) || strstr(requirement, "${") ||
-        strstr(requirement, " --"))
+    if (!is_ascii(requirement) || !env_package_name(requirement, name) || find_address(requirement, &length) ||
+        strstr(requirement, "${") || strstr(requirement, " --"))
         return refuse(
             &origin, requirement, "is not the name of a package",
             "A script may only list packages of the index, such as pandas or pandas>=2,<3. `pyexec env create` takes wheels too.",

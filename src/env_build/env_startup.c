@@ -3,18 +3,12 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
-#include "base/fds.h"
-#include "base/retry.h"
 #include "env_build/env_tree.h"
-
-#define PTH_LONGEST ((size_t)1 << 20)
 
 static void close_folder(DIR **folder)
 {
@@ -22,29 +16,19 @@ static void close_folder(DIR **folder)
         closedir(*folder);
 }
 
-/* site executes lines that begin with "import" and a space or tab. What can't be read counts as such. */
-static bool executes(int folder, const char *name)
-{
-    px_auto_buffer struct px_buffer text = {0};
-    px_auto_fd int fd = px_openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0 || px_read_all(fd, &text, PTH_LONGEST) < 0 || (text.length && memchr(text.data, 0, text.length)))
-        return true;
-    const char *at = px_buffer_shown(&text);
-    return strstr(at, "import ") || strstr(at, "import\t");
-}
-
-static bool is_startup(int folder, const char *name)
+/* A .pth file may hold code, or paths of the host, whose modules scripts could then read. */
+static bool is_startup(const char *name)
 {
     size_t length = strlen(name);
     if (strncmp(name, "sitecustomize", 13) == 0 || strncmp(name, "usercustomize", 13) == 0)
         return !name[13] || name[13] == '.';
-    return length > 4 && strcmp(name + length - 4, ".pth") == 0 && executes(folder, name);
+    return length > 4 && strcmp(name + length - 4, ".pth") == 0;
 }
 
 static int drop_in(DIR *folder)
 {
     for (const struct dirent *entry; (entry = readdir(folder));)
-        if (is_startup(dirfd(folder), entry->d_name) && env_tree_remove(dirfd(folder), entry->d_name) < 0)
+        if (is_startup(entry->d_name) && env_tree_remove(dirfd(folder), entry->d_name) < 0)
             return -1;
     return 0;
 }

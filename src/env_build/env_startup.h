@@ -5,7 +5,7 @@
 
 #include "pyexec.h"
 
-/* Removes it from the environment in FOLDER/env/venv: files *.pth with a line that is executed, sitecustomize and usercustomize. For
+/* Removes it from the environment in FOLDER/env/venv: files *.pth, sitecustomize and usercustomize. For
  * packages that a script or a request chose: such code would run in the warm parent, before the last layers of a script are
  * closed. */
 int env_startup_drop(const char *folder, pyexec_error *error);

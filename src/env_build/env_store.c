@@ -35,7 +35,7 @@ static int store_error(const struct env_store *store, const char *what, pyexec_e
                              "[env] of the configuration, or PYEXEC_ENV_ROOT=/FOLDER.");
     if (failed == ENOSPC || failed == EDQUOT)
         return px_error_hint(error, "The disk is full. `pyexec env remove` and `pyexec env prune` free space.");
-    return px_error_hint(error, "Look at the folder: it must be on a file system with links and locks.");
+    return px_error_hint(error, "The folder must be on a file system that has symbolic links and flock(2).");
 }
 
 /* ---- The root ---- */

@@ -2,7 +2,7 @@
 /* The store of environments, as its writer sees it. docs/environments.md has the layout:
  *
  *     ROOT/names/NAME      a symbolic link to ../store/HASH; rename(2) replaces it in one step
- *     ROOT/store/HASH/     never changed after it is there: venv/, environment.json, requirements.txt, lock
+ *     ROOT/store/HASH/     never changed after it is there: venv/, environment.json, requirements.txt, constraints.txt, lock
  *     ROOT/build/ID/       what is being made, or removed; its file `lock` is held meanwhile
  *     ROOT/writer.lock     held by the one process that changes names/, store/ or the list of build/
  *

@@ -90,16 +90,3 @@ int env_tree_make_read_only(int parent, const char *name)
     mode_t mode = (status.st_mode & 0555) | 0444 | (S_ISDIR(status.st_mode) ? 0111 : 0);
     return fchmodat(parent, name, mode, 0);
 }
-
-int64_t env_tree_size(int parent, const char *name)
-{
-    struct stat status;
-    if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
-        return 0;
-    int64_t size = (int64_t)status.st_blocks * 512;
-    px_auto(close_folder) DIR *folder = S_ISDIR(status.st_mode) ? open_folder(parent, name) : NULL;
-    if (folder)
-        for (const struct dirent *entry; (entry = next_entry(folder));)
-            size += env_tree_size(dirfd(folder), entry->d_name);
-    return size;
-}

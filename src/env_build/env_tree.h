@@ -12,7 +12,4 @@ int env_tree_remove(int parent, const char *name);
 /* Takes the permission to write from everybody. Returns 0, or -1 with errno. */
 int env_tree_make_read_only(int parent, const char *name);
 
-/* The bytes that the files take on the disk. Counts what it can read. */
-int64_t env_tree_size(int parent, const char *name);
-
 #endif

@@ -74,7 +74,6 @@ int px_environments_default_root(char *path, size_t size, pyexec_error *error);
 int px_environments_new(const char *root, struct px_environments **ret, pyexec_error *error);
 /* Environments that others hold stay. Ignores NULL. */
 void px_environments_free(struct px_environments *store);
-const char *px_environments_root(const struct px_environments *store);
 
 /* Finds an environment and takes a reference to it. It is kept in memory while its name leads to the same folder, so a
  * second call costs two system calls, and sees an update that another process made. Thread-safe.

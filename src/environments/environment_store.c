@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store: from a name to an environment, and all environments. Only reads; src/cli/ has the commands that write.
+/* The store: from a name to an environment, and all environments. Only reads; src/env_build/ has the functions that write.
  *
  *     ROOT/names/NAME            a symbolic link to ../store/HASH, replaced by rename(2)
  *     ROOT/store/HASH/           never changed after it got a name
@@ -83,11 +83,6 @@ void px_environments_free(struct px_environments *store)
     pthread_mutex_destroy(&store->lock);
     free(store->root);
     free(store);
-}
-
-const char *px_environments_root(const struct px_environments *store)
-{
-    return store->root;
 }
 
 /* ---- Names ---- */

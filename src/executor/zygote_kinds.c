@@ -100,7 +100,7 @@ static void remove_kind(struct px_kinds *kinds, struct px_zygote_group *kind, st
 
 /* ---- Memory ---- */
 
-uint64_t px_kinds_memory(const struct px_kinds *kinds)
+static uint64_t memory_of(const struct px_kinds *kinds)
 {
     uint64_t bytes = 0;
     for (const struct px_zygote_group *kind = kinds->first; kind; kind = kind->next)
@@ -125,7 +125,7 @@ static struct px_zygote_group *least_recently_used(const struct px_kinds *kinds,
 /* Removes kinds that nobody uses until the rest is within the bounds. */
 static void trim(struct px_kinds *kinds, struct px_zygote_group **removed)
 {
-    uint64_t bytes = px_kinds_memory(kinds);
+    uint64_t bytes = memory_of(kinds);
     size_t idle;
     struct px_zygote_group *oldest = least_recently_used(kinds, &idle);
     while (oldest && (bytes > kinds->memory_max || idle > kinds->count_max)) {
@@ -222,7 +222,7 @@ struct px_zygote_group *px_kinds_add(struct px_kinds *kinds, struct px_zygotes *
                                      struct px_zygote_group **removed, pyexec_error *error)
 {
     trim(kinds, removed);
-    uint64_t bytes = px_kinds_memory(kinds);
+    uint64_t bytes = memory_of(kinds);
     if (bytes > kinds->memory_max) {
         too_much(kinds, bytes, error);
         return NULL;

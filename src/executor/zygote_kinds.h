@@ -75,7 +75,4 @@ void px_kinds_ended(struct px_kinds *kinds, size_t count);
 /* Ends all kinds. None may be busy. */
 void px_kinds_end_all(struct px_kinds *kinds);
 
-/* For statistics. */
-uint64_t px_kinds_memory(const struct px_kinds *kinds);
-
 #endif

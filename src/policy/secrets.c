@@ -49,8 +49,11 @@ static int open_private(const char *path, pyexec_error *error)
     if (!S_ISREG(status.st_mode))
         return refuse(error, "Give the path of a file.", "'%.200s' is not a regular file", path);
     if (status.st_mode & 077)
-        return refuse(error, "chmod 600 it.", "others than its owner may have access to '%.200s' (mode %03o)", path,
-                      status.st_mode & 0777);
+        return refuse(error, "Run `chmod 600` on it.", "'%.200s' is open to other users than its owner (mode %03o)",
+                      path, status.st_mode & 0777);
+    if (status.st_uid != 0 && status.st_uid != geteuid())
+        return refuse(error, "Run `chown` on it.", "'%.200s' belongs to another user (id %u), who can read it", path,
+                      (unsigned)status.st_uid);
     return TAKE_FD(fd);
 }
 

@@ -70,8 +70,11 @@ static int open_executor(struct px_rpc *rpc, const json_t *params, pyexec_error 
     }
     px_auto_json json_t *config = px_json_copy(params);
     json_object_del(config, "protocol");
-    if (!json_object_get(config, "env") && rpc->env)
-        px_json_set(config, "env", json_incref((json_t *)(uintptr_t)rpc->env));
+    const char *name;
+    json_t *section;
+    json_object_foreach((json_t *)(uintptr_t)rpc->defaults, name, section)
+        if (!json_object_get(config, name))
+            px_json_set(config, name, json_incref(section));
     if (!config)
         return px_error_oom(error);
     if (pyexec_executor_open_object(config, &rpc->executor, error) < 0)
@@ -258,7 +261,7 @@ static const struct {
     bool before_initialize;
     const char *params; /* the params that it accepts, separated by spaces; "*": the method itself checks them */
 } methods[] = {
-    {"initialize", initialize, true, "protocol policy session host env"},
+    {"initialize", initialize, true, "protocol policy session host env egress"},
     {"execute_once", px_rpc_execute, false, "*"},
     {"execute", px_rpc_execute_session, false, "*"},
     {"interrupt", interrupt, false, "session_id request"},
@@ -451,9 +454,10 @@ static void drain_requests(struct px_rpc *rpc)
             return;
 }
 
-int px_rpc_serve(int input, int output, int stop, bool drain, const json_t *env, px_rpc_opened_fn opened, void *closure)
+int px_rpc_serve(int input, int output, int stop, bool drain, const json_t *defaults, px_rpc_opened_fn opened,
+                 void *closure)
 {
-    struct px_rpc rpc = {.env = env, .opened = opened, .closure = closure};
+    struct px_rpc rpc = {.defaults = defaults, .opened = opened, .closure = closure};
     pthread_t streaming;
     px_line_transport_init(&rpc.lines, output, stop);
     px_tasks_init(&rpc.tasks);

@@ -23,7 +23,7 @@ struct px_rpc {
     struct px_line_transport lines;
     struct px_line_server server; /* the threads */
     pyexec_executor *executor;
-    const json_t *env; /* or NULL */
+    const json_t *defaults; /* sections of the configuration, or NULL */
     px_rpc_opened_fn opened;
     void *closure;
     struct px_tasks tasks; /* tasks.lock also protects the members below */

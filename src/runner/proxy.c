@@ -111,7 +111,6 @@ static void *read_events(void *argument)
     pthread_mutex_lock(&proxy->lock);
     forget_registrations(proxy);
     proxy->state = PX_PROXY_ENDED;
-    proxy->pid = 0;
     pthread_cond_broadcast(&proxy->changed);
     pthread_mutex_unlock(&proxy->lock);
     return NULL;
@@ -181,7 +180,6 @@ static int spawn(struct px_proxy *proxy, int theirs, pyexec_error *error)
         kill(pid, SIGKILL);
         return px_error_exhausted(error, failed, "can't make the proxy's descriptors");
     }
-    proxy->pid = pid;
     proxy->log = TAKE_FD(log);
     return 0;
 }
@@ -438,14 +436,6 @@ bool px_proxy_ask_report(struct px_proxy_run *run, bool last)
     bool came = run->reports != before;
     pthread_mutex_unlock(&proxy->lock);
     return came;
-}
-
-pid_t px_proxy_pid(struct px_proxy *proxy)
-{
-    pthread_mutex_lock(&proxy->lock);
-    pid_t pid = proxy->pid;
-    pthread_mutex_unlock(&proxy->lock);
-    return pid;
 }
 
 void px_proxy_free(struct px_proxy *proxy)

@@ -48,7 +48,4 @@ void px_proxy_report(struct px_child *child, bool last, pyexec_result *result, s
 /* The child has ended. Sets it to NULL; NULL is allowed. */
 void px_proxy_close(struct px_proxy_run **run);
 
-/* The process's id, or 0; for tests and the doctor. */
-pid_t px_proxy_pid(struct px_proxy *proxy);
-
 #endif

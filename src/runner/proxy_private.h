@@ -37,7 +37,6 @@ struct px_proxy {
     pthread_mutex_t lock;      /* protects what follows */
     pthread_cond_t changed;
     enum px_proxy_state state;
-    pid_t pid;
     uint64_t numbers;
     struct px_proxy_run *runs;
 };

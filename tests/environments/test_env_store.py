@@ -279,6 +279,27 @@ def test_with_pip_from_wheels(pip):
     assert pip.parts("names") == ["data"] and pip.parts("build") == []
 
 
+@pytest.mark.parametrize("path", ["scripts/python", "data/bin/python", "data/pyvenv.cfg"])
+def test_a_package_that_replaces_the_interpreter_is_refused_before_it_runs(pip, path):
+    proof = os.path.join(pip.wheels, "proof")
+    wheels.wheel(pip.wheels, "evil", "1.0", {"evil.py": "", "evil-1.0.data/" + path: "#!/bin/sh\necho > %s\n" % proof})
+    assert "replaces the interpreter of its environment" in pip.fails("create", "data", "evil")
+    assert not os.path.exists(proof) and pip.parts("names") == [] and pip.parts("store") == []
+
+
+def test_requirements_files_have_no_other_line_ends(one):
+    for end in ("\u0085", "\u2028", "\u2029"):
+        path = one.write("lines.txt", "alpha>1" + end + "-e .\n")
+        assert "control characters" in one.fails("create", "data", "-r", path)
+
+
+def test_the_installer_does_not_run_in_the_folder_of_the_caller(one):
+    """uv takes uv.toml from there, and pip archives that requirements name."""
+    one.ok("create", "data", "alpha")
+    with open(os.path.join(one.home, "ran-in")) as file:
+        assert file.read().startswith(one.root + "/build/")
+
+
 def test_source_is_built_only_when_asked_for(pip):
     proof = os.path.join(pip.home, "built")
     path = wheels.source(pip.wheels, "fromsource", "1.0", proof)

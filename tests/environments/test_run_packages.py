@@ -88,6 +88,10 @@ def test_prune_removes_what_nobody_used_for_a_time(one):
     ('dependencies = ["./x.whl"]', "is not the name of a package"), ('dependencies = ["a @ file:///x.whl"]', "is not the name of a package"),
     ('dependencies = ["--index-url=x"]', "is not the name of a package"), ('dependencies = ["a --hash=x"]', "is not the name of a package"),
     ('dependencies = ["${HOME}"]', "is not the name of a package"), ('dependencies = ["a\\u000a-e ."]', "does not begin with the name"),
+    # These end a line for pip, and the last ones are archives for it.
+    ('dependencies = ["a>1\\u2028https://h.example/x.tar.gz"]', "is not the name of a package"), ('dependencies = ["a>1\\u0085-e ."]', "is not the name of a package"),
+    ('dependencies = ["evil.tgz"]', "is not the name of a package"), ('dependencies = ["evil.TAR.GZ"]', "is not the name of a package"),
+    ('dependencies = ["evil.tar.xz"]', "is not the name of a package"),
     ('dependencies = "alpha"', "not a list of texts"), ('dependencies = ["alpha"', "no closing bracket"), ('dependencies = ["alpha', "no closing quote"),
     ('dependencies = [1]', "list of at most 1000 texts"), ("requires-python = 3", "not a text"), ('requires-python = "what"', "can't be read"),
     ('requires-python = ">=3.99"', "satisfies requires-python >=3.99"), ("x", "a key has no value"), ("x = " + "[" * 40, "too deeply"),

@@ -71,6 +71,17 @@ def test_a_script_uses_a_secret_that_it_never_sees(world):
 
 
 @inside
+def test_clients_over_rpc_have_the_section_of_the_configuration(world):
+    policy = {"allowed_hosts": ["api.example"], "use_import_whitelist": False, "banned_imports": []}
+    calls = [("initialize", {"protocol": 1, "policy": policy}), ("execute_once", {"code": "import os\nos.environ['API_KEY']"})]
+    lines = [json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}) for number, (method, params) in enumerate(calls)]
+    done = subprocess.run([os.path.join(BUILD, "pyexec"), "rpc", "--drain"], input="\n".join(lines) + "\n", capture_output=True, text=True,
+                          env=settings(world, {"key": entry()}))
+    answer = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}[1]
+    assert "pyexec-secret-API_KEY-" in answer["result"]["last_value_repr"], done
+
+
+@inside
 def test_a_run_without_the_host_has_no_variable_and_another_bundle(world):
     code = "import os\n[os.environ.get('API_KEY'), os.environ['SSL_CERT_FILE']]"
     with_secret = json.loads(run(world, code, settings(world, {"key": entry()})).stdout)
@@ -84,7 +95,7 @@ def test_bad_files_are_refused_with_what_to_do(world):
     environment = settings(world, {"key": entry()})
     os.chmod(environment["PYEXEC_EGRESS_SECRETS"], 0o640)
     refused = run(world, "1", environment)
-    assert refused.returncode and "others than its owner" in refused.stderr and "chmod 600" in refused.stderr, refused.stderr
+    assert refused.returncode and "other users than its owner" in refused.stderr and "chmod 600" in refused.stderr, refused.stderr
     for secret, part in ((entry(host="*.example"), "each host must be named"), (entry(header="Host: {}"), "writes the header 'Host' itself"),
                          (entry(header="X-Key"), "no header with a place"), (entry(variable="a-b"), "name of a variable"), ({**entry(), "value": "x"}, "is not known")):
         refused = run(world, "1", settings(world, {"key": secret}))

@@ -10,6 +10,7 @@ import tempfile
 FAST = r"""#!/bin/sh
 set -e
 [ "$1" = --version ] && { echo 'uv 0.0.1 (by hand)'; exit 0; }
+pwd > "$HOME/ran-in"
 while [ $# -gt 0 ]; do
     case $1 in --python) python=$2 ;; -r) file=$2 ;; esac
     shift

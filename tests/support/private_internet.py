@@ -369,7 +369,8 @@ class Proxy:
             self.program.kill()
             self.program.wait()
             self.host.close()
-            self.listener.close()
+            if getattr(self, "listener", None):     # a program that failed at its start has none
+                self.listener.close()
             print(self.errors())
 
 

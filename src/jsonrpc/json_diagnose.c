@@ -232,7 +232,7 @@ static const struct {
      "Send text without lone surrogates. Write a character beyond U+FFFF as both halves."},
     {json_error_invalid_utf8, "bytes that are not UTF-8", "Send text as UTF-8, and other bytes as base64."},
     {json_error_numeric_overflow, "a number that is too large",
-     "Send integers of at most 64 bits and real numbers that a double can hold."},
+     "Send a larger integer as a string: integers have 64 bits here, and real numbers are doubles."},
     {json_error_null_byte_in_key, "a NUL character in the name", "Leave it out."},
     {json_error_duplicate_key, "given twice", "Send each key once."},
     {json_error_stack_overflow, "too many levels of nesting", "Send at most 2000."},

@@ -26,8 +26,8 @@ void env_command_environment(struct env_texts *ret, bool build, const struct env
 struct env_command {
     struct env_texts arguments; /* the first one is the path of the program */
     const struct env_texts *environment;
-    int lock;  /* a descriptor that the program inherits as long as it runs, or -1 */
-    bool show; /* its output also goes to our standard error */
+    int lock;           /* a descriptor that the program inherits as long as it runs, or -1 */
+    bool show;          /* its output also goes to our standard error */
     const char *folder; /* where it runs, or NULL: the folder of the caller */
 };
 

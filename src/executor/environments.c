@@ -52,7 +52,8 @@ static json_t *list_chosen(const struct choice *choice, pyexec_error *error)
             continue;
         if (choice->ceiling && json_object_get(item, "error")) {
             px_json_set(item, "error", json_string("the environment can't be used"));
-            px_json_set(item, "hint", json_string("The server's operator sees the reason with `pyexec policy --environment NAME`."));
+            px_json_set(item, "hint",
+                        json_string("The server's operator sees the reason with `pyexec policy --environment NAME`."));
         }
         px_json_append(list, json_incref(item));
     }

@@ -16,33 +16,6 @@
 
 #include "seccomp_compile.h"
 
-#define LIST(...) .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
-#define IN(n, ...) \
-    { \
-        .argument = n, .mask = UINT32_MAX, LIST(__VA_ARGS__) \
-    }
-#define MASKED_IN(n, bits, ...) \
-    { \
-        .argument = n, .mask = bits, LIST(__VA_ARGS__) \
-    }
-#define NO_BITS(n, bits) \
-    { \
-        .argument = n, .mask = (bits), LIST(0) \
-    }
-#define COUNT_TESTS(...) sizeof((struct px_test[]){__VA_ARGS__}) / sizeof(struct px_test)
-#define WHEN(...) .test_count = COUNT_TESTS(__VA_ARGS__), .tests = {__VA_ARGS__}
-#define ALWAYS .test_count = 0
-
-#if defined(__x86_64__)
-#define TARGET_ARCH SCMP_ARCH_X86_64
-#define TARGET_AUDIT AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define TARGET_ARCH SCMP_ARCH_AARCH64
-#define TARGET_AUDIT AUDIT_ARCH_AARCH64
-#else
-#error "pyexec's filters are made for x86-64 and aarch64"
-#endif
-
 static const struct px_row listed[] = {
 #define PX_EGRESS_CALL(name, tests_, why) \
     {.call = #name, .action = {PX_ACTION_ALLOW, 0, "allow"}, .condition = "", .reason = why, tests_},

@@ -44,6 +44,48 @@ struct px_row {
     bool setup; /* the row is in PX_SETUP */
 };
 
+/* ---- How the tables write the tests of a row ---- */
+
+#define LIST(...) .count = sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), .values = {__VA_ARGS__}
+#define IN(n, ...) \
+    { \
+        .argument = n, .mask = UINT32_MAX, LIST(__VA_ARGS__) \
+    }
+#define MASKED_IN(n, bits, ...) \
+    { \
+        .argument = n, .mask = bits, LIST(__VA_ARGS__) \
+    }
+#define WIDE_IN(n, ...) \
+    { \
+        .argument = n, .wide = true, .mask = UINT32_MAX, LIST(__VA_ARGS__) \
+    }
+#define ONLY_BITS(n, bits) \
+    { \
+        .argument = n, .mask = ~(uint32_t)(bits), LIST(0) \
+    }
+#define NO_BITS(n, bits) \
+    { \
+        .argument = n, .mask = (bits), LIST(0) \
+    }
+
+#define COUNT_TESTS(...) sizeof((struct px_test[]){__VA_ARGS__}) / sizeof(struct px_test)
+#define WHEN(...) .test_count = COUNT_TESTS(__VA_ARGS__), .tests = {__VA_ARGS__}
+#define ALWAYS .test_count = 0
+
+/* ---- The architecture of this build: its includer has linux/audit.h and seccomp.h ---- */
+
+#if defined(__x86_64__)
+#define TARGET_ARCH SCMP_ARCH_X86_64
+#define TARGET_AUDIT AUDIT_ARCH_X86_64
+#define TARGET_MACRO "__x86_64__"
+#elif defined(__aarch64__)
+#define TARGET_ARCH SCMP_ARCH_AARCH64
+#define TARGET_AUDIT AUDIT_ARCH_AARCH64
+#define TARGET_MACRO "__aarch64__"
+#else
+#error "pyexec's filters are made for x86-64 and aarch64"
+#endif
+
 /* A row PX_SETUP of the tables. */
 struct px_setup {
     const char *call, *use;

@@ -4,6 +4,7 @@
 #ifndef PX_BASE_CLEANUP_H
 #define PX_BASE_CLEANUP_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,10 +25,17 @@ static inline void px_close_fd(int *fd)
     *fd = -1;
 }
 
+static inline void px_close_folder(DIR **folder)
+{
+    if (*folder)
+        closedir(*folder);
+}
+
 /* Some variables only hold an object that is freed at the end of the scope; clang would call them unused. */
 #define px_auto(function) __attribute__((cleanup(function), unused))
 #define px_auto_free px_auto(px_free_pointer)
 #define px_auto_fd px_auto(px_close_fd)
+#define px_auto_folder px_auto(px_close_folder)
 
 #define TAKE_PTR(pointer) \
     ({ \

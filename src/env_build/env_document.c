@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/retry.h"
@@ -84,12 +85,6 @@ static int replace_path(int folder, const char *name, const char *from, const ch
     return write_file(folder, name, changed.data, changed.length, status.st_mode & 0777);
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 static int replace_paths(const struct env_folder *folder, const char *hash)
 {
     px_auto_buffer struct px_buffer from = {0}, to = {0};
@@ -99,7 +94,7 @@ static int replace_paths(const struct env_folder *folder, const char *hash)
         replace_path(folder->fd, "env/venv/pyvenv.cfg", from.data, to.data) < 0)
         return -1;
     int fd = px_openat(folder->fd, "env/venv/bin", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    px_auto(close_folder) DIR *programs = fd < 0 ? NULL : fdopendir(fd);
+    px_auto_folder DIR *programs = fd < 0 ? NULL : fdopendir(fd);
     for (const struct dirent *entry; programs && (entry = readdir(programs));)
         if (entry->d_name[0] != '.' && replace_path(fd, entry->d_name, from.data, to.data) < 0)
             return -1;

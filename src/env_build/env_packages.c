@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
 #include "base/retry.h"
@@ -213,15 +214,9 @@ static int take_package(const char *folder, const char *package, struct env_pack
     return files.failed || modules->failed ? -1 : 0;
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 static int list_packages(const char *site_packages, struct texts *ret, pyexec_error *error)
 {
-    px_auto(close_folder) DIR *folder = opendir(site_packages);
+    px_auto_folder DIR *folder = opendir(site_packages);
     if (!folder)
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't read '%s'", site_packages);
     for (const struct dirent *entry; (entry = readdir(folder));) {

@@ -104,12 +104,6 @@ static void add_named(struct candidates *candidates, const char *name)
     }
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 /* uv installs interpreters into folders of its own, as cpython-3.12.1-linux-x86_64-gnu. */
 static void add_those_of_uv(struct candidates *candidates)
 {
@@ -121,7 +115,7 @@ static void add_those_of_uv(struct candidates *candidates)
         snprintf(root, sizeof root, "%s/uv/python", data);
     else
         snprintf(root, sizeof root, "%s/.local/share/uv/python", home ? home : "");
-    px_auto(close_folder) DIR *folder = opendir(root);
+    px_auto_folder DIR *folder = opendir(root);
     for (const struct dirent *entry; folder && (entry = readdir(folder));) {
         if (strncmp(entry->d_name, "cpython-3.", 10) != 0)
             continue;

@@ -7,14 +7,9 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "env_build/env_tree.h"
-
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
 
 /* A .pth file may hold code, or paths of the host, whose modules scripts could then read. */
 static bool is_startup(const char *name)
@@ -37,11 +32,11 @@ int env_startup_drop(const char *folder, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer path = {0};
     px_buffer_printf(&path, "%s/env/venv/lib", folder);
-    px_auto(close_folder) DIR *versions = px_buffer_ok(&path) ? opendir(path.data) : NULL;
+    px_auto_folder DIR *versions = px_buffer_ok(&path) ? opendir(path.data) : NULL;
     for (const struct dirent *entry; versions && (entry = readdir(versions));) {
         px_auto_buffer struct px_buffer below = {0};
         px_buffer_printf(&below, "%s/%s/site-packages", path.data, entry->d_name);
-        px_auto(close_folder) DIR *site = px_buffer_ok(&below) && *entry->d_name != '.' ? opendir(below.data) : NULL;
+        px_auto_folder DIR *site = px_buffer_ok(&below) && *entry->d_name != '.' ? opendir(below.data) : NULL;
         if (site && drop_in(site) < 0)
             return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't remove a file of '%s'", below.data);
     }

@@ -161,12 +161,6 @@ void env_store_free_names(char **names, size_t count)
     free(names);
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 /* A folder that is not there has no entries: NULL with errno ENOENT. */
 static DIR *open_part(const struct env_store *store, const char *part)
 {
@@ -182,7 +176,7 @@ static int list_part(const struct env_store *store, const char *part, char ***re
 {
     *ret = NULL;
     *ret_count = 0;
-    px_auto(close_folder) DIR *folder = store->fd < 0 ? NULL : open_part(store, part);
+    px_auto_folder DIR *folder = store->fd < 0 ? NULL : open_part(store, part);
     if (!folder)
         return store->fd < 0 || errno == ENOENT ? 0 : -1;
     for (const struct dirent *entry; (entry = readdir(folder));) {

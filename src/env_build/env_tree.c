@@ -12,12 +12,6 @@
 #include "base/cleanup.h"
 #include "base/retry.h"
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 static DIR *open_folder(int parent, const char *name)
 {
     int fd = px_openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -52,7 +46,7 @@ static void remove_below(int parent, const char *name, int *failed)
     /* A folder that its owner can't write to keeps its entries. */
     if (fchmodat(parent, name, 0700, 0) < 0)
         keep_errno(failed);
-    px_auto(close_folder) DIR *folder = open_folder(parent, name);
+    px_auto_folder DIR *folder = open_folder(parent, name);
     if (!folder) {
         keep_errno(failed);
         return;
@@ -79,7 +73,7 @@ int env_tree_make_read_only(int parent, const char *name)
     if (S_ISLNK(status.st_mode))
         return 0;
     if (S_ISDIR(status.st_mode)) {
-        px_auto(close_folder) DIR *folder = open_folder(parent, name);
+        px_auto_folder DIR *folder = open_folder(parent, name);
         if (!folder)
             return -1;
         for (const struct dirent *entry; (entry = next_entry(folder));)

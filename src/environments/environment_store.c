@@ -99,12 +99,6 @@ static void free_names(struct names *names)
     free(names->items);
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 static int compare_names(const void *one, const void *other)
 {
     return strcmp(*(char *const *)one, *(char *const *)other);
@@ -115,7 +109,7 @@ static int read_names(const struct px_environments *store, struct names *ret, py
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/names", store->root);
-    px_auto(close_folder) DIR *folder = opendir(path);
+    px_auto_folder DIR *folder = opendir(path);
     if (!folder && errno != ENOENT)
         return px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, errno, "environment: can't read '%s'", path);
     if (!(ret->items = calloc(LISTED_MAX, sizeof *ret->items)))

@@ -19,12 +19,6 @@ struct module_search {
     char base[PATH_MAX]; /* the folder after links are resolved; links must stay below it */
 };
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 /* Returns the next name that does not begin with a dot, and its path. ".libs" is allowed: older wheels have their
  * shared libraries there. */
 static const char *next_name(DIR *folder, const char *parent, char path[PATH_MAX])
@@ -83,7 +77,7 @@ bool px_importable_is_project(const char *folder)
 {
     if (is_repository(folder))
         return true;
-    DIR *px_auto(close_folder) entries = opendir(folder);
+    DIR *px_auto_folder entries = opendir(folder);
     const struct dirent *entry;
     while (entries && (entry = readdir(entries)))
         if (strncmp(entry->d_name, ".env", 4) == 0)
@@ -150,7 +144,7 @@ static bool stays_inside(const struct module_search *search, const char *path, m
 
 static bool has_dot_name(const char *folder, int depth)
 {
-    DIR *px_auto(close_folder) entries = opendir(folder);
+    DIR *px_auto_folder entries = opendir(folder);
     const struct dirent *entry;
     char path[PATH_MAX];
     while (entries && (entry = readdir(entries))) {
@@ -172,7 +166,7 @@ static int add_tree(const struct module_search *search, const char *folder, int 
 {
     if (!has_dot_name(folder, depth))
         return search->sink->add(search->sink->data, folder);
-    DIR *px_auto(close_folder) entries = depth < DEPTH_MAX ? opendir(folder) : NULL;
+    DIR *px_auto_folder entries = depth < DEPTH_MAX ? opendir(folder) : NULL;
     char path[PATH_MAX];
     mode_t mode;
     while (entries && next_name(entries, folder, path)) {
@@ -194,7 +188,7 @@ static int add_package(const struct module_search *search, const char *folder)
 
 static bool is_package(const char *folder)
 {
-    DIR *px_auto(close_folder) entries = opendir(folder);
+    DIR *px_auto_folder entries = opendir(folder);
     const struct dirent *entry;
     while (entries && (entry = readdir(entries)))
         if (strncmp(entry->d_name, "__init__.", 9) == 0 && is_module_name(entry->d_name))
@@ -223,7 +217,7 @@ static int add_subfolder(const struct module_search *search, const char *folder,
 
 static int add_importable(const struct module_search *search, const char *folder, bool namespaces, int depth)
 {
-    DIR *px_auto(close_folder) entries = opendir(folder);
+    DIR *px_auto_folder entries = opendir(folder);
     char path[PATH_MAX];
     const char *name;
     mode_t mode;
@@ -262,7 +256,7 @@ static int add_module(const struct module_search *search, const char *path)
     mode_t mode;
     if (!length || snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path) >= (int)sizeof folder)
         return 0;
-    DIR *px_auto(close_folder) entries = opendir(*folder ? folder : "/");
+    DIR *px_auto_folder entries = opendir(*folder ? folder : "/");
     while (entries && (name = next_name(entries, folder, found)))
         if (is_module_name(name) && strncmp(name, wanted, length) == 0 && name[length] == '.' &&
             stays_inside(search, found, &mode) && S_ISREG(mode)) {

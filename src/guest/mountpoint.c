@@ -12,12 +12,6 @@
 #include "sandbox/mount.h"
 #include "sandbox/root.h"
 
-static void close_folder(DIR **folder)
-{
-    if (*folder)
-        closedir(*folder);
-}
-
 /* Returns the next entry of a folder, without "." and "..". Returns NULL at the end (errno is 0) or on failure. */
 static const struct dirent *next_entry(DIR *folder)
 {
@@ -64,7 +58,7 @@ static int make_folders(int tmpfs, const char *rest)
 
 static int fill_tmpfs(const struct px_mountpoint *point, const char *rest)
 {
-    DIR *px_auto(close_folder) folder = opendir(point->covered);
+    DIR *px_auto_folder folder = opendir(point->covered);
     if (!folder)
         return -1;
     const struct dirent *entry;
@@ -141,7 +135,7 @@ int px_mountpoint_make(const struct px_mountpoint *point, pyexec_error *error)
 {
     if (point->tmpfs < 0)
         return 0;
-    DIR *px_auto(close_folder) covered = opendir(point->covered);
+    DIR *px_auto_folder covered = opendir(point->covered);
     if (!covered || px_attach(point->tmpfs, AT_FDCWD, point->covered) < 0 || bind_entries(point->tmpfs, covered) < 0 ||
         px_mount_restrict(point->tmpfs, MOUNT_ATTR_RDONLY, false) < 0 ||
         (strcmp(point->covered, "/") == 0 && px_root_switch(point->tmpfs) < 0))

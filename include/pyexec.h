@@ -834,8 +834,8 @@ PYEXEC_API int pyexec_verify_object(pyexec_executor *executor, pyexec_request *r
 /* `ceiling` may be NULL. */
 PYEXEC_API int pyexec_environments_object(pyexec_executor *executor, struct json_t *ceiling, struct json_t **ret,
                                           pyexec_error *error);
-PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, bool selftest, struct json_t **ret,
-                                    pyexec_error *error);
+PYEXEC_API int pyexec_doctor_object(struct json_t *policy, struct json_t *host, struct json_t *egress, bool selftest,
+                                    struct json_t **ret, pyexec_error *error);
 
 #ifdef __cplusplus
 }

@@ -116,8 +116,8 @@ int cli_settings_examine(const struct cli_settings *settings, bool selftest, jso
     px_auto_json json_t *config = cli_settings_config(settings, NULL, error);
     if (config && settings->policy.env)
         replace_environment(json_object_get(config, "policy"), &settings->policy);
-    return config ? pyexec_doctor_object(json_object_get(config, "policy"), json_object_get(config, "host"), selftest,
-                                         ret, error)
+    return config ? pyexec_doctor_object(json_object_get(config, "policy"), json_object_get(config, "host"),
+                                         json_object_get(config, "egress"), selftest, ret, error)
                   : -1;
 }
 

@@ -23,7 +23,7 @@
 
 struct doctor {
     json_t *report;
-    json_t *policy, *host; /* the caller's, or NULL */
+    json_t *policy, *host, *egress; /* the caller's, or NULL */
     px_layers missing;
     px_layers untried; /* the launcher or the interpreter did not start */
     int landlock_abi;
@@ -200,13 +200,13 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
     return result;
 }
 
-/* Says whether runs with allowed_hosts work: they need a network namespace, and the proxy, which is started. */
+/* Says whether runs with allowed_hosts work: they need a network namespace, and the proxy, which is started with the settings of [egress]. */
 static void try_proxy(const struct doctor *doctor, const struct px_host *host, const char *python, char *text,
                       size_t size)
 {
     struct px_launcher_options ids;
     struct px_egress_config config = {0};
-    const struct px_secret_sources no_secrets = {0};
+    struct px_secret_sources secrets = {0};
     pyexec_error error = {0};
     struct px_proxy *proxy = NULL;
     int result = px_runtime_ids(host, python, doctor->missing, &ids, &error);
@@ -214,14 +214,23 @@ static void try_proxy(const struct doctor *doctor, const struct px_host *host, c
         result = px_error_set(&error, PYEXEC_SANDBOX_UNAVAILABLE, "the layer network_namespace is missing");
     if (result == 0)
         result = px_egress_config_init(&config, &error);
+    if (result == 0 && doctor->egress)
+        result = px_egress_config_merge_json(&config, doctor->egress, &error);
+    if (result == 0 && config.secrets)
+        result = px_secret_sources_read(config.secrets, &secrets, &error);
+    if (result == 0)
+        result = px_secret_sources_take_environment(&secrets, &error);
     if (result == 0) {
         const struct px_proxy_options options = {
-            .config = &config, .secrets = &no_secrets, .run_uid = ids.run_uid, .uid_count = ids.run_uid_count};
+            .config = &config, .secrets = &secrets, .run_uid = ids.run_uid, .uid_count = ids.run_uid_count};
         proxy = px_proxy_new(&options);
         result = proxy ? px_proxy_start(proxy, &error) : px_error_oom(&error);
+        if (result == 0 && px_proxy_certificates(proxy, &error) < 0)
+            result = -1;
     }
     snprintf(text, size, "%s%.700s", result == 0 ? "works" : "does not work: ", error.message);
     px_proxy_free(proxy);
+    px_secret_sources_done(&secrets);
     px_egress_config_done(&config);
 }
 
@@ -298,7 +307,7 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
     json_t *report;
     if (px_runtime_load_json(policy_json, "policy", &policy, error) < 0 ||
         px_runtime_load_json(host_json, "host", &host, error) < 0 ||
-        pyexec_doctor_object(policy, host, with_selftest, &report, error) < 0)
+        pyexec_doctor_object(policy, host, NULL, with_selftest, &report, error) < 0)
         return -1;
     char *text = px_json_take_text(report);
     if (!text)
@@ -318,10 +327,11 @@ static int find_environment(struct px_policy *policy, pyexec_error *error)
     return result;
 }
 
-int pyexec_doctor_object(json_t *policy_object, json_t *host_object, bool with_selftest, json_t **ret,
-                         pyexec_error *error)
+int pyexec_doctor_object(json_t *policy_object, json_t *host_object, json_t *egress_object, bool with_selftest,
+                         json_t **ret, pyexec_error *error)
 {
-    struct doctor doctor = {.report = json_object(), .policy = policy_object, .host = host_object};
+    struct doctor doctor = {
+        .report = json_object(), .policy = policy_object, .host = host_object, .egress = egress_object};
     struct px_policy policy = {0};
     struct px_host host = {0};
     int result = px_policy_init(&policy, error);

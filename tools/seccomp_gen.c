@@ -3,7 +3,8 @@
  *
  *     seccomp_gen OUTPUT.c        the two BPF programs, the names of the calls, the rules
  *     seccomp_gen --markdown      docs/syscalls.md on standard output
- *     seccomp_gen --edges         calls whose arguments are equal to, or next to, the values in the rules, one on each line
+ *     seccomp_gen --edges offline|online|by-name
+ *                                 calls whose arguments are equal to, or next to, the values in the rules, one on each line
  *     seccomp_gen --verdicts offline|online|by-name
  *                                 the list's answer to each such line of standard input
  *
@@ -462,8 +463,8 @@ static int write_edges(const struct px_rules *rules)
 {
     int failed = 0;
     for (uint32_t number = 0; number < rules->known.count && !failed; number++)
-        for (size_t i = 0; i < ROW_COUNT && !failed; i++)
-            if (rows[i].number == (int)number && rows[i].test_count > 0) {
+        for (size_t i = 0; i < rules->row_count && !failed; i++)
+            if (rules->rows[i].number == (int)number && rules->rows[i].test_count > 0) {
                 failed = px_rules_edges(rules, number, UINT64_MAX, print_edge, NULL);
                 break;
             }
@@ -498,8 +499,9 @@ static int write_verdicts(const struct px_rules *rules, bool online)
 int main(int argc, char **argv)
 {
     bool verdicts = argc == 3 && strcmp(argv[1], "--verdicts") == 0;
-    if (argc != 2 && !verdicts) {
-        fprintf(stderr, "usage: seccomp_gen OUTPUT.c | --markdown | --edges | "
+    bool edges = argc == 3 && strcmp(argv[1], "--edges") == 0;
+    if (argc != 2 && !verdicts && !edges) {
+        fprintf(stderr, "usage: seccomp_gen OUTPUT.c | --markdown | --edges offline|online|by-name | "
                         "--verdicts offline|online|by-name\n");
         return EXIT_USAGE;
     }
@@ -523,11 +525,10 @@ int main(int argc, char **argv)
         [WITH_BRANCHES] = {forkable, forkable_count, known, TARGET_AUDIT},
         [NAMED] = {named, named_count, known, TARGET_AUDIT},
     };
-    if (strcmp(argv[1], "--edges") == 0)
-        return write_edges(&rules_of[PLAIN]);
-    if (verdicts)
-        return write_verdicts(&rules_of[strcmp(argv[2], "by-name") == 0 ? NAMED : PLAIN],
-                              strcmp(argv[2], "online") == 0);
+    if (edges || verdicts) {
+        const struct px_rules *asked = &rules_of[strcmp(argv[2], "by-name") == 0 ? NAMED : PLAIN];
+        return edges ? write_edges(asked) : write_verdicts(asked, strcmp(argv[2], "online") == 0);
+    }
     if (check_changed(rules_of) < 0 || make_programs(rules_of, programs) < 0)
         return 1;
     if (write_source(argv[1], &known, programs) < 0)

@@ -223,21 +223,45 @@ static int all_tcp(void)
     return 0;
 }
 
+/* The port of another listener, which is not the one that is allowed. */
+static uint16_t other_port;
+
+static int one_port(void)
+{
+    CHECK(connect_tcp() == 0);
+    DENIED(bind_tcp());
+    tcp.sin_port = other_port;
+    DENIED(connect_tcp());
+    return 0;
+}
+
+static int listen_on(struct sockaddr_in *ret)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *ret = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof *ret;
+    assert_int_equal(bind(fd, (struct sockaddr *)ret, size), 0);
+    assert_int_equal(listen(fd, 4), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)ret, &size), 0);
+    return fd;
+}
+
 static void test_network(void **state)
 {
     (void)state;
     if (rules.abi < 4)
         skip();
-    px_auto_fd int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    tcp = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof tcp;
-    assert_int_equal(bind(listener, (struct sockaddr *)&tcp, size), 0);
-    assert_int_equal(listen(listener, 4), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&tcp, &size), 0);
+    struct sockaddr_in second;
+    px_auto_fd int listener = listen_on(&tcp);
+    px_auto_fd int another = listen_on(&second);
     run(&rules, no_tcp);
     struct px_landlock_rules other = rules;
     other.network = true;
     run(&other, all_tcp);
+    other.network = false;
+    other.connect_port = ntohs(tcp.sin_port);
+    other_port = second.sin_port;
+    run(&other, one_port);
 }
 
 static int scoped(void)

@@ -43,48 +43,60 @@ static void on_trap(int signal, siginfo_t *info, void *context)
     trapped->arch = info->si_arch;
 }
 
+/* Each network has a whole filter, and two parts of it: the zygote's and the child's. */
+enum network { OFFLINE, ONLINE, NAMED, NETWORKS };
+
+static const struct {
+    const char *name;
+    enum px_filter whole, zygote, child;
+} filters_of[NETWORKS] = {
+    [OFFLINE] = {"offline", PX_FILTER_OFFLINE, PX_FILTER_ZYGOTE_OFFLINE, PX_FILTER_CHILD},
+    [ONLINE] = {"online", PX_FILTER_ONLINE, PX_FILTER_ZYGOTE_ONLINE, PX_FILTER_CHILD},
+    [NAMED] = {"by name", PX_FILTER_NAMED, PX_FILTER_ZYGOTE_NAMED, PX_FILTER_CHILD_NAMED},
+};
+
 struct filters {
-    bool online, parts;
+    enum network network;
+    bool parts;
 };
 
 static int install(const void *how)
 {
     const struct filters *filters = how;
-    bool online = filters->online;
+    enum network network = filters->network;
     struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
     int failed = sigaction(SIGSYS, &action, NULL) | prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (filters->parts)
-        failed |= px_seccomp_enter(online ? PX_FILTER_ZYGOTE_ONLINE : PX_FILTER_ZYGOTE_OFFLINE) |
-                  px_seccomp_enter(PX_FILTER_CHILD);
+        failed |= px_seccomp_enter(filters_of[network].zygote) | px_seccomp_enter(filters_of[network].child);
     else
-        failed |= px_seccomp_enter(online ? PX_FILTER_ONLINE : PX_FILTER_OFFLINE);
+        failed |= px_seccomp_enter(filters_of[network].whole);
     return failed ? -1 : 0;
 }
 
-static int status_of(bool online, bool parts, int (*test)(void))
+static int status_of(enum network network, bool parts, int (*test)(void))
 {
-    int status = forked_status(install, &(struct filters){online, parts}, test);
+    int status = forked_status(install, &(struct filters){network, parts}, test);
     if (WIFEXITED(status) && status != 0)
-        dprintf(2, "%s %s, trapped %d\n", online ? "online" : "offline", parts ? "in parts" : "whole", trapped->number);
+        dprintf(2, "%s %s, trapped %d\n", filters_of[network].name, parts ? "in parts" : "whole", trapped->number);
     return status;
 }
 
-static void run(bool online, int (*test)(void))
+static void run(enum network network, int (*test)(void))
 {
-    assert_int_equal(status_of(online, false, test), 0);
-    assert_int_equal(status_of(online, true, test), 0);
+    assert_int_equal(status_of(network, false, test), 0);
+    assert_int_equal(status_of(network, true, test), 0);
 }
 
-static void run_both(int (*test)(void))
+static void run_all(int (*test)(void))
 {
-    run(false, test);
-    run(true, test);
+    for (enum network network = 0; network < NETWORKS; network++)
+        run(network, test);
 }
 
 static void run_killed(int (*test)(void))
 {
-    for (int i = 0; i < 4; i++) {
-        int status = status_of(i & 1, i & 2, test);
+    for (int i = 0; i < 2 * NETWORKS; i++) {
+        int status = status_of((enum network)(i / 2), i & 1, test);
         assert_true(WIFSIGNALED(status));
         assert_int_equal(WTERMSIG(status), SIGSYS);
     }
@@ -168,7 +180,7 @@ static int sweep(void)
 static void test_sweep(void **state)
 {
     (void)state;
-    run_both(sweep);
+    run_all(sweep);
 }
 
 static void test_table(void **state)
@@ -233,8 +245,8 @@ static int hook_refused(void)
 static void test_traps(void **state)
 {
     (void)state;
-    run_both(trap_tells);
-    run_both(hook_refused);
+    run_all(trap_tells);
+    run_all(hook_refused);
     run_killed(trap_blocked);
 }
 
@@ -290,10 +302,10 @@ static int upper_half_of_number(void)
 static void test_architectures(void **state)
 {
     (void)state;
-    run_both(int_80);
-    run_both(x32);
+    run_all(int_80);
+    run_all(x32);
     run_killed(int_80_blocked);
-    run_both(upper_half_of_number);
+    run_all(upper_half_of_number);
 }
 #else
 static void test_architectures(void **state)
@@ -372,10 +384,10 @@ static int own_state(void)
 static void test_processes(void **state)
 {
     (void)state;
-    run_both(clone_flags);
-    run_both(threads_start);
-    run_both(signals_stay_inside);
-    run_both(own_state);
+    run_all(clone_flags);
+    run_all(threads_start);
+    run_all(signals_stay_inside);
+    run_all(own_state);
 }
 
 /* ---- Descriptors and memory ---- */
@@ -423,8 +435,8 @@ static int memory(void)
 static void test_descriptors_and_memory(void **state)
 {
     (void)state;
-    run_both(descriptors);
-    run_both(memory);
+    run_all(descriptors);
+    run_all(memory);
 }
 
 /* ---- Sockets ---- */
@@ -463,6 +475,42 @@ static int only_inet(void)
     return 0;
 }
 
+/* TCP over IPv4, as a client. */
+static int only_clients(void)
+{
+    struct sockaddr_in proxy = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(1)};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_port = htons(1)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP), one = 1;
+    CHECK(fd >= 0 && socket(AF_INET, SOCK_STREAM, 0) >= 0);
+    for (uint64_t domain = 0; domain < 64; domain++)
+        for (uint64_t type = 0; type < 16; type++)
+            if (domain != AF_INET || type != SOCK_STREAM) {
+                REFUSED(EPERM, SYS_socket, domain, type, 0);
+                REFUSED(EPERM, SYS_socket, domain, type | SOCK_CLOEXEC, 0);
+            }
+    REFUSED(EPERM, SYS_socket, HIGH | AF_INET6, SOCK_STREAM, 0);
+    REFUSED(EPERM, SYS_socket, AF_INET, HIGH | SOCK_DGRAM, 0);
+    for (uint64_t protocol = 1; protocol < 300; protocol++)
+        if (protocol != IPPROTO_TCP)
+            REFUSED(EPERM, SYS_socket, AF_INET, SOCK_STREAM, protocol);
+    CHECK(connect(fd, (struct sockaddr *)&proxy, sizeof proxy) == -1 && errno != EPERM);
+    REFUSED(EPERM, SYS_connect, fd, &six, sizeof six);
+    REFUSED(EPERM, SYS_connect, fd, &proxy, HIGH | sizeof six);
+    REFUSED(EPERM, SYS_connect, fd, "\1\0/x", 110);
+    REFUSED(EPERM, SYS_bind, fd, &proxy, sizeof proxy);
+    REFUSED(EPERM, SYS_listen, fd, 1);
+    REFUSED(EPERM, SYS_accept, fd, NULL, NULL);
+    REFUSED(EPERM, SYS_accept4, fd, NULL, NULL, 0);
+    REFUSED(EPERM, SYS_sendmmsg, fd, NULL, 0, 0);
+    REFUSED(EPERM, SYS_recvmmsg, fd, NULL, 0, 0, NULL);
+    CHECK(syscall(SYS_sendto, fd, "x", 1, 0x20000000 /* MSG_FASTOPEN */, &proxy, sizeof proxy) == -1 &&
+          errno != EINPROGRESS);
+    CHECK(setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof one) == 0);
+    REFUSED(EPERM, SYS_setsockopt, fd, IPPROTO_TCP, 30 /* TCP_FASTOPEN_CONNECT */, &one, sizeof one);
+    REFUSED(EPERM, SYS_setsockopt, fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+    return 0;
+}
+
 static int pairs(void)
 {
     int fds[2], one = 1, type = 0;
@@ -489,9 +537,10 @@ static int pairs(void)
 static void test_sockets(void **state)
 {
     (void)state;
-    run(false, no_family);
-    run(true, only_inet);
-    run_both(pairs);
+    run(OFFLINE, no_family);
+    run(ONLINE, only_inet);
+    run(NAMED, only_clients);
+    run_all(pairs);
 }
 
 /* The zygote's part allows only the calls of the set-up in addition. */

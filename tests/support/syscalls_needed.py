@@ -31,8 +31,10 @@ NEEDED = {
     "subprocess, multiprocessing: waiting answers that there is no child": "wait4 waitid",
     "random, secrets, hash seeds": "getrandom",
 }
-ONLINE = {
-    "socket, ssl, http, glibc's resolver": "socket setsockopt getsockopt connect bind listen accept accept4 sendmmsg recvmmsg",
+NETWORK = {
+    "offline": {},
+    "online": {"socket, ssl, http, glibc's resolver": "socket setsockopt getsockopt connect bind listen accept accept4 sendmmsg recvmmsg"},
+    "by-name": {"clients of the proxy, over TCP and IPv4 alone": "socket setsockopt getsockopt connect"},
 }
 # Allowed calls with arguments that must be refused, because they lead out of the sandbox or harm others: (name, arguments). A third
 # member is the exact error; with these arguments the kernel itself would return another error (EBADF).
@@ -53,8 +55,17 @@ REFUSED = [
     ("kill", [0, 0], errno.EPERM), ("kill", [-1, 0], errno.ESRCH),
     ("sendto", [0, 0, 0, 0x20000000]),                                    # MSG_FASTOPEN: connects without a call of connect
 ]
-REFUSED_OFFLINE = [("socket", [family, kind]) for family in (1, 2, 10, 16, 17, 38, 40) for kind in (1, 2, 3)]
-REFUSED_ONLINE = [("socket", [family, kind]) for family in (1, 17, 38, 40) for kind in (1, 2, 3)] + [("socket", [2, 3, 1])]
+FAMILIES, KINDS, SIZES = range(64), range(1, 11), [size for size in (*range(130), 1 << 20) if size != 16]
+REFUSED_BY_NETWORK = {
+    "offline": [("socket", [family, kind]) for family in (1, 2, 10, 16, 17, 38, 40) for kind in (1, 2, 3)],
+    "online": [("socket", [family, kind]) for family in (1, 17, 38, 40) for kind in (1, 2, 3)] + [("socket", [2, 3, 1])],
+    "by-name": [("socket", [family, kind]) for family in FAMILIES for kind in KINDS if (family, kind) != (2, 1)] +
+               [("socket", [2, 1, protocol]) for protocol in (*range(1, 6), *range(7, 300))] +
+               [("connect", [999, 0x100020000000, size], errno.EPERM) for size in SIZES] +
+               [(name, [999], errno.EPERM) for name in ("bind", "listen", "accept", "accept4", "sendmmsg", "recvmmsg")] +
+               # IP_OPTIONS, TCP_FASTOPEN_CONNECT, TCP_ULP, TCP_REPAIR, SO_BINDTODEVICE, SO_MARK, SO_ATTACH_FILTER
+               [("setsockopt", [999, *option], errno.EPERM) for option in ((0, 4), (6, 30), (6, 31), (6, 19), (1, 25), (1, 36), (1, 26))],
+}
 
 
 def numbers(header="/usr/include/x86_64-linux-gnu/asm/unistd_64.h"):
@@ -65,12 +76,12 @@ def numbers(header="/usr/include/x86_64-linux-gnu/asm/unistd_64.h"):
 
 
 def needed(network):
-    groups = [*NEEDED.values(), *(ONLINE.values() if network else ())]
+    groups = [*NEEDED.values(), *NETWORK[network].values()]
     return {name for group in groups for name in group.split()}
 
 
 def refused(network):
     """Returns ([number, arguments…], the exact error or None) for calls that must be refused."""
     known = numbers()
-    for name, arguments, *error in REFUSED + (REFUSED_ONLINE if network else REFUSED_OFFLINE):
+    for name, arguments, *error in REFUSED + REFUSED_BY_NETWORK[network]:
         yield [known[name], *(argument % (1 << 64) for argument in arguments), *[0] * (6 - len(arguments))], *(error or [None])

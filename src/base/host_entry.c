@@ -55,8 +55,7 @@ const char *px_host_name_parse(const char *text, size_t length, char *ret)
     return check_labels(ret);
 }
 
-/* Returns the port, or 0 if this is none. */
-static uint16_t parse_port(const char *text, size_t length)
+uint16_t px_host_port_parse(const char *text, size_t length)
 {
     unsigned port = 0;
     if (length == 0 || length > 5 || text[0] == '0')
@@ -76,7 +75,7 @@ const char *px_host_entry_parse(const char *text, size_t length, struct px_host_
         return "it has a '/': give NAME or NAME:PORT, without https:// and without a path";
     const char *colon = memchr(text, ':', length);
     if (colon && text[0] != '[' && !memchr(colon + 1, ':', length - (size_t)(colon + 1 - text))) {
-        ret->port = parse_port(colon + 1, length - (size_t)(colon + 1 - text));
+        ret->port = px_host_port_parse(colon + 1, length - (size_t)(colon + 1 - text));
         if (!ret->port)
             return "its port is not a number from 1 to 65535";
         length = (size_t)(colon - text);

@@ -27,6 +27,9 @@ struct px_host_entry {
  * is no name of a host: a clause such as "it has an empty label". */
 const char *px_host_name_parse(const char *text, size_t length, char *ret);
 
+/* Returns the port, from 1 to 65535 without zeros in front, or 0 if this is none. */
+uint16_t px_host_port_parse(const char *text, size_t length);
+
 /* Parses an entry of allowed_hosts. Returns NULL, or why this is no entry. */
 const char *px_host_entry_parse(const char *text, size_t length, struct px_host_entry *ret);
 

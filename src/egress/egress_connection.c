@@ -27,6 +27,7 @@ void px_egress_connection_stage(struct egress_connection *connection, enum egres
 void px_egress_connection_close(struct egress_connection *connection)
 {
     px_egress_lookup_cancel(connection->lookup);
+    px_egress_dial_cancel(connection);
     if (connection->client)
         bufferevent_free(connection->client);
     if (connection->server)
@@ -47,8 +48,10 @@ void px_egress_connection_close(struct egress_connection *connection)
 
 static void linger(struct egress_connection *connection)
 {
+    int64_t idle = connection->run->egress->idle_timeout_ms;
     shutdown(bufferevent_getfd(connection->client), SHUT_WR);
-    px_egress_connection_stage(connection, EGRESS_STAGE_LINGER, EGRESS_LINGER_TIMEOUT_MS);
+    px_egress_connection_stage(connection, EGRESS_STAGE_LINGER,
+                               idle < EGRESS_LINGER_TIMEOUT_MS ? idle : EGRESS_LINGER_TIMEOUT_MS);
     evbuffer_drain(bufferevent_get_input(connection->client), SIZE_MAX);
     bufferevent_enable(connection->client, EV_READ);
     if (connection->client_ended)
@@ -59,6 +62,7 @@ void px_egress_connection_flush(struct egress_connection *connection)
 {
     px_egress_lookup_cancel(connection->lookup);
     connection->lookup = NULL;
+    px_egress_dial_cancel(connection);
     if (connection->server)
         bufferevent_free(connection->server);
     connection->server = NULL;
@@ -294,30 +298,8 @@ static void server_over(struct egress_connection *connection, bool failed)
 
 static void server_event(struct bufferevent *server, short events, void *data)
 {
-    struct egress_connection *connection = data;
-    int problem = EVUTIL_SOCKET_ERROR();
-    if (!(events & BEV_EVENT_CONNECTED)) {
-        if (connection->stage == EGRESS_STAGE_CONNECT)
-            px_egress_dial_next(connection, problem);
-        else
-            server_over(connection, events & BEV_EVENT_ERROR);
-        return;
-    }
-    int on = 1;
-    setsockopt(bufferevent_getfd(server), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (!connection->to_upstream || connection->mode == EGRESS_MODE_PLAIN) {
-        px_egress_connection_reached(connection);
-        return;
-    }
-    const struct egress *egress = connection->run->egress;
-    px_egress_connection_stage(connection, EGRESS_STAGE_UPSTREAM, egress->connect_timeout_ms);
-    struct evbuffer *output = bufferevent_get_output(server);
-    evbuffer_add_printf(output, "CONNECT %s:%u HTTP/1.1\r\nHost: %s:%u\r\n", connection->target.name,
-                        connection->target.port, connection->target.name, connection->target.port);
-    if (*egress->upstream_auth)
-        evbuffer_add_printf(output, "Proxy-Authorization: %s\r\n", egress->upstream_auth);
-    evbuffer_add_printf(output, "\r\n");
-    bufferevent_enable(server, EV_READ);
+    (void)server;
+    server_over(data, events & BEV_EVENT_ERROR);
 }
 
 /* ---- The two sides ---- */
@@ -337,23 +319,34 @@ static struct bufferevent *make_side(struct egress_connection *connection, int f
     return side;
 }
 
-int px_egress_connection_reach(struct egress_connection *connection, int fd, const struct sockaddr *address)
+void px_egress_connection_connected(struct egress_connection *connection, int fd)
 {
+    const struct egress *egress = connection->run->egress;
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connection->server = make_side(connection, fd, server_readable, server_written, server_event);
-    if (!connection->server)
-        return -1;
-    int length = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    if (bufferevent_socket_connect(connection->server, address, length) == 0)
-        return 0;
-    bufferevent_free(connection->server);
-    connection->server = NULL;
-    return -1;
+    if (!connection->server) {
+        px_egress_answer_failed(connection, 502, EGRESS_WHY_CONNECT, strerror(ENOMEM));
+        return;
+    }
+    if (!connection->to_upstream || connection->mode == EGRESS_MODE_PLAIN) {
+        px_egress_connection_reached(connection);
+        return;
+    }
+    px_egress_connection_stage(connection, EGRESS_STAGE_UPSTREAM, egress->connect_timeout_ms);
+    struct evbuffer *output = bufferevent_get_output(connection->server);
+    evbuffer_add_printf(output, "CONNECT %s:%u HTTP/1.1\r\nHost: %s:%u\r\n", connection->target.name,
+                        connection->target.port, connection->target.name, connection->target.port);
+    if (*egress->upstream_auth)
+        evbuffer_add_printf(output, "Proxy-Authorization: %s\r\n", egress->upstream_auth);
+    evbuffer_add_printf(output, "\r\n");
+    bufferevent_enable(connection->server, EV_READ);
 }
 
 void px_egress_connection_reached(struct egress_connection *connection)
 {
     static const char connected[] = "HTTP/1.1 200 Connection established\r\n\r\n";
-    const struct sockaddr *address = (const struct sockaddr *)&connection->addresses[connection->address_next - 1];
+    const struct sockaddr *address = (const struct sockaddr *)&connection->addresses[connection->address_used];
     connection->counted = true;
     connection->row = px_egress_run_count(connection->run, connection->target.name, connection->target.port,
                                           EGRESS_WHY_NONE, connection->to_upstream ? NULL : address, NULL);
@@ -363,7 +356,7 @@ void px_egress_connection_reached(struct egress_connection *connection)
     }
     bufferevent_write(connection->client, connected, sizeof connected - 1);
     bufferevent_disable(connection->server, EV_READ);
-    px_egress_connection_stage(connection, EGRESS_STAGE_PEEK, EGRESS_PEEK_TIMEOUT_MS);
+    px_egress_connection_stage(connection, EGRESS_STAGE_PEEK, connection->run->egress->request_timeout_ms);
     px_egress_tunnel_peek(connection);
 }
 
@@ -372,7 +365,7 @@ void px_egress_connection_new(struct egress_run *run, int fd)
 {
     struct egress *egress = run->egress;
     int on = 1;
-    bool full = run->connection_count >= 2 * egress->max_run_connections ||
+    bool full = run->connection_count >= 2 * px_egress_run_limit(run) ||
                 egress->connection_count >= 2 * egress->max_connections;
     struct egress_connection *connection = full ? NULL : calloc(1, sizeof *connection);
     if (!connection) {
@@ -397,6 +390,6 @@ void px_egress_connection_new(struct egress_run *run, int fd)
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    px_egress_connection_stage(connection, EGRESS_STAGE_HEAD, EGRESS_HEAD_TIMEOUT_MS);
+    px_egress_connection_stage(connection, EGRESS_STAGE_HEAD, egress->request_timeout_ms);
     bufferevent_enable(connection->client, EV_READ | EV_WRITE);
 }

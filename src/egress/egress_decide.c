@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decides which hosts and addresses may be reached. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,7 +9,8 @@
 #include "base/retry.h"
 #include "egress/egress_private.h"
 
-bool px_egress_decide_listed(const struct egress_run *run, const struct px_http_authority *target, bool *ret_other_port)
+/* Whether the list has the target. */
+static bool is_listed(const struct egress_run *run, const struct px_http_authority *target, bool *ret_other_port)
 {
     *ret_other_port = false;
     for (size_t i = 0; i < run->host_count; i++) {
@@ -24,15 +26,23 @@ bool px_egress_decide_listed(const struct egress_run *run, const struct px_http_
 bool px_egress_decide_host(struct egress_connection *connection, const char *bad_name)
 {
     const struct egress_run *run = connection->run;
+    size_t limit = px_egress_run_limit(run), all = run->egress->max_connections;
     bool other_port = false;
-    if (run->connection_count > run->egress->max_run_connections)
-        px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL,
-                                "this run has too many connections at the same time");
-    else if (run->egress->connection_count > run->egress->max_connections)
+    char about[160];
+    if (run->connection_count > limit && limit == run->egress->max_run_connections)
+        snprintf(about, sizeof about, "this run has too many connections at the same time (max_run_connections: %zu)",
+                 limit);
+    else
+        snprintf(about, sizeof about,
+                 "this run has too many connections at the same time: its share of all (max_connections: %zu) is %zu",
+                 all, limit);
+    if (run->connection_count > limit)
+        px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL, about);
+    else if (run->egress->connection_count > all)
         px_egress_answer_denied(connection, EGRESS_WHY_LIMIT, NULL, "all runs together have too many connections");
     else if (bad_name || !connection->target.port)
         px_egress_answer_denied(connection, EGRESS_WHY_HOST, NULL, bad_name);
-    else if (px_egress_decide_listed(run, &connection->target, &other_port))
+    else if (is_listed(run, &connection->target, &other_port))
         return true;
     else
         px_egress_answer_denied(connection, other_port ? EGRESS_WHY_PORT : EGRESS_WHY_HOST, NULL, NULL);

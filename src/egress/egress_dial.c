@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a name to a connection: resolve it, check every address, connect to one of those that were checked. The name is not resolved
- * a second time, so that a DNS server that changes its answer (rebinding) gains nothing.
+/* From a name to a connection: resolve it, check every address, connect to those that were checked, and keep the first one that answers. The
+ * name is not resolved a second time, so that a DNS server that changes its answer (rebinding) gains nothing.
  *
  * With an upstream proxy (`upstream`), that proxy resolves the name: only it may be able to. The name is looked up here all the same,
  * and refused if it leads to an address that is not public. If it has no address here, the upstream proxy decides. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <event2/buffer.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/retry.h"
 #include "egress/egress_private.h"
 
-#define TRY_MS 2500 /* for an address that is not the last one */
+#define EGRESS_ATTEMPT_DELAY_MS 250 /* between two attempts, as RFC 8305 recommends */
 
 static bool has_upstream(const struct egress_connection *connection)
 {
@@ -39,43 +41,99 @@ static uint16_t port_of(const struct egress_connection *connection)
     return connection->to_upstream ? connection->run->egress->upstream_port : connection->target.port;
 }
 
-static int try_address(struct egress_connection *connection, const struct sockaddr_storage *address)
+static void end_attempt(struct egress_attempt *attempt)
 {
-    struct sockaddr_storage to = *address;
+    if (!attempt->event)
+        return;
+    event_free(attempt->event);
+    attempt->event = NULL;
+    px_close_fd(&attempt->fd);
+}
+
+void px_egress_dial_cancel(struct egress_connection *connection)
+{
+    for (size_t i = 0; i < EGRESS_ATTEMPTS_MAX; i++)
+        end_attempt(&connection->attempts[i]);
+}
+
+static void dial_more(struct egress_connection *connection);
+
+/* The socket is connected, or has failed, or its time is over. */
+static void attempt_over(evutil_socket_t fd, short events, void *data)
+{
+    struct egress_attempt *attempt = data;
+    struct egress_connection *connection = attempt->connection;
+    int problem = ETIMEDOUT;
+    socklen_t size = sizeof problem;
+    if ((events & EV_WRITE) && getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) == 0 && problem == 0) {
+        connection->address_used = attempt->address;
+        fd = TAKE_FD(attempt->fd);
+        px_egress_dial_cancel(connection);
+        px_egress_connection_connected(connection, fd);
+        return;
+    }
+    end_attempt(attempt);
+    connection->dial_problem = problem;
+    dial_more(connection);
+}
+
+static int begin_attempt(struct egress_connection *connection, struct egress_attempt *attempt)
+{
+    struct egress *egress = connection->run->egress;
+    struct sockaddr_storage to = connection->addresses[attempt->address];
+    socklen_t length = to.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    const struct timeval most = {.tv_sec = egress->connect_timeout_ms / 1000,
+                                 .tv_usec = egress->connect_timeout_ms % 1000 * 1000};
     if (to.ss_family == AF_INET)
         ((struct sockaddr_in *)&to)->sin_port = htons(port_of(connection));
     else
         ((struct sockaddr_in6 *)&to)->sin6_port = htons(port_of(connection));
-    int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    px_auto_fd int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || (px_connect_nonblocking(fd, (const struct sockaddr *)&to, length) < 0 && errno != EINPROGRESS))
         return -1;
-    int64_t timeout = connection->run->egress->connect_timeout_ms;
-    if (connection->address_next < connection->address_count && timeout > TRY_MS)
-        timeout = TRY_MS;
-    px_egress_connection_stage(connection, EGRESS_STAGE_CONNECT, timeout);
-    return px_egress_connection_reach(connection, fd, (const struct sockaddr *)&to);
+    attempt->connection = connection;
+    attempt->event = event_new(egress->base, fd, EV_WRITE, attempt_over, attempt);
+    if (!attempt->event)
+        return -1;
+    attempt->fd = TAKE_FD(fd);
+    return event_add(attempt->event, &most);
 }
 
-void px_egress_dial_next(struct egress_connection *connection, int problem)
+/* Begins the next attempt. Each has its whole time, and does not wait for the end of the ones before it: where one address, or one family,
+ * does not answer, the others do after a quarter of a second (RFC 8305, 5). */
+static void dial_more(struct egress_connection *connection)
 {
-    if (connection->server)
-        bufferevent_free(connection->server);
-    connection->server = NULL;
-    while (connection->address_next < connection->address_count)
-        if (try_address(connection, &connection->addresses[connection->address_next++]) == 0)
+    struct egress_attempt *free_place = NULL;
+    bool one_waits = false;
+    for (size_t i = 0; i < EGRESS_ATTEMPTS_MAX; i++)
+        if (connection->attempts[i].event)
+            one_waits = true;
+        else
+            free_place = &connection->attempts[i];
+    while (free_place && connection->address_next < connection->address_count) {
+        free_place->address = connection->address_next++;
+        if (begin_attempt(connection, free_place) == 0) {
+            px_egress_connection_stage(connection, EGRESS_STAGE_CONNECT, EGRESS_ATTEMPT_DELAY_MS);
             return;
+        }
+        end_attempt(free_place);
+    }
+    int problem = connection->dial_problem;
+    if (one_waits)
+        return;
     if (problem == ETIMEDOUT)
         fail(connection, 504, EGRESS_WHY_TIMEOUT, "it did not accept a connection in time");
     else
         fail(connection, 502, EGRESS_WHY_CONNECT, problem ? strerror(problem) : "no network leads to its addresses");
 }
 
-/* Takes one address of each family in turn: where one of the families does not work, the second attempt is of the other. */
+/* Takes one address of each family in turn: where one of the families does not work, the second attempt is of the other (RFC 8305, 4). */
 static void keep_addresses(struct egress_connection *connection, const struct sockaddr_storage *addresses, size_t count)
 {
     bool used[EGRESS_ADDRESSES_MAX * 8] = {false};
     size_t looked = count < PX_COUNT(used) ? count : PX_COUNT(used);
     connection->address_count = connection->address_next = 0;
+    connection->dial_problem = 0;
     for (sa_family_t last = AF_UNSPEC; connection->address_count < EGRESS_ADDRESSES_MAX;) {
         size_t best = looked;
         for (size_t i = looked; i > 0; i--)
@@ -100,7 +158,7 @@ static void upstream_resolved(struct egress_connection *connection, const struct
         return;
     }
     keep_addresses(connection, addresses, count);
-    px_egress_dial_next(connection, 0);
+    dial_more(connection);
 }
 
 static void dial_upstream(struct egress_connection *connection)
@@ -139,7 +197,7 @@ static void resolved(struct egress_connection *connection, const struct sockaddr
         fail(connection, 502, EGRESS_WHY_RESOLVE, problem);
     } else {
         keep_addresses(connection, addresses, count);
-        px_egress_dial_next(connection, 0);
+        dial_more(connection);
     }
 }
 
@@ -158,7 +216,7 @@ void px_egress_dial(struct egress_connection *connection)
 void px_egress_dial_timeout(struct egress_connection *connection)
 {
     if (connection->stage == EGRESS_STAGE_CONNECT) {
-        px_egress_dial_next(connection, ETIMEDOUT);
+        dial_more(connection);
         return;
     }
     if (connection->stage == EGRESS_STAGE_RESOLVE) {

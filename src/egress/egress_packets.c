@@ -46,6 +46,13 @@ int px_egress_packets_send_now(struct egress *egress, json_t *packet)
     return sent < 1 ? -1 : 0;
 }
 
+static int tell_opened(struct egress_run *run)
+{
+    int sent = run->opened_told ? 1 : send_packet(px_egress_run_opened(run), MSG_DONTWAIT);
+    run->opened_told = sent == 1;
+    return sent;
+}
+
 static int tell_denials(struct egress_run *run)
 {
     for (size_t i = 0; i < run->row_count; i++) {
@@ -75,7 +82,9 @@ static void tell_host(struct egress *egress)
 {
     int sent = 1;
     for (struct egress_run *run; (run = egress->queue) != NULL;) {
-        sent = tell_denials(run);
+        sent = tell_opened(run);
+        if (sent == 1)
+            sent = tell_denials(run);
         if (sent == 1)
             sent = tell_report(run);
         if (sent < 1)
@@ -174,13 +183,10 @@ static void open_run(struct egress *egress, uint64_t number, const json_t *packe
 }
 
 /* A run that is not known, or no longer, may have failed to open. */
-static void change_run(struct egress *egress, const char *op, struct egress_run *run, const json_t *packet)
+static void change_run(struct egress *egress, const char *op, struct egress_run *run)
 {
     const char *why = NULL;
-    if (strcmp(op, "policy") == 0) {
-        if (run && !run->closing)
-            why = px_egress_run_set_hosts(run, json_object_get(packet, "allowed_hosts"));
-    } else if (strcmp(op, "report") == 0) {
+    if (strcmp(op, "report") == 0) {
         if (run) {
             run->report_wanted = true;
             px_egress_packets_queue(run);
@@ -212,7 +218,7 @@ static void take_packet(struct egress *egress, const char *text, size_t length, 
     else if (strcmp(op, "open") == 0)
         open_run(egress, (uint64_t)number, packet, count ? TAKE_FD(fds[0]) : -1);
     else
-        change_run(egress, op, px_egress_run_find(egress, (uint64_t)number), packet);
+        change_run(egress, op, px_egress_run_find(egress, (uint64_t)number));
     px_close_fds(fds, count);
 }
 

@@ -24,6 +24,7 @@
 
 #include "base/buffer.h"
 #include "base/host_entry.h"
+#include "base/ip_network.h"
 #include "base/json.h"
 #include "egress/http_body.h"
 #include "egress/http_head.h"
@@ -37,10 +38,9 @@
 #define EGRESS_READ_MAX PX_HTTP_HEAD_MAX
 #define EGRESS_WRITE_HIGH 131072
 #define EGRESS_WRITE_LOW 32768
-#define EGRESS_ADDRESSES_MAX 8 /* addresses of one name that are tried */
-#define EGRESS_HEAD_TIMEOUT_MS 30000
-#define EGRESS_PEEK_TIMEOUT_MS 15000  /* from the 200 of CONNECT to the first bytes of TLS or HTTP */
-#define EGRESS_LINGER_TIMEOUT_MS 5000 /* for the client to take the last bytes */
+#define EGRESS_ADDRESSES_MAX 8        /* addresses of one name that are tried */
+#define EGRESS_ATTEMPTS_MAX 4         /* of them at the same time */
+#define EGRESS_LINGER_TIMEOUT_MS 5000 /* for the client to take the last bytes; at most the idle timeout */
 #define EGRESS_UPSTREAM_CHECK_MS 2000 /* for the second look at a name that the upstream proxy resolves */
 #define EGRESS_UPSTREAM_AUTH_MAX 1024
 
@@ -85,7 +85,7 @@ struct egress_run {
     struct egress_row *rows;
     size_t row_count, row_room;
     uint64_t more;
-    bool report_wanted, closing;
+    bool opened_told, report_wanted, closing;
     bool in_queue; /* of runs that have something to tell the host */
     struct egress_run *next_in_queue;
 };
@@ -108,7 +108,7 @@ struct egress {
     /* From "start". */
     struct px_ip_network private_networks[PX_EGRESS_PRIVATE_MAX];
     size_t private_count;
-    int64_t resolve_timeout_ms, connect_timeout_ms, idle_timeout_ms;
+    int64_t request_timeout_ms, resolve_timeout_ms, connect_timeout_ms, idle_timeout_ms;
     size_t max_connections, max_run_connections;
     char upstream_host[PX_HOST_NAME_MAX + 1]; /* "": there is none. It may be an IP address. */
     uint16_t upstream_port;
@@ -133,6 +133,14 @@ enum egress_stage {
     EGRESS_STAGE_LINGER, /* has sent them; reads what the client still sends, or a reset would destroy them on their way */
 };
 
+/* A connection to one address that is not made yet. */
+struct egress_attempt {
+    struct egress_connection *connection;
+    struct event *event; /* NULL: there is none */
+    int fd;
+    size_t address; /* of the connection's addresses */
+};
+
 struct egress_connection {
     struct egress_run *run;
     struct egress_connection *next, **previous;
@@ -152,7 +160,9 @@ struct egress_connection {
     struct egress_lookup *lookup;
     bool to_upstream; /* the lookup and the addresses are the upstream proxy's */
     struct sockaddr_storage addresses[EGRESS_ADDRESSES_MAX];
-    size_t address_count, address_next;
+    size_t address_count, address_next, address_used;
+    struct egress_attempt attempts[EGRESS_ATTEMPTS_MAX];
+    int dial_problem; /* errno of the last attempt that failed, or 0 */
 
     struct px_secret_relay *secret; /* EGRESS_MODE_SECRET */
 
@@ -183,8 +193,8 @@ const char *px_egress_start(struct egress *egress, const json_t *packet, char *w
 struct egress_run *px_egress_run_find(struct egress *egress, uint64_t number);
 /* Takes the listener. Returns NULL, or why the run can't be opened. */
 const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *packet);
-/* Returns NULL, or what is wrong with the list. */
-const char *px_egress_run_set_hosts(struct egress_run *run, const json_t *hosts);
+/* How many connections the run may have now. */
+size_t px_egress_run_limit(const struct egress_run *run);
 /* Ends all connections. The run stays until its last report is sent. */
 void px_egress_run_close(struct egress_run *run);
 void px_egress_run_free(struct egress_run *run);
@@ -194,6 +204,7 @@ int px_egress_run_count(struct egress_run *run, const char *host, uint16_t port,
                         const struct sockaddr *address, const char *text);
 /* Counts bytes of a connection. */
 void px_egress_run_add_bytes(struct egress_connection *connection, uint64_t sent, uint64_t received);
+json_t *px_egress_run_opened(const struct egress_run *run);
 json_t *px_egress_run_denied(struct egress_run *run, struct egress_row *row);
 /* Takes the report: the next one begins. */
 json_t *px_egress_run_report(struct egress_run *run);
@@ -206,8 +217,8 @@ void px_egress_connection_close(struct egress_connection *connection);
 void px_egress_connection_flush(struct egress_connection *connection);
 /* Sets the stage and when it must be over. */
 void px_egress_connection_stage(struct egress_connection *connection, enum egress_stage stage, int64_t timeout_ms);
-/* Takes the descriptor of a socket that connects to this address. Returns 0, or -1 and closes the descriptor. */
-int px_egress_connection_reach(struct egress_connection *connection, int fd, const struct sockaddr *address);
+/* Takes the descriptor of a socket that is connected to the server, or to the upstream proxy. */
+void px_egress_connection_connected(struct egress_connection *connection, int fd);
 /* The server, or the upstream proxy's tunnel to it, is there. */
 void px_egress_connection_reached(struct egress_connection *connection);
 
@@ -217,9 +228,6 @@ void px_egress_connection_reached(struct egress_connection *connection);
 bool px_egress_decide_host(struct egress_connection *connection, const char *bad_name);
 /* Returns NULL, or what the address is. */
 const char *px_egress_decide_address(const struct egress *egress, const struct sockaddr *address);
-/* Whether the list has the connection's target. */
-bool px_egress_decide_listed(const struct egress_run *run, const struct px_http_authority *target,
-                             bool *ret_other_port);
 
 /* ---- egress_answer.c ---- */
 
@@ -248,8 +256,8 @@ void px_egress_lookup_cancel(struct egress_lookup *lookup);
 
 /* Finds the server's address, checks it and connects to it. */
 void px_egress_dial(struct egress_connection *connection);
-/* The attempt failed: tries the next address. */
-void px_egress_dial_next(struct egress_connection *connection, int problem);
+/* Ends the attempts to connect. */
+void px_egress_dial_cancel(struct egress_connection *connection);
 /* Bytes of the upstream proxy in EGRESS_STAGE_UPSTREAM. */
 void px_egress_dial_upstream_read(struct egress_connection *connection);
 /* The stage's time is over. */

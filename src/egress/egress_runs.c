@@ -65,6 +65,28 @@ static bool is_listener(int fd)
            getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && (domain == AF_INET || domain == AF_INET6);
 }
 
+/* Returns NULL, or what is wrong with the list. */
+static const char *take_hosts(struct egress_run *run, const json_t *hosts)
+{
+    size_t count = json_array_size(hosts);
+    if (!json_is_array(hosts) || count > PX_EGRESS_HOSTS_MAX)
+        return "allowed_hosts is no list, or is too long";
+    struct px_host_entry *entries = calloc(count ? count : 1, sizeof *entries);
+    if (!entries)
+        return "no memory";
+    for (size_t i = 0; i < count; i++) {
+        const json_t *text = json_array_get(hosts, i);
+        if (!json_is_string(text) ||
+            px_host_entry_parse(json_string_value(text), json_string_length(text), &entries[i])) {
+            free(entries);
+            return "allowed_hosts has something that is no NAME:PORT";
+        }
+    }
+    run->hosts = entries;
+    run->host_count = count;
+    return NULL;
+}
+
 const char *px_egress_run_open(struct egress *egress, uint64_t number, int listener, const json_t *packet)
 {
     px_auto_fd int fd = listener;
@@ -81,7 +103,7 @@ const char *px_egress_run_open(struct egress *egress, uint64_t number, int liste
     run->egress = egress;
     run->number = number;
     run->pause = evtimer_new(egress->base, pause_over, run);
-    const char *why = run->pause ? px_egress_run_set_hosts(run, json_object_get(packet, "allowed_hosts")) : "no memory";
+    const char *why = run->pause ? take_hosts(run, json_object_get(packet, "allowed_hosts")) : "no memory";
     if (!why)
         why =
             px_secret_uses_new(egress->secrets, json_object_get(packet, "secrets"), &run->secrets, &run->secret_count);
@@ -99,36 +121,19 @@ const char *px_egress_run_open(struct egress *egress, uint64_t number, int liste
         return why;
     }
     evconnlistener_set_error_cb(run->listener, accept_failed);
+    px_egress_packets_queue(run);
     return NULL;
 }
 
-const char *px_egress_run_set_hosts(struct egress_run *run, const json_t *hosts)
+/* When more than half of all connections are in use, a run gets no more than an equal part of them, and one part is left for the next run.
+ * So no run can take all of them, and a run that is alone is not limited before. */
+size_t px_egress_run_limit(const struct egress_run *run)
 {
-    size_t count = json_array_size(hosts);
-    if (!json_is_array(hosts) || count > PX_EGRESS_HOSTS_MAX)
-        return "allowed_hosts is no list, or is too long";
-    struct px_host_entry *entries = calloc(count ? count : 1, sizeof *entries);
-    if (!entries)
-        return "no memory";
-    for (size_t i = 0; i < count; i++) {
-        const json_t *text = json_array_get(hosts, i);
-        if (!json_is_string(text) ||
-            px_host_entry_parse(json_string_value(text), json_string_length(text), &entries[i])) {
-            free(entries);
-            return "allowed_hosts has something that is no NAME:PORT";
-        }
-    }
-    free(run->hosts);
-    run->hosts = entries;
-    run->host_count = count;
-    for (struct egress_connection *connection = run->connections, *next; connection; connection = next) {
-        bool other_port;
-        next = connection->next;
-        if (connection->stage > EGRESS_STAGE_HEAD && connection->stage < EGRESS_STAGE_FLUSH &&
-            !px_egress_decide_listed(run, &connection->target, &other_port))
-            px_egress_connection_close(connection);
-    }
-    return NULL;
+    const struct egress *egress = run->egress;
+    size_t part = egress->max_connections / (egress->run_count + 1);
+    if (egress->connection_count <= egress->max_connections / 2 || part >= egress->max_run_connections)
+        return egress->max_run_connections;
+    return part ? part : 1;
 }
 
 void px_egress_run_close(struct egress_run *run)
@@ -239,6 +244,11 @@ void px_egress_run_add_bytes(struct egress_connection *connection, uint64_t sent
 static json_t *text_or_null(const char *text)
 {
     return text && *text ? json_string(text) : json_null();
+}
+
+json_t *px_egress_run_opened(const struct egress_run *run)
+{
+    return json_pack("{s:s, s:I}", "event", "opened", "run", (json_int_t)run->number);
 }
 
 json_t *px_egress_run_denied(struct egress_run *run, struct egress_row *row)

@@ -10,8 +10,8 @@
 #include "egress/egress_private.h"
 #include "egress/egress_wall.h"
 
-#define FILES_RESERVED 64      /* descriptors of the program itself */
-#define FILES_PER_CONNECTION 3 /* the client, the server, and a socket of the resolver */
+#define FILES_RESERVED 64                              /* descriptors of the program itself */
+#define FILES_PER_CONNECTION (2 + EGRESS_ATTEMPTS_MAX) /* the client, one that is refused, and those that connect */
 #define FILES_PER_RUN 1
 
 static int64_t number_or(const json_t *packet, const char *key, int64_t otherwise)
@@ -20,19 +20,14 @@ static int64_t number_or(const json_t *packet, const char *key, int64_t otherwis
     return number > 0 ? number : otherwise;
 }
 
-static const char *take_networks(struct egress *egress, const json_t *networks, char *why, size_t why_size)
+static const char *take_networks(struct egress *egress, const json_t *networks)
 {
     egress->private_count = 0;
     for (size_t i = 0; i < json_array_size(networks); i++) {
         const char *text = json_string_value(json_array_get(networks, i));
-        if (i == PX_EGRESS_PRIVATE_MAX || !text || !px_ip_network_parse(text, &egress->private_networks[i])) {
-            snprintf(
-                why, why_size,
-                "allow_private: '%.64s' is no network such as 10.0.0.0/8 or fd00::/8 (bits after the length must be 0), or the "
-                "list has more than %d",
-                text ? text : "", PX_EGRESS_PRIVATE_MAX);
-            return why;
-        }
+        if (i == PX_EGRESS_PRIVATE_MAX || !text ||
+            !px_ip_network_parse(text, strlen(text), &egress->private_networks[i]))
+            return "allow_private has something that is no network, or is too long";
         egress->private_count++;
     }
     return NULL;
@@ -89,7 +84,6 @@ static const char *take_upstream(struct egress *egress, const char *url)
 {
     static const char bad[] =
         "upstream is no address such as http://proxy.example:3128 or http://USER:PASSWORD@proxy.example:3128";
-    unsigned port = 0;
     if (strncmp(url, "http://", 7) != 0)
         return bad;
     const char *host = url + 7, *end = host + strcspn(host, "/"), *at = memrchr(host, '@', (size_t)(end - host));
@@ -99,7 +93,8 @@ static const char *take_upstream(struct egress *egress, const char *url)
         return bad;
     host = at ? at + 1 : host;
     const char *colon = memrchr(host, ':', (size_t)(end - host));
-    if (!colon || sscanf(colon + 1, "%5u", &port) != 1 || port == 0 || port > UINT16_MAX)
+    egress->upstream_port = colon ? px_host_port_parse(colon + 1, (size_t)(end - colon - 1)) : 0;
+    if (!egress->upstream_port)
         return bad;
     const char *last = colon;
     if (*host == '[' && last[-1] == ']') {
@@ -111,7 +106,6 @@ static const char *take_upstream(struct egress *egress, const char *url)
         return bad;
     memcpy(egress->upstream_host, host, length);
     egress->upstream_host[length] = '\0';
-    egress->upstream_port = (uint16_t)port;
     return NULL;
 }
 
@@ -132,12 +126,13 @@ static void raise_files(struct egress *egress)
 const char *px_egress_start(struct egress *egress, const json_t *packet, char *why, size_t why_size)
 {
     const char *upstream = json_string_value(json_object_get(packet, "upstream"));
+    egress->request_timeout_ms = number_or(packet, "request_timeout_ms", PX_EGRESS_REQUEST_TIMEOUT_MS);
     egress->resolve_timeout_ms = number_or(packet, "resolve_timeout_ms", PX_EGRESS_RESOLVE_TIMEOUT_MS);
     egress->connect_timeout_ms = number_or(packet, "connect_timeout_ms", PX_EGRESS_CONNECT_TIMEOUT_MS);
     egress->idle_timeout_ms = number_or(packet, "idle_timeout_ms", PX_EGRESS_IDLE_TIMEOUT_MS);
     egress->max_connections = (size_t)number_or(packet, "max_connections", PX_EGRESS_CONNECTIONS);
     egress->max_run_connections = (size_t)number_or(packet, "max_run_connections", PX_EGRESS_RUN_CONNECTIONS);
-    const char *problem = take_networks(egress, json_object_get(packet, "allow_private"), why, why_size);
+    const char *problem = take_networks(egress, json_object_get(packet, "allow_private"));
     if (!problem && upstream)
         problem = take_upstream(egress, upstream);
     if (problem)

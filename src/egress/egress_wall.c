@@ -61,6 +61,9 @@ static const char *change_ids(const json_t *uid, const json_t *gid, char *why, s
     gid_t group = (gid_t)json_integer_value(gid);
     if (setgroups(0, NULL) == 0 && setresgid(group, group, group) == 0 && setresuid(user, user, user) == 0)
         return NULL;
+    /* The host names ids in any case. A program that is not root keeps its own, unless it has CAP_SETUID and CAP_SETGID. */
+    if (!root && errno == EPERM)
+        return NULL;
     snprintf(why, size, "can't become user %u and group %u: %s", user, group, strerror(errno));
     return why;
 }

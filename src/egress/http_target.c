@@ -24,32 +24,16 @@ static const char *find_port(struct px_http_text text)
     return NULL;
 }
 
-static bool parse_digits(const char *digits, size_t length, uint16_t *ret)
-{
-    unsigned port = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (digits[i] < '0' || digits[i] > '9')
-            return false;
-        port = port * 10 + (unsigned)(digits[i] - '0');
-    }
-    if (length == 0 || length > 5 || digits[0] == '0' || port > UINT16_MAX)
-        return false;
-    *ret = (uint16_t)port;
-    return true;
-}
-
 const char *px_http_authority_parse(struct px_http_text text, uint16_t port, struct px_http_authority *ret)
 {
     const char *digits = find_port(text);
     struct px_http_text name = {text.bytes, digits ? (size_t)(digits - text.bytes) - 1 : text.length};
-    ret->port = port;
+    ret->port = digits ? px_host_port_parse(digits, text.length - name.length - 1) : port;
     ret->has_port = digits != NULL;
     ret->name[0] = '\0';
     show(name, ret->shown);
-    if (digits && !parse_digits(digits, text.length - name.length - 1, &ret->port)) {
-        ret->port = 0;
+    if (digits && !ret->port)
         return "the port is not a number from 1 to 65535";
-    }
     if (memchr(name.bytes, '@', name.length))
         return "there is a user name in front of the host";
     const char *why = px_host_name_parse(name.bytes, name.length, ret->name);

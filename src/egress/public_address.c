@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-
-static const unsigned char mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+#include "base/ip_network.h"
 
 struct special_v4 {
     uint32_t network;
@@ -61,14 +60,7 @@ static const unsigned char global_unicast[16] = {0x20};
 /* RFC 6052. The translator connects to the IPv4 address in the last four bytes. */
 static const unsigned char nat64[16] = {0x00, 0x64, 0xff, 0x9b};
 #define NAT64_BITS 96
-#define V4_START 12 /* where the IPv4 address is in a mapped address and in NAT64's */
-
-static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned bits)
-{
-    unsigned rest = bits % 8;
-    unsigned char mask = (unsigned char)(0xff00u >> rest);
-    return memcmp(a, b, bits / 8) == 0 && (rest == 0 || (a[bits / 8] & mask) == (b[bits / 8] & mask));
-}
+#define NAT64_V4_START 12 /* where the IPv4 address is in NAT64's */
 
 static const char *check_v4(const unsigned char bytes[4])
 {
@@ -84,12 +76,13 @@ static const char *check_v6(const struct sockaddr_in6 *address)
     const unsigned char *bytes = address->sin6_addr.s6_addr;
     if (address->sin6_scope_id)
         return "an address with a zone, which is of the machine's own links";
-    if (same_bits(bytes, nat64, NAT64_BITS))
-        return check_v4(bytes + V4_START);
+    if (px_ip_bits_same(bytes, nat64, NAT64_BITS))
+        return check_v4(bytes + NAT64_V4_START);
     for (size_t i = 0; i < PX_COUNT(special_v6); i++)
-        if (same_bits(bytes, special_v6[i].bytes, special_v6[i].bits))
+        if (px_ip_bits_same(bytes, special_v6[i].bytes, special_v6[i].bits))
             return special_v6[i].is;
-    return same_bits(bytes, global_unicast, GLOBAL_UNICAST_BITS) ? NULL : "an address that nobody has been assigned";
+    return px_ip_bits_same(bytes, global_unicast, GLOBAL_UNICAST_BITS) ? NULL
+                                                                       : "an address that nobody has been assigned";
 }
 
 const char *px_public_address_check(const struct sockaddr *address)
@@ -101,61 +94,6 @@ const char *px_public_address_check(const struct sockaddr *address)
     }
     return address->sa_family == AF_INET6 ? check_v6((const struct sockaddr_in6 *)(const void *)address)
                                           : "no internet address";
-}
-
-/* Returns false for another family. */
-static bool to_bytes(const struct sockaddr *address, unsigned char ret[16])
-{
-    if (address->sa_family == AF_INET) {
-        memcpy(ret, mapped_prefix, sizeof mapped_prefix);
-        memcpy(ret + V4_START, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
-        return true;
-    }
-    memcpy(ret, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-    return address->sa_family == AF_INET6;
-}
-
-bool px_ip_networks_have(const struct px_ip_network *networks, size_t count, const struct sockaddr *address)
-{
-    unsigned char bytes[16];
-    if ((address->sa_family != AF_INET && address->sa_family != AF_INET6) || !to_bytes(address, bytes))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (same_bits(bytes, networks[i].bytes, networks[i].bits))
-            return true;
-    return false;
-}
-
-bool px_ip_network_parse(const char *text, struct px_ip_network *ret)
-{
-    char address[INET6_ADDRSTRLEN + 1];
-    static const unsigned char zeros[16];
-    size_t length = strcspn(text, "/");
-    unsigned most, bits = 0;
-    if (length >= sizeof address)
-        return false;
-    memcpy(address, text, length);
-    address[length] = '\0';
-    memcpy(ret->bytes, mapped_prefix, sizeof mapped_prefix);
-    if (inet_pton(AF_INET, address, ret->bytes + V4_START) == 1)
-        most = 32;
-    else if (inet_pton(AF_INET6, address, ret->bytes) == 1)
-        most = 128;
-    else
-        return false;
-    const char *digits = text + length + 1;
-    if (!text[length])
-        bits = most;
-    else if (!*digits || strlen(digits) > 3 || strspn(digits, "0123456789") != strlen(digits) ||
-             (digits[0] == '0' && digits[1]) || sscanf(digits, "%u", &bits) != 1 || bits > most)
-        return false;
-    ret->bits = 128 - most + bits;
-    /* 10.1.2.3/8 is more likely a mistake than a wish for all of 10.0.0.0/8. */
-    unsigned char rest[16];
-    memcpy(rest, ret->bytes, sizeof rest);
-    for (unsigned i = 0; i < ret->bits; i++)
-        rest[i / 8] &= (unsigned char)~(0x80u >> i % 8);
-    return memcmp(rest, zeros, sizeof rest) == 0;
 }
 
 void px_ip_address_format(const struct sockaddr *address, char *ret, size_t size)

@@ -8,21 +8,8 @@
 #define PX_EGRESS_PUBLIC_ADDRESS_H
 
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
-
-/* A network: an address and the number of its leading bits that count. IPv4 is kept as ::ffff:0:0/96. */
-struct px_ip_network {
-    unsigned char bytes[16];
-    unsigned bits;
-};
-
-/* Parses "10.0.0.0/8", "fd00::/8", or an address, which is a network of one. Bits after the length must be 0. */
-bool px_ip_network_parse(const char *text, struct px_ip_network *ret);
-
-/* True if one of the networks has the address, which is IPv4 or IPv6. A mapped IPv4 address counts as IPv4. */
-bool px_ip_networks_have(const struct px_ip_network *networks, size_t count, const struct sockaddr *address);
 
 /* Returns NULL for a public unicast address, or what it is instead, for a sentence: "a loopback address". */
 const char *px_public_address_check(const struct sockaddr *address);

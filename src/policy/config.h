@@ -109,7 +109,7 @@ struct px_egress_config {
     struct px_strings allow_private; /* networks */
     char *upstream;                  /* NULL, or an address, which can have a password */
     char *ca_file;                   /* NULL, or an absolute path */
-    int64_t resolve_timeout_ms, connect_timeout_ms, idle_timeout_ms;
+    int64_t request_timeout_ms, resolve_timeout_ms, connect_timeout_ms, idle_timeout_ms;
     int64_t max_connections, max_run_connections;
     char *secrets; /* NULL, or an absolute path */
     struct px_strings local_secrets;

@@ -2,12 +2,12 @@
 /* The kinds of values: which texts each accepts, and how its numbers are written. All are pure functions of
  * untrusted text. The most important one decides which module names are accepted, because these names appear in
  * messages and in the guard's sets. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/host_entry.h"
+#include "base/ip_network.h"
 #include "base/layers.h"
 #include "base/paths.h"
 #include "base/utf8.h"
@@ -165,22 +165,10 @@ static bool valid_token(const char *text, size_t length)
     return length > 0;
 }
 
-/* Accepts ADDRESS/BITS, of IPv4 or IPv6. */
 static bool valid_network(const char *text, size_t length)
 {
-    char address[INET6_ADDRSTRLEN];
-    unsigned char bytes[sizeof(struct in6_addr)];
-    uint64_t bits;
-    const char *slash = memchr(text, '/', length);
-    size_t address_length = slash ? (size_t)(slash - text) : 0;
-    if (!address_length || address_length >= sizeof address || memchr(text, 0, length))
-        return false;
-    memcpy(address, text, address_length);
-    address[address_length] = '\0';
-    size_t rest = length - address_length - 1;
-    bool version6 = strchr(address, ':') != NULL;
-    return inet_pton(version6 ? AF_INET6 : AF_INET, address, bytes) == 1 && rest > 0 && rest <= 3 &&
-           scan_number(slash + 1, rest, version6 ? 128 : 32, &bits) == rest;
+    struct px_ip_network network;
+    return px_ip_network_parse(text, length, &network);
 }
 
 static bool valid_environment(const char *text, size_t length)
@@ -310,8 +298,12 @@ const struct px_kind px_kind_addresses = {"addresses", PX_SHAPE_STRINGS, "unix:/
                                           NULL,        valid_address};
 const struct px_kind px_kind_texts = {"texts", PX_SHAPE_STRINGS, "texts without spaces" LIST_FORM, NULL,
                                       NULL,    valid_token};
-const struct px_kind px_kind_networks = {
-    "networks", PX_SHAPE_STRINGS, "networks such as 10.1.0.0/16 or fd00::/8" LIST_FORM, NULL, NULL, valid_network};
+const struct px_kind px_kind_networks = {"networks",
+                                         PX_SHAPE_STRINGS,
+                                         "networks such as 10.1.0.0/16 or fd00::/8" LIST_FORM,
+                                         "All bits after the length must be 0: 10.0.0.0/8, and not 10.1.2.3/8.",
+                                         NULL,
+                                         valid_network};
 const struct px_kind px_kind_log_format = {"log_format", PX_SHAPE_STRING, "text or json", NULL, NULL, valid_log_format};
 const struct px_kind px_kind_server = {"server", PX_SHAPE_STRING, "unix:/PATH, http://HOST:PORT or default", NULL,
                                        NULL,     valid_server};

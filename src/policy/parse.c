@@ -180,8 +180,9 @@ static int add_item(const struct px_table *table, const struct px_field *field, 
         return add_host(table, field, list, item, length, error);
     if (!field->kind->valid(item, length))
         return refuse_text(table, field, item, length, error);
-    if (list->count >= PX_NAMES_MAX)
-        return refuse_count(table, field, PX_NAMES_MAX, error);
+    int most = field->kind == &px_kind_networks ? PX_EGRESS_PRIVATE_MAX : PX_NAMES_MAX;
+    if (list->count >= (size_t)most)
+        return refuse_count(table, field, most, error);
     return px_strings_add(list, item, length) < 0 ? px_error_oom(error) : 0;
 }
 

@@ -12,7 +12,7 @@
  * host → egress
  *
  *   {"op": "start", "uid": N | null, "gid": N | null, "allow_private": ["10.0.0.0/8", …], "upstream": "http://USER:PASSWORD@NAME:PORT" |
- *    null, "resolve_timeout_ms": N, "connect_timeout_ms": N, "idle_timeout_ms": N, "max_connections": N, "max_run_connections": N}
+ *    null, "request_timeout_ms": N, "resolve_timeout_ms": N, "connect_timeout_ms": N, "idle_timeout_ms": N, "max_connections": N, "max_run_connections": N}
  *       With one descriptor, which may be missing: a pidfd of the host. The program ends with it too, because a process that the host
  *       forked may hold the socket open. The first packet; answered by "ready" or "failed". uid and gid are the ids that the program takes if it is started with
  *       CAP_SETUID; without uid it then fails. Ask px_run_ids_other() for one: no script may run with the same id. A number that is
@@ -24,13 +24,10 @@
  *   {"op": "secret", "name": "github", "host": "api.github.com", "header": "Authorization", "before": "Bearer ", "after": ""}
  *       With one descriptor: a file with the value, of PX_EGRESS_SECRET_MIN to PX_EGRESS_SECRET_MAX bytes. Answered by "secret".
  *
- *   {"op": "open", "run": N, "principal": "NAME" | null, "allowed_hosts": ["a.example:443", "*.b.example"],
+ *   {"op": "open", "run": N, "allowed_hosts": ["a.example:80", "*.b.example"],
  *    "secrets": [{"name": "github", "placeholder": "pyexec-secret-GITHUB_TOKEN-…"}]}
  *       With one descriptor: a listening TCP socket. A connection to it is a request of this run. N is from 1 to 2^53. The entries
- *       are as in base/host_entry.h. Opening the same N again ends the program.
- *
- *   {"op": "policy", "run": N, "allowed_hosts": […]}
- *       Replaces the list. Connections to hosts that are no longer in it end.
+ *       are as in base/host_entry.h. Answered by "opened", or by "failed" with "run". Opening the same N again ends the program.
  *
  *   {"op": "report", "run": N}
  *       Asks for a report, and begins the next one: its numbers count from here on, and each denial is reported again.
@@ -44,6 +41,9 @@
  *       missing: layers of the program's own wall that this kernel or container refused.
  *   {"event": "failed", "why": "…"}
  *       The program ends.
+ *   {"event": "opened", "run": N}
+ *   {"event": "failed", "run": N, "why": "…"}
+ *       The run is not served. The program goes on.
  *   {"event": "authority", "certificate": "-----BEGIN CERTIFICATE-----…" | null, "why": "…" | null}
  *   {"event": "secret", "name": "github", "why": "…" | null}
  *       why: it can't be used. It never has bytes of the value.
@@ -87,6 +87,7 @@
 #define PX_EGRESS_SECRET_MIN 8    /* bytes of a secret's value */
 #define PX_EGRESS_SECRET_MAX 8000 /* so that servers take a head with it */
 
+#define PX_EGRESS_REQUEST_TIMEOUT_MS 30000 /* the head of a request, and the first bytes in a tunnel */
 #define PX_EGRESS_RESOLVE_TIMEOUT_MS 10000
 #define PX_EGRESS_CONNECT_TIMEOUT_MS 10000 /* for each address */
 #define PX_EGRESS_IDLE_TIMEOUT_MS 300000   /* no byte in either direction */

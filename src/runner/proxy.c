@@ -16,7 +16,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
-#include "base/host_entry.h"
 #include "base/libexec.h"
 #include "base/retry.h"
 #include "base/thread.h"
@@ -47,18 +46,16 @@ struct px_proxy *px_proxy_new(const struct px_proxy_options *options)
 int px_proxy_send(struct px_proxy *proxy, json_t *packet, const int *fds, size_t count)
 {
     px_auto_free char *text = px_json_dumps(packet, JSON_COMPACT);
-    if (!text)
-        return -1;
-    pthread_mutex_lock(&proxy->send_lock);
-    int result = px_send_fds(proxy->socket, text, strlen(text), fds, count);
-    pthread_mutex_unlock(&proxy->send_lock);
-    return result;
+    return text ? px_send_fds(proxy->socket, text, strlen(text), fds, count) : -1;
 }
 
-/* Sends a packet, and a descriptor if it is not -1. */
-static int send_packet(struct px_proxy *proxy, json_t *packet, int fd)
+/* Sends a packet about a run to the process with this number, and a descriptor if it is not -1. Fails if another one has taken its place. */
+static int send_packet(struct px_proxy *proxy, uint64_t process, json_t *packet, int fd)
 {
-    return px_proxy_send(proxy, packet, &fd, fd < 0 ? 0 : 1);
+    pthread_mutex_lock(&proxy->send_lock);
+    int result = process && process == proxy->process ? px_proxy_send(proxy, packet, &fd, fd < 0 ? 0 : 1) : -1;
+    pthread_mutex_unlock(&proxy->send_lock);
+    return result;
 }
 
 json_t *px_proxy_await_event(struct px_proxy *proxy)
@@ -75,9 +72,10 @@ json_t *px_proxy_await_event(struct px_proxy *proxy)
 static void forget_registrations(struct px_proxy *proxy)
 {
     for (struct px_proxy_run *run = proxy->runs; run; run = run->next) {
-        if (run->registered)
+        if (run->process)
             shutdown(run->listener, SHUT_RDWR);
-        run->registered = false;
+        run->process = 0;
+        run->opened = false;
     }
 }
 
@@ -124,19 +122,26 @@ static enum px_proxy_state state_of(struct px_proxy *proxy)
     return state;
 }
 
+/* The caller holds the lock. */
+static void set_process(struct px_proxy *proxy, uint64_t process)
+{
+    pthread_mutex_lock(&proxy->send_lock);
+    proxy->process = process;
+    pthread_mutex_unlock(&proxy->send_lock);
+}
+
 /* The caller holds start_lock. Frees what is left of a process that has ended. */
 static void clear_away(struct px_proxy *proxy)
 {
     if (state_of(proxy) == PX_PROXY_ENDED)
         pthread_join(proxy->reader, NULL);
-    pthread_mutex_lock(&proxy->send_lock);
-    px_close_fd(&proxy->socket);
-    pthread_mutex_unlock(&proxy->send_lock);
-    px_close_fd(&proxy->pidfd);
-    px_close_fd(&proxy->log);
     pthread_mutex_lock(&proxy->lock);
     proxy->state = PX_PROXY_OFF;
+    set_process(proxy, 0);
     pthread_mutex_unlock(&proxy->lock);
+    px_close_fd(&proxy->socket);
+    px_close_fd(&proxy->pidfd);
+    px_close_fd(&proxy->log);
 }
 
 /* What the program wrote to its standard error, in parentheses, or "". */
@@ -191,12 +196,12 @@ static json_t *start_packet(const struct px_proxy *proxy)
     json_t *networks = json_array();
     for (size_t i = 0; i < config->allow_private.count; i++)
         px_json_append(networks, json_string(config->allow_private.items[i]));
-    json_t *packet =
-        json_pack("{s:s, s:o, s:s?, s:I, s:I, s:I, s:I, s:I}", "op", "start", "allow_private", networks, "upstream",
-                  config->upstream, "resolve_timeout_ms", (json_int_t)config->resolve_timeout_ms, "connect_timeout_ms",
-                  (json_int_t)config->connect_timeout_ms, "idle_timeout_ms", (json_int_t)config->idle_timeout_ms,
-                  "max_connections", (json_int_t)config->max_connections, "max_run_connections",
-                  (json_int_t)config->max_run_connections);
+    json_t *packet = json_pack(
+        "{s:s, s:o, s:s?, s:I, s:I, s:I, s:I, s:I, s:I}", "op", "start", "allow_private", networks, "upstream",
+        config->upstream, "request_timeout_ms", (json_int_t)config->request_timeout_ms, "resolve_timeout_ms",
+        (json_int_t)config->resolve_timeout_ms, "connect_timeout_ms", (json_int_t)config->connect_timeout_ms,
+        "idle_timeout_ms", (json_int_t)config->idle_timeout_ms, "max_connections", (json_int_t)config->max_connections,
+        "max_run_connections", (json_int_t)config->max_run_connections);
     if (id) {
         px_json_set(packet, "uid", json_integer(id));
         px_json_set(packet, "gid", json_integer(id));
@@ -212,7 +217,8 @@ static int greet(struct px_proxy *proxy, pyexec_error *error)
     px_auto_fd int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
     if (!packet)
         return px_error_oom(error);
-    px_auto_json json_t *event = send_packet(proxy, packet, self) == 0 ? px_proxy_await_event(proxy) : NULL;
+    px_auto_json json_t *event =
+        px_proxy_send(proxy, packet, &self, self < 0 ? 0 : 1) == 0 ? px_proxy_await_event(proxy) : NULL;
     const char *name = json_string_value(json_object_get(event, "event"));
     const char *why = json_string_value(json_object_get(event, "why"));
     if (name && strcmp(name, "ready") == 0)
@@ -232,9 +238,7 @@ static int start_process(struct px_proxy *proxy, pyexec_error *error)
     int size = 2 * PX_EGRESS_PACKET_MAX; /* a packet must fit */
     setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    pthread_mutex_lock(&proxy->send_lock);
     proxy->socket = pair[0];
-    pthread_mutex_unlock(&proxy->send_lock);
     if (spawn(proxy, theirs, error) < 0)
         return -1;
     px_close_fd(&theirs);
@@ -245,8 +249,10 @@ static int start_process(struct px_proxy *proxy, pyexec_error *error)
     }
     pthread_mutex_lock(&proxy->lock);
     int failed = px_thread_create(&proxy->reader, read_events, proxy);
-    if (!failed)
+    if (!failed) {
         proxy->state = PX_PROXY_RUNS;
+        set_process(proxy, ++proxy->starts);
+    }
     pthread_mutex_unlock(&proxy->lock);
     if (!failed)
         return 0;
@@ -255,20 +261,35 @@ static int start_process(struct px_proxy *proxy, pyexec_error *error)
     return px_error_exhausted(error, failed, "can't start a thread");
 }
 
-/* Registers the run with the process. The caller does not hold the lock, and nobody else closes or registers the run. */
-static int register_run(struct px_proxy_run *run)
+/* Registers the run with the process, and waits for its answer: a script whose proxy can't serve it must not begin. Returns 1 if it is served, 0 if
+ * the process has ended, -1 with `error`. The caller does not hold the lock, and nobody else closes or registers the run. */
+static int register_run(struct px_proxy_run *run, pyexec_error *error)
 {
     struct px_proxy *proxy = run->proxy;
-    /* The end of an earlier process has stopped it. */
-    int result = listen(run->listener, PX_EGRESS_BACKLOG);
-    if (result == 0)
-        result = send_packet(proxy, run->open, run->listener);
+    int64_t until = px_now_ns() + PROXY_START_MS * PX_NS_PER_MS;
+    int waited = 0;
     pthread_mutex_lock(&proxy->lock);
-    if (result == 0 && proxy->state == PX_PROXY_RUNS)
-        run->registered = true;
-    else
-        result = -1;
+    uint64_t process = proxy->process;
+    bool told = process && run->process == process; /* and it did not answer in time */
+    run->process = process;
     pthread_mutex_unlock(&proxy->lock);
+    /* The end of an earlier process has stopped the listener. */
+    int sent = told ? 0 : listen(run->listener, PX_EGRESS_BACKLOG);
+    if (sent == 0 && !told)
+        sent = send_packet(proxy, process, run->open, run->listener);
+    pthread_mutex_lock(&proxy->lock);
+    while (sent == 0 && run->process && !run->opened && !run->refused && waited == 0)
+        waited = px_cond_wait_until(&proxy->changed, &proxy->lock, until);
+    bool ended = sent < 0 || !run->process, opened = run->opened;
+    json_t *refused = TAKE_PTR(run->refused);
+    if (!opened && !waited)
+        run->process = 0;
+    pthread_mutex_unlock(&proxy->lock);
+    int result = opened ? 1 : refused || !ended ? -1 : 0;
+    const char *why = json_string_value(json_object_get(refused, "why"));
+    if (result < 0)
+        refuse("can't serve this run: ", why ? why : "it does not answer", error);
+    json_decref(refused);
     return result;
 }
 
@@ -316,22 +337,10 @@ int px_proxy_certificates(struct px_proxy *proxy, pyexec_error *error)
     return fd;
 }
 
-/* The entries as the program wants them: with a port. */
-static json_t *entries_of(const struct px_policy *policy)
-{
-    json_t *entries = json_array();
-    for (size_t i = 0; i < policy->allowed_hosts.count; i++) {
-        const char *entry = policy->allowed_hosts.items[i];
-        char text[PX_HOST_ENTRY_MAX + 16];
-        snprintf(text, sizeof text, strchr(entry, ':') ? "%s" : "%s:%d", entry, PX_HOST_ENTRY_DEFAULT_PORT);
-        px_json_append(entries, json_string(text));
-    }
-    return entries;
-}
-
 static void free_run(struct px_proxy_run *run)
 {
     json_decref(run->open);
+    json_decref(run->refused);
     json_decref(run->denied);
     json_decref(run->report);
     px_strings_done(&run->variables);
@@ -351,8 +360,10 @@ static struct px_proxy_run *new_run(struct px_proxy *proxy, int listener, const 
     pthread_mutex_lock(&proxy->lock);
     run->number = ++proxy->numbers;
     pthread_mutex_unlock(&proxy->lock);
-    run->open = json_pack("{s:s, s:I, s:s?, s:o}", "op", "open", "run", (json_int_t)run->number, "principal",
-                          context->principal, "allowed_hosts", entries_of(context->policy));
+    json_t *hosts = json_array();
+    for (size_t i = 0; i < context->policy->allowed_hosts.count; i++)
+        px_json_append(hosts, json_string(context->policy->allowed_hosts.items[i]));
+    run->open = json_pack("{s:s, s:I, s:o}", "op", "open", "run", (json_int_t)run->number, "allowed_hosts", hosts);
     run->denied = json_array();
     int result = run->open && run->denied ? 0 : px_error_oom(error);
     if (result == 0)
@@ -387,10 +398,11 @@ int px_proxy_open(struct px_proxy *proxy, struct px_child *child, const struct p
         if (px_proxy_start(proxy, error) < 0)
             return -1;
         pthread_mutex_lock(&proxy->lock);
-        bool registered = run->registered;
+        bool opened = run->opened;
         pthread_mutex_unlock(&proxy->lock);
-        if (registered || register_run(run) == 0)
-            return 0;
+        int registered = opened ? 1 : register_run(run, error);
+        if (registered)
+            return registered < 0 ? -1 : 0;
     }
     return refuse("ended twice in a row", "", error);
 }
@@ -406,11 +418,11 @@ void px_proxy_close(struct px_proxy_run **run)
     while (*at != closed)
         at = &(*at)->next;
     *at = closed->next;
-    bool registered = closed->registered;
+    uint64_t process = closed->process;
     pthread_mutex_unlock(&proxy->lock);
     px_auto_json json_t *packet = json_pack("{s:s, s:I}", "op", "close", "run", (json_int_t)closed->number);
-    if (registered && packet)
-        (void)!send_packet(proxy, packet, -1);
+    if (process && packet)
+        (void)!send_packet(proxy, process, packet, -1);
     free_run(closed);
 }
 
@@ -421,18 +433,19 @@ bool px_proxy_ask_report(struct px_proxy_run *run, bool last)
     px_auto_json json_t *packet =
         json_pack("{s:s, s:I}", "op", last ? "close" : "report", "run", (json_int_t)run->number);
     pthread_mutex_lock(&proxy->lock);
-    bool registered = run->registered;
-    uint64_t before = run->reports;
+    uint64_t process = run->opened ? run->process : 0, before = run->reports;
     pthread_mutex_unlock(&proxy->lock);
-    if (!packet || !registered || send_packet(proxy, packet, -1) < 0)
+    if (!packet || !process || send_packet(proxy, process, packet, -1) < 0)
         return false;
     int64_t until = px_now_ns() + PROXY_END_MS * PX_NS_PER_MS;
     int waited = 0;
     pthread_mutex_lock(&proxy->lock);
-    if (last)
-        run->registered = false;
-    while (run->reports == before && proxy->state == PX_PROXY_RUNS && waited == 0)
+    while (run->reports == before && run->process == process && waited == 0)
         waited = px_cond_wait_until(&proxy->changed, &proxy->lock, until);
+    if (last) {
+        run->process = 0;
+        run->opened = false;
+    }
     bool came = run->reports != before;
     pthread_mutex_unlock(&proxy->lock);
     return came;

@@ -16,7 +16,9 @@ struct px_proxy_run {
     uint64_t number;
     int listener;     /* the child's, which owns it */
     json_t *open;     /* the packet that registers it */
-    bool registered;  /* with the process that runs now */
+    uint64_t process; /* the number of the process that was told about it and has not ended; or 0 */
+    bool opened;      /* that process serves it */
+    json_t *refused;  /* or has said that it can't; or NULL */
     uint64_t reports; /* how many have come */
     json_t *denied;   /* events since the last report, a list */
     json_t *report;   /* the newest one */
@@ -28,15 +30,17 @@ enum px_proxy_state { PX_PROXY_OFF, PX_PROXY_RUNS, PX_PROXY_ENDED };
 struct px_proxy {
     struct px_proxy_options options;
     pthread_mutex_t start_lock; /* held while the process is started or ended; protects socket, pidfd, log and reader */
+    uint64_t starts;            /* how many processes were started */
     int socket, pidfd, log;
     pthread_t reader;
     int certificates, secret_certificates;
     int authority;             /* the memory file of the key of the authority, which this process never reads; or -1 */
     char *authority_pem;       /* its certificate, or NULL */
-    pthread_mutex_t send_lock; /* one packet at a time, and the socket is not replaced meanwhile */
+    pthread_mutex_t send_lock; /* one packet at a time, and `process` does not change meanwhile */
     pthread_mutex_t lock;      /* protects what follows */
     pthread_cond_t changed;
     enum px_proxy_state state;
+    uint64_t process; /* the number of the process that takes packets about runs, or 0; changed with both locks held */
     uint64_t numbers;
     struct px_proxy_run *runs;
 };
@@ -44,7 +48,7 @@ struct px_proxy {
 /* Asks for a report and waits for it (`last`: the run's connections end first). False if none came. */
 bool px_proxy_ask_report(struct px_proxy_run *run, bool last);
 
-/* Sends a packet with descriptors. 0, or -1 with errno. */
+/* While the program starts, nobody else sends: it knows only the packets of its start. 0, or -1 with errno. */
 int px_proxy_send(struct px_proxy *proxy, json_t *packet, const int *fds, size_t count);
 
 /* Waits for the first packets of the program. NULL: none came. */

@@ -23,6 +23,10 @@ void px_proxy_take_event(struct px_proxy *proxy, const json_t *event)
     struct px_proxy_run *run = find(proxy, event);
     if (!name || !run)
         return;
+    if (strcmp(name, "opened") == 0)
+        run->opened = true;
+    if (strcmp(name, "failed") == 0 && !run->refused)
+        run->refused = json_incref((json_t *)(uintptr_t)event);
     if (strcmp(name, "denied") == 0 && json_array_size(run->denied) < PX_EGRESS_ROWS_MAX)
         px_json_append(run->denied, json_incref((json_t *)(uintptr_t)event));
     if (strcmp(name, "report") == 0) {

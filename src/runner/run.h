@@ -19,7 +19,6 @@ struct px_run_context {
     struct px_zygotes *zygotes;
     struct px_pool *pool;           /* NULL: none */
     struct px_proxy *proxy;         /* for a policy with allowed_hosts; else NULL */
-    const char *principal;          /* whose run it is, for the proxy; or NULL */
     const char *secrets;            /* names of the secrets that the caller may use; NULL: all */
     const struct px_policy *policy; /* the request's, checked */
     pyexec_request *request;

@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
 import conftest
-from conftest import ROOT, Program
+from conftest import BUILD, ROOT, Program
 from library import Executor, Failure
 
 STAND_IN = os.path.join(ROOT, "tests", "support", "stand_in_proxy.py")
@@ -101,6 +102,27 @@ def test_the_doctor_starts_the_proxy_and_says_what_it_lacks(any_pyexec, stand_in
                                   "the program pyexec-egress is missing")
     finally:
         os.rename(proxy + ".away", proxy)
+
+
+@pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
+def test_the_doctor_tries_the_settings_and_names_the_one_that_fails(pyexec, open_folder, nothing_left):
+    def found(**variables):
+        done = pyexec.run("doctor", "--json", env={**os.environ, **{"PYEXEC_EGRESS_" + name.upper(): str(value) for name, value in variables.items()}})
+        return json.loads(done.stdout)["details"]["network_by_name"]
+    os.chmod(open_folder, 0o755)
+    secrets, value_file = open_folder / "secrets.json", open_folder / "value"
+    for path, text in ((value_file, "0123456789abcdef\n"),
+                       (secrets, json.dumps({"secrets": {"key": {"variable": "KEY", "host": "a.example", "header": "X: {}", "file": str(value_file)}}}))):
+        path.write_text(text)
+        os.chmod(path, 0o600)
+        os.chown(path, pyexec.uid, pyexec.uid)
+    assert found() == found(ca_file="/etc/ssl/certs/ca-certificates.crt", upstream="http://u:p@proxy.example:3128", allow_private="10.0.0.0/8", secrets=secrets) == "works"
+    for name, bad in (("upstream", "socks5://proxy.example:1080"), ("ca_file", open_folder / "nothing.pem"), ("secrets", open_folder / "nothing.json")):
+        answer = found(**{name: bad})
+        assert answer.startswith("does not work: ") and name in answer, answer
+    value_file.write_text("short")
+    answer = found(secrets=secrets)
+    assert answer.startswith("does not work: [egress] secrets: 'key' can't be used: ") and "0123" not in answer, answer
 
 
 def test_allowed_names_pass_and_others_are_refused_with_a_hint(any_pyexec, stand_in, nothing_left):
@@ -342,6 +364,49 @@ def test_a_layer_that_is_missing_is_named(bare, stand_in):
         assert error["code"] == "sandbox_unavailable" and "allowed_hosts" in error["message"] and "'%s'" % layer in error["message"] and error["hint"], error
 
 
+def zygotes_of(pid):
+    """The ids of the zygotes below this process; children of runs have the same command line, and a zygote as their parent."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % name, "rb") as file:
+                if b"pyexec_guest" in file.read():
+                    found.append(int(name))
+        except OSError:
+            pass
+    return [one for one in found if pid in ancestors(one)]
+
+
+def ancestors(pid):
+    found = []
+    while pid > 1:
+        try:
+            with open("/proc/%d/stat" % pid) as file:
+                pid = int(file.read().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            break
+        found.append(pid)
+    return found
+
+
+def test_a_zygote_that_is_started_again_must_have_the_layers_too(pyexec, stand_in, nothing_left):
+    """A setting of the kernel changes while pyexec runs, and the operator has allowed that the layer is missing."""
+    if pyexec.uid == 0:
+        pytest.skip("root needs no permission for namespaces; the ordinary user's case shows it")
+    program = stand_in(pyexec)
+    with executor(program, prefix=["unshare", "-Ur"], host={"allow_missing": ["network_namespace"], "zygotes": 1, "pool_size": 0}) as host:
+        result = host.call(None, ASK + "ask('a.example:443')")
+        assert value(result) == "HELLO" and result["missing_layers"] == []
+        subprocess.run(["nsenter", "--user", "--target", str(host.pid), "sh", "-c", "echo 0 > /proc/sys/user/max_net_namespaces"], check=True)
+        for zygote in zygotes_of(host.pid):
+            os.kill(zygote, signal.SIGKILL)
+        for _ in range(2):
+            with pytest.raises(Failure) as failure:
+                host.call(None, "1")
+            assert failure.value.code == "sandbox_unavailable" and "'network_namespace'" in failure.value.message, failure.value
+        assert host.call(None, "1", policy={"allowed_hosts": []})["missing_layers"] == ["network_namespace"]
+
+
 def test_a_proxy_that_does_not_start_is_said(own, stand_in, nothing_left):
     program = stand_in(own)
     path = os.path.join(program.folder, "pyexec-egress")
@@ -357,6 +422,20 @@ def test_a_proxy_that_does_not_start_is_said(own, stand_in, nothing_left):
         assert program.result("1")["status"] == "ok"
     finally:
         os.rename(path + "-away", path)
+
+
+def test_a_run_that_the_proxy_can_not_serve_does_not_begin(pyexec, stand_in, open_folder, nothing_left):
+    """And it does not wait until its timeout for a proxy that does not answer."""
+    os.chmod(open_folder, 0o777)
+    program = stand_in(pyexec)
+    with executor(program) as host:
+        for session in (None, "s"):
+            with pytest.raises(Failure) as failure:
+                host.call(session, ASK + "ask('a.example:443')", policy={"allowed_hosts": ["a.example", "x.refused.example"]})
+            assert failure.value.code == "sandbox_unavailable", failure.value
+            assert "allowed_hosts" in failure.value.message and "too many runs are open" in failure.value.message and failure.value.hint
+        assert value(host.call(None, ASK + "ask('a.example:443')")) == "HELLO"
+        assert value(host.call("t", ASK + "ask('a.example:443')")) == "HELLO"
 
 
 def test_what_can_not_be_together(own, stand_in):

@@ -14,7 +14,7 @@ import pytest
 
 import environments
 from conftest import BUILD, ROOT
-from private_internet import PATIENCE, Proxy, Worlds, inside
+from private_internet import PATIENCE, Proxy, inside, worlds  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 SITE, SETTINGS = "93.184.216.34", {}
@@ -31,15 +31,10 @@ def python(session_folder):
     return made
 
 
-@pytest.fixture(scope="module", params=["root", "ordinary user"])
-def worlds(request, own, python):
-    if request.param == "root" and os.getuid() != 0:
-        pytest.skip("not root")
+@pytest.fixture(scope="module", autouse=True)
+def settings(own, python):
+    """What the process of a World inherits."""
     SETTINGS.update(program=own.path, python=str(python))
-    made = Worlds(globals(), request.param == "ordinary user")
-    made.result()
-    yield made
-    made.close()
 
 
 def wheel():

@@ -13,20 +13,10 @@ import time
 import pytest
 
 from conftest import BUILD
-from private_internet import EGRESS_ID, PATIENCE, Dns, Proxy, Worlds, inside, receive_all, wait_until
+from private_internet import EGRESS_ID, PATIENCE, Dns, Proxy, inside, receive_all, wait_until, worlds  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 SITE = "93.184.216.34"
-
-
-@pytest.fixture(scope="module", params=["root", "ordinary user"])
-def worlds(request):
-    if request.param == "root" and os.getuid() != 0:
-        pytest.skip("not root")
-    made = Worlds(globals(), request.param == "ordinary user")
-    made.result()
-    yield made
-    made.close()
 
 
 def read_head(connection):
@@ -107,9 +97,6 @@ def test_names_stars_and_ports_of_the_list_decide(world):
             assert answer.startswith(b"HTTP/1.1 403 pyexec refused ") and denial["why"] == reason, (url, answer, denial)
             host = url.split("/")[2].split(":")[0]
             assert denial["host"] == host and host in denial["text"] and "allowed_hosts" in denial["text"] and denial["text"].encode() in answer
-        proxy.send({"op": "policy", "run": 1, "allowed_hosts": ["c.example:80"]})
-        proxy.report()
-        assert b" 403 " in proxy.get("http://a.example/")
     for listener in listeners:
         listener.close()
 
@@ -152,7 +139,8 @@ def normal(address):
 def test_names_that_lead_to_other_than_public_addresses_are_refused(world):
     """After resolution; alone, beside a public address, and behind a chain of aliases. The last of each family is the machine's own."""
     taken = []
-    with Proxy(world, ["*.a.example:80"], max_run_connections=500) as proxy:
+    in_hosts_file = {"localhost": "127.0.0.1", "documented.example": "198.51.100.7", "hosts-file.example": "127.0.0.1"}
+    with Proxy(world, ["*.a.example:80", *(name + ":80" for name in in_hosts_file)], max_run_connections=500) as proxy:
         for number, address in enumerate(REFUSED_ADDRESSES):
             name = "n%d.a.example" % number
             for answers in ([address], [SITE, address], [("CNAME", "c1.example"), ("CNAME", "c2.example"), address]):
@@ -163,8 +151,7 @@ def test_names_that_lead_to_other_than_public_addresses_are_refused(world):
             denial, = proxy.denied()
             if denial["why"] != "address" or "allow_private" not in denial["text"] or normal(denial["address"]) != normal(address):
                 taken.append(denial)
-        for name, address in (("localhost", "127.0.0.1"), ("documented.example", "198.51.100.7"), ("hosts-file.example", "127.0.0.1")):
-            proxy.send({"op": "policy", "run": 1, "allowed_hosts": [name + ":80"]})
+        for name, address in in_hosts_file.items():
             proxy.get("http://%s/" % name)
             assert [row["address"] for row in proxy.denied()] == [address], name
     assert taken == [] and len(REFUSED_ADDRESSES) >= 60
@@ -250,6 +237,58 @@ def test_addresses_are_tried_in_turn(world):
         assert proxy.get("http://a.example/").startswith(b"HTTP/1.1 504 ")
     for made in fillers + [listener, full]:
         made.close()
+
+
+def connecting(proxy):
+    """The addresses to which the proxy has a connection that is not made yet."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        with open("/proc/%d/net/%s" % (proxy.program.pid, name)) as file:
+            for line in list(file)[1:]:
+                remote, state = line.split()[2:4]
+                if state == "02":  # TCP_SYN_SENT
+                    address = struct.pack("=%dI" % (len(remote[:-5]) // 8), *(int(remote[i:i + 8], 16) for i in range(0, len(remote) - 5, 8)))
+                    found.append(socket.inet_ntop(socket.AF_INET if name == "tcp" else socket.AF_INET6, address))
+    return found
+
+
+SILENT = ["93.184.217.%d" % number for number in range(1, 7)] + ["2606:2800:220:1::1", "2606:2800:220:1::2"]  # nothing is there, and nobody says so
+
+
+@inside
+def test_an_address_that_never_answers_does_not_hold_up_the_others(world):
+    """The next one is tried while the first one is still waited for: each attempt here has more time than the test."""
+    listener, seen = world.serve(SITE, 80, hello)
+    with Proxy(world, connect_timeout_ms=600000) as proxy:
+        for answers in ([SILENT[0], SITE], [SILENT[6], SITE], SILENT[:3] + [SITE]):
+            world.dns.names["a.example"] = answers
+            assert b"hello" in proxy.get("http://a.example/"), answers
+            wait_until(lambda: connecting(proxy) == [])
+        assert {row["address"] for row in proxy.report()["hosts"]} == {SITE} and len(seen) == 3
+        # Also a whole family, and all of them checked before: the last one is not public.
+        world.dns.names["a.example"] = [SILENT[0], "10.0.0.1"]
+        assert b"10.0.0.1" in proxy.get("http://a.example/") and connecting(proxy) == []
+    listener.close()
+
+
+@inside
+def test_attempts_at_the_same_time_are_bounded_and_end_with_their_client(world):
+    world.dns.names["a.example"] = SILENT
+    with Proxy(world, connect_timeout_ms=3000) as proxy:
+        client, most, tried = proxy.connect(), 0, set()
+        client.sendall(b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        while not select.select([client], [], [], 0.01)[0]:
+            now = connecting(proxy)
+            if now == connecting(proxy):    # nothing changed between its two files
+                most, tried = max(most, len(now)), tried.union(now)
+        assert receive_all(client).startswith(b"HTTP/1.1 504 ") and most == 4 and tried == set(SILENT)
+        client.close()
+    with Proxy(world, connect_timeout_ms=600000) as proxy:
+        client = proxy.connect()
+        client.sendall(b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        wait_until(lambda: len(connecting(proxy)) == 4)
+        client.close()
+        wait_until(lambda: connecting(proxy) == [])
 
 
 # ---- TLS and tunnels ----
@@ -613,29 +652,150 @@ def test_connections_on_which_nothing_happens_end(world):
 
 
 @inside
+def test_requests_that_do_not_come_are_not_waited_for(world):
+    """A head that comes slowly, a tunnel that stays empty, and half of a ClientHello. Bytes in between give no more time."""
+    world.dns.names["a.example"] = [SITE]
+    received = []
+    listener, seen = world.serve(SITE, 443, lambda connection: received.append(receive_all(connection)))
+    stop = threading.Event()
+
+    def drip(client, data):
+        try:
+            for byte in data:
+                if stop.wait(0.05):
+                    return
+                client.sendall(bytes([byte]))
+        except OSError:
+            pass
+    with Proxy(world, request_timeout_ms=500) as proxy:
+        client = proxy.connect()
+        threading.Thread(target=drip, args=(client, b"GET http://a.example/ HTTP/1.1\r\nX: " + b"y" * 20000), daemon=True).start()
+        answer = receive_all(client)
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"did not come in time" in answer, answer
+        assert [row["why"] for row in proxy.denied()] == ["protocol"]
+        for first in (b"", client_hello(b"a.example")[0][:20]):
+            client, head = proxy.tunnel("a.example:443")
+            assert b" 200 " in head
+            client.sendall(first)
+            receive_all(client)
+            denial, = proxy.denied()
+            assert denial["why"] == "protocol" and "speaks first" in denial["text"], denial
+        wait_until(lambda: len(received) == 2)
+        assert received == [b"", b""]
+        # An allowed request is waited for as long as the server is idle, which is longer.
+        client, _ = proxy.tunnel("a.example:443")
+        client.sendall(client_hello(b"a.example")[0])
+        wait_until(lambda: len(seen) == 3)
+        client.settimeout(1)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        stop.set()
+    listener.close()
+
+
+def accepted(world):
+    """How many connections of the run the proxy holds. A socket that it has closed has no inode."""
+    world.enter("run")
+    with open("/proc/thread-self/net/tcp") as file:
+        rows = [line.split() for line in list(file)[1:]]
+    world.enter("gateway")
+    return sum(row[1].endswith(":%04X" % 3128) and row[3] != "0A" and row[9] != "0" for row in rows)
+
+
+@inside
+def test_sides_that_take_nothing_end(world):
+    """A server that ends while its client does not read, a client that does not end after its answer, and a tunnel of which one direction is over."""
+    world.dns.names["a.example"] = [SITE]
+
+    def much(connection):
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + bytes(1 << 20))
+    listener, seen = world.serve(SITE, 80, much)
+    tls, tunnels = world.serve(SITE, 443, receive_all)
+    with Proxy(world, idle_timeout_ms=1000) as proxy:
+        held = [proxy.connect() for _ in range(3)]
+        held[0].sendall(b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        held[1].sendall(b"GET http://b.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")
+        held[2].sendall(b"CONNECT a.example:443 HTTP/1.1\r\n\r\n")
+        assert b" 403 " in read_head(held[1]) and b" 200 " in read_head(held[2])
+        held[2].sendall(client_hello(b"a.example")[0])
+        wait_until(lambda: len(seen) == len(tunnels) == 1)
+        assert accepted(world) == 3
+        held[2].shutdown(socket.SHUT_WR)
+        wait_until(lambda: accepted(world) == 0)
+        for client in held:
+            client.close()
+    listener.close()
+    tls.close()
+
+
+@inside
 def test_connections_of_a_run_and_of_all_runs_are_limited(world):
     world.dns.names["a.example"] = [SITE]
     listener, _ = world.serve(SITE, 80, receive_all)
     request = b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"
-    with Proxy(world, max_run_connections=4, max_connections=6) as proxy:
-        other = proxy.open_run(2, ["a.example:80"])
+    with Proxy(world, max_run_connections=4, max_connections=20) as proxy:
         held = [proxy.connect() for _ in range(4)]
         for client in held:
             client.sendall(request)
-        assert proxy.ask(request).startswith(b"HTTP/1.1 429 pyexec refused a.example:80: this run has too many connections")
+        assert proxy.ask(request).startswith(b"HTTP/1.1 429 pyexec refused a.example:80: this run has too many connections at the same time (max_run_connections: 4)")
         denial, = proxy.denied()
         assert denial["why"] == "limit" and "[egress]" in denial["text"]
-        more = [proxy.connect(2) for _ in range(2)]
-        for client in more:
-            client.sendall(request)
-        wait_until(lambda: proxy.ask(request, run=2).startswith(b"HTTP/1.1 429 pyexec refused a.example:80: all runs"))
         # Far above the limit, connections are closed without a word.
         flood = [proxy.connect() for _ in range(20)]
         assert any(receive_all(client) == b"" for client in flood[-4:])
-        for client in held + more + flood:
+        for client in held + flood:
             client.close()
         wait_until(lambda: b"HTTP/1.1 429" not in proxy_try(proxy))
-        other.close()
+    listener.close()
+
+
+@inside
+def test_no_run_takes_the_connections_of_all_others(world):
+    """When more than half of them are in use, each run has a share, and one is left for the next run. The limit is here that of open
+    descriptors, which is lower than the settings."""
+    world.dns.names["a.example"] = [SITE]
+    listener, seen = world.serve(SITE, 80, receive_all)
+    request = b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"
+
+    def take(proxy, run):
+        """Takes all connections that the run gets. Returns them, and the refusal."""
+        held = []
+        while True:
+            client, before = proxy.connect(run), len(seen)
+            client.sendall(request)
+            wait_until(lambda: len(seen) > before or select.select([client], [], [], 0)[0])
+            if len(seen) == before:     # the server never answers
+                answer = client.recv(1000)
+                client.close()
+                return held, answer
+            held.append(client)
+    with Proxy(world, max_files=64 + 7 * 12) as proxy:  # 12 connections
+        others = [proxy.open_run(number, ["a.example:80"]) for number in (2, 3)]
+        held = []
+        for run, least in ((1, 6), (2, 3), (3, 3)):
+            got, refusal = take(proxy, run)
+            held += got
+            assert len(got) >= min(least, 3) and len(got) <= 6, (run, len(got))
+            assert b" 429 pyexec refused a.example:80: this run has too many connections at the same time: its share of all (max_connections: 12) is 3" in refusal, refusal
+            assert [row["why"] for row in proxy.denied(run)] == ["limit"]
+        for client in held:
+            client.close()
+        wait_until(lambda: b"HTTP/1.1 429" not in proxy_try(proxy))
+        # Without a descriptor for its listener a run is refused, and the others go on.
+        made, number = [], 10
+        while not [packet for packet in proxy.packets if packet["event"] == "failed"]:
+            made.append(world.listen("127.0.0.1", 4000 + number, "run"))
+            proxy.send({"op": "open", "run": number, "allowed_hosts": []}, made[-1].fileno())
+            proxy.packets.append(proxy.next_packet())
+            number += 1
+        failed, = (packet for packet in proxy.packets if packet["event"] == "failed")
+        assert failed["run"] == number - 1 and "RLIMIT_NOFILE" in failed["why"], failed
+        for given in range(10, number - 1):
+            proxy.send({"op": "close", "run": given})
+        assert proxy.report(2)["run"] == 2
+        for one in others + made:
+            one.close()
     listener.close()
 
 
@@ -702,10 +862,16 @@ def test_an_upstream_proxy_is_used_for_everything(world):
             assert head.startswith(b"HTTP/1.1 502 ") and b"407" in head
             assert b"p@ss" not in head
     listener.close()
+    silent, _ = world.serve("127.0.0.1", 8890, receive_all, "gateway")
+    with Proxy(world, hosts, upstream="http://127.0.0.1:8890", connect_timeout_ms=500) as proxy:
+        client, head = proxy.tunnel("a.example:443")
+        assert head.startswith(b"HTTP/1.1 504 ") and b"upstream" in head and b"in time" in head, head
+        client.close()
+    silent.close()
     with Proxy(world, hosts, upstream="http://127.0.0.1:8889") as proxy:
         answer = proxy.get("http://a.example/")
         assert answer.startswith(b"HTTP/1.1 502 ") and b"[egress] upstream" in answer
-    for bad in ("https://a:1", "http://a", "http://:1", "socks5://a:1", "http://a:b:c@d:99999", "http://a:1/x", "http://%zz@a:1"):
+    for bad in ("https://a:1", "http://a", "http://:1", "socks5://a:1", "http://a:b:c@d:99999", "http://a:1/x", "http://a:1x", "http://a:01", "http://a: 1", "http://%zz@a:1"):
         proxy = Proxy(world, upstream=bad)
         assert proxy.first["event"] == "failed" and "upstream" in proxy.first["why"] and "b:c" not in proxy.first["why"], proxy.first
         proxy.program.wait(PATIENCE)

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD
-from private_internet import Proxy, Worlds, inside, receive_all
+from private_internet import Proxy, inside, receive_all, worlds  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 SITE, OTHER_SITE = "93.184.216.34", "93.184.216.35"
@@ -20,16 +20,6 @@ PLACEHOLDER = "pyexec-secret-API_KEY-00112233"
 SHOWN = (PLACEHOLDER + "*" * 99)[:len(VALUE)]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HOSTS = ["api.example", "api.example:8443", "api.example:80", "other.example", "*.wild.example"]
-
-
-@pytest.fixture(scope="module", params=["root", "ordinary user"])
-def worlds(request):
-    if request.param == "root" and os.getuid() != 0:
-        pytest.skip("not root")
-    made = Worlds(globals(), request.param == "ordinary user")
-    made.result()
-    yield made
-    made.close()
 
 
 def memory_file(content):
@@ -53,7 +43,7 @@ class SecretProxy(Proxy):
         self.authority = answer["certificate"]
         self.why = self.give({"name": "key", "host": "api.example", "header": "Authorization", "before": "Bearer ", "after": "", **secret})
         self.with_secret = world.listen("127.0.0.1", 3129, "run")
-        self.send({"op": "open", "run": 2, "principal": "alice", "allowed_hosts": HOSTS,
+        self.send({"op": "open", "run": 2, "allowed_hosts": HOSTS,
                    "secrets": [] if self.why else [{"name": "key", "placeholder": PLACEHOLDER}]}, self.with_secret.fileno())
         self.report(2)  # it has been opened, whatever ends it now
         self.trust = ssl.create_default_context(cadata=self.authority)

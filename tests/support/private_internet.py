@@ -9,6 +9,7 @@ import array
 import ctypes
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -21,6 +22,8 @@ import threading
 import time
 import traceback
 import weakref
+
+import pytest
 
 from conftest import BUILD
 
@@ -259,19 +262,25 @@ class World:
 class Proxy:
     """pyexec-egress with one run, as the host starts it."""
 
-    def __init__(self, world, hosts=("a.example", "a.example:80"), watch=None, **settings):
+    def __init__(self, world, hosts=("a.example", "a.example:80"), watch=None, max_files=None, **settings):
         self.world, self.packets = world, []
         self.log = open(os.path.join(world.folder, "egress.log"), "wb+")
         self.host, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.host.settimeout(PATIENCE)
         self.program = subprocess.Popen([os.path.join(BUILD, "pyexec-egress")], stdin=end, stdout=subprocess.DEVNULL, stderr=self.log, env={key: os.environ[key] for key in ("ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS") if key in os.environ},
-                                        preexec_fn=self.become_ordinary if world.ordinary else None)
+                                        preexec_fn=lambda: self.prepare(world.ordinary, max_files))
         end.close()
         ids = {} if world.ordinary else {"uid": EGRESS_ID, "gid": EGRESS_ID}
         self.send({"op": "start", **ids, **settings}, *([] if watch is None else [watch]))
         self.first = self.next_packet()
         if self.first["event"] == "ready":
             self.listener = self.open_run(1, hosts)
+
+    def prepare(self, ordinary, max_files):
+        if max_files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files))
+        if ordinary:
+            self.become_ordinary()
 
     @staticmethod
     def become_ordinary():
@@ -292,7 +301,8 @@ class Proxy:
 
     def open_run(self, number, hosts):
         listener = self.world.listen("127.0.0.1", 3128 + number - 1, "run")
-        self.send({"op": "open", "run": number, "principal": None, "allowed_hosts": list(hosts)}, listener.fileno())
+        self.send({"op": "open", "run": number, "allowed_hosts": list(hosts)}, listener.fileno())
+        self.wait_for("opened", number)
         return listener
 
     def wait_for(self, event, run=1):
@@ -433,6 +443,17 @@ class Worlds:
     def close(self):
         self.socket.close()
         os.waitpid(self.pid, 0)
+
+
+@pytest.fixture(scope="module", params=["root", "ordinary user"])
+def worlds(request):
+    """For the module that imports it: a World of root's, and one of an ordinary user's."""
+    if request.param == "root" and os.getuid() != 0:
+        pytest.skip("not root")
+    made = Worlds(vars(request.module), request.param == "ordinary user")
+    made.result()
+    yield made
+    made.close()
 
 
 def inside(body):

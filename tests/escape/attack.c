@@ -13,7 +13,7 @@ long attack(const char *secret, long pid)
     long got = 0, made;
     got |= (call(2, (long)secret, 0, 0, 0) >= 0) << 0;      /* open */
     got |= (call(257, -100, (long)secret, 0, 0) >= 0) << 1; /* openat */
-    got |= (call(41, 2, 1, 0, 0) >= 0) << 2;                /* socket */
+    got |= (call(41, 2, 2, 0, 0) >= 0) << 2;                /* socket, UDP */
     got |= (call(62, pid, 0, 0, 0) >= 0) << 3;              /* kill */
     made = call(57, 0, 0, 0, 0);                            /* fork */
     if (made == 0)

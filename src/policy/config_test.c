@@ -139,6 +139,9 @@ static void test_bad_files(void **state)
         {"[policy]\ntimeout =", "line 2: timeout_ms can't be ''", ""},
         {"[policy]\nmax_threads = 4.0", "line 2: max_threads can't be '4.0'", ""},
         {"[policy]\na\xFF = 1", "line 2: not UTF-8 text", "UTF-8"},
+        {"[egress]\nallow_private = 10.1.2.3/8", "allow_private can't be '10.1.2.3/8'; accepted is networks such as",
+         "All bits after the length must be 0"},
+        {"[egress]\nallow_private = fd00::/8, a.example", "allow_private can't be 'a.example'", ""},
         {"[session]\nworkspace_root = work", "workspace_root can't be 'work'; accepted is an absolute path", ""},
     };
     for (size_t i = 0; i < PX_COUNT(rows); i++) {
@@ -160,6 +163,21 @@ static void test_long_line(void **state)
         px_buffer_add_byte(&text, 'x');
     assert_int_equal(parse(f, text.data), -1);
     assert_non_null(strstr(f->error.message, "line 2: the line is longer than"));
+}
+
+/* The proxy has room for 64 networks. */
+static void test_too_many_networks(void **state)
+{
+    struct fixture *f = *state;
+    px_auto_buffer struct px_buffer text = {0};
+    px_buffer_add_string(&text, "[egress]\nallow_private = 10.0.0.0");
+    for (int i = 1; i < 64; i++)
+        px_buffer_printf(&text, ", 10.0.0.%d", i);
+    assert_int_equal(parse(f, px_buffer_string(&text)), 0);
+    assert_int_equal(f->egress.allow_private.count, 64);
+    px_buffer_add_string(&text, ", 10.0.0.64");
+    assert_int_equal(parse(f, px_buffer_string(&text)), -1);
+    assert_non_null(strstr(f->error.message, "allow_private has more than 64 items"));
 }
 
 /* Sections that the caller does not want are also checked. */
@@ -353,11 +371,17 @@ static void variables_of_opentelemetry_are_taken_and_bad_ones_ignored(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_CONFIG(test_good_file),   WITH_CONFIG(test_bad_files),
-        WITH_CONFIG(test_long_line),   WITH_CONFIG(test_unwanted_sections),
-        WITH_CONFIG(test_environment), WITH_CONFIG(test_load),
-        WITH_CONFIG(test_json),        WITH_CONFIG(test_load_contradiction),
-        WITH_CONFIG(test_describe),    WITH_CONFIG(variables_of_opentelemetry_are_taken_and_bad_ones_ignored),
+        WITH_CONFIG(test_good_file),
+        WITH_CONFIG(test_bad_files),
+        WITH_CONFIG(test_long_line),
+        WITH_CONFIG(test_unwanted_sections),
+        WITH_CONFIG(test_too_many_networks),
+        WITH_CONFIG(test_environment),
+        WITH_CONFIG(test_load),
+        WITH_CONFIG(test_json),
+        WITH_CONFIG(test_load_contradiction),
+        WITH_CONFIG(test_describe),
+        WITH_CONFIG(variables_of_opentelemetry_are_taken_and_bad_ones_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,12 +81,13 @@ static int enter_filter(void)
     return 0;
 }
 #else
-/* A folder is here for files in it that are replaced while this program runs; in /etc there are too many others. */
+/* A folder is here for files in it that are replaced while this program runs; in /etc there are too many others. Without /dev/urandom c-ares
+ * up to 1.18 takes the ids of its queries from rand(3), and they are the same after each start. */
 static int enter_landlock(void)
 {
-    static const char *const paths[] = {
-        "/etc/resolv.conf",     "/etc/hosts",      "/etc/nsswitch.conf",  "/etc/host.conf",
-        "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", NULL};
+    static const char *const paths[] = {"/etc/resolv.conf",    "/etc/hosts",           "/etc/nsswitch.conf",
+                                        "/etc/host.conf",      "/run/systemd/resolve", "/run/resolvconf",
+                                        "/run/NetworkManager", "/dev/urandom",         NULL};
     const struct px_landlock_rules rules = {
         .root = -1, .paths = paths, .workspace = -1, .network = true, .abi = px_landlock_abi()};
     return rules.abi > 0 ? px_landlock_enter(&rules) : 1;

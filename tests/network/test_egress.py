@@ -187,6 +187,21 @@ def test_a_name_that_changes_its_address_is_connected_where_it_was_checked(world
 
 
 @inside
+def test_the_ids_of_queries_can_not_be_guessed(world):
+    """They are not the same after each start of the program. With the port they are what keeps forged answers out."""
+    world.dns.names["a.example"] = "NXDOMAIN"
+    ids = []
+    for _ in range(3):
+        world.dns.ids.clear()
+        with Proxy(world) as proxy:
+            for _ in range(2):
+                assert b"does not exist" in proxy.get("http://a.example/")
+        ids.append(tuple(sorted(set(world.dns.ids))))
+        assert len(ids[-1]) >= 4, ids   # A and AAAA, twice
+    assert len(set(ids)) == 3, ids
+
+
+@inside
 def test_odd_answers_of_the_dns(world):
     listener, _ = world.serve(SITE, 80, hello)
     many = ["93.184.%d.%d" % (i // 256, i % 256) for i in range(1000)]

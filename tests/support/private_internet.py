@@ -67,7 +67,7 @@ class Dns:
     TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}
 
     def __init__(self, world, address=DNS_SERVER):
-        self.names, self.asked = {}, []
+        self.names, self.asked, self.ids = {}, [], []
         self.udp = world.socket("internet", socket.SOCK_DGRAM)
         self.udp.bind((address, 53))
         world.serve(address, 53, self.answer_tcp)
@@ -85,6 +85,7 @@ class Dns:
         kind = struct.unpack("!H", query[at + 1:at + 3])[0]
         question, name = query[12:at + 5], ".".join(labels).lower()
         self.asked.append(name)
+        self.ids.append(query[:2])
         found = self.names.get(name, "NXDOMAIN")
         if callable(found):
             found = found()

@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,4 +42,22 @@ int px_open_beneath(int folder, const char *path, int flags, mode_t mode)
         fd = (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
     while (fd < 0 && errno == EINTR);
     return fd;
+}
+
+bool px_path_search(const char *name, bool (*take)(void *closure, const char *program), void *closure)
+{
+    const char *at = getenv("PATH");
+    at = at && *at ? at : "/usr/local/bin:/usr/bin:/bin";
+    while (at) {
+        char program[PATH_MAX];
+        struct stat status;
+        size_t length = strcspn(at, ":");
+        if (at[0] == '/' &&
+            (size_t)snprintf(program, sizeof program, "%.*s/%s", (int)length, at, name) < sizeof program &&
+            access(program, X_OK) == 0 && stat(program, &status) == 0 && S_ISREG(status.st_mode) &&
+            take(closure, program))
+            return true;
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return false;
 }

@@ -17,4 +17,7 @@ bool px_path_has_parent(const char *path, size_t length);
  * way gives ELOOP, a way out EXDEV (openat2(2), Linux 5.6). Returns -1 with errno. */
 int px_open_beneath(int folder, const char *path, int flags, mode_t mode);
 
+/* Offers each program of this name in the absolute folders of PATH, in order, until `take` returns true. Returns whether it did. */
+bool px_path_search(const char *name, bool (*take)(void *closure, const char *program), void *closure);
+
 #endif

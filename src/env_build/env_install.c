@@ -14,26 +14,28 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/paths.h"
 #include "base/retry.h"
 
 #define CONFIGURATION_LONGEST ((size_t)64 << 10)
 
 /* ---- Programs ---- */
 
+static bool take_program(void *closure, const char *program)
+{
+    char **found = closure;
+    *found = strdup(program);
+    return true;
+}
+
 /* Returns the path of a program for free(), or NULL. */
 static char *find_program(const char *name)
 {
-    const char *path = getenv("PATH");
+    char *found = NULL;
     if (strchr(name, '/'))
         return access(name, X_OK) == 0 ? realpath(name, NULL) : NULL;
-    px_auto_free char *folders = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
-    for (char *rest = folders, *folder; rest && (folder = strsep(&rest, ":"));) {
-        char *program = NULL;
-        if (*folder == '/' && asprintf(&program, "%s/%s", folder, name) >= 0 && access(program, X_OK) == 0)
-            return program;
-        free(program);
-    }
-    return NULL;
+    px_path_search(name, take_program, &found);
+    return found;
 }
 
 struct installer {

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/paths.h"
 #include "env_build/env_command.h"
 
 #define PYTHONS_MAX 64
@@ -74,34 +75,29 @@ static void candidates_done(struct candidates *candidates)
         env_python_done(&candidates->items[i]);
 }
 
-static void add_program(struct candidates *candidates, const char *program)
+/* Returns false, so that a search offers the next one. */
+static bool add_program(void *closure, const char *program)
 {
+    struct candidates *candidates = closure;
     struct env_python found = {0};
     if (candidates->count == PYTHONS_MAX || access(program, X_OK) < 0 || ask(program, &found) < 0)
-        return;
+        return false;
     for (size_t i = 0; i < candidates->count; i++)
         if (strcmp(candidates->items[i].path, found.path) == 0) {
             env_python_done(&found);
-            return;
+            return false;
         }
     candidates->items[candidates->count++] = found;
+    return false;
 }
 
 /* A path, or a name that is looked up in PATH: then all that have this name. */
 static void add_named(struct candidates *candidates, const char *name)
 {
-    const char *path = getenv("PATH");
-    if (strchr(name, '/')) {
+    if (strchr(name, '/'))
         add_program(candidates, name);
-        return;
-    }
-    px_auto_free char *folders = strdup(path ? path : "/usr/local/bin:/usr/bin:/bin");
-    for (char *rest = folders, *folder; rest && (folder = strsep(&rest, ":"));) {
-        char program[4096];
-        if (*folder != '/' || snprintf(program, sizeof program, "%s/%s", folder, name) >= (int)sizeof program)
-            continue;
-        add_program(candidates, program);
-    }
+    else
+        px_path_search(name, add_program, candidates);
 }
 
 /* uv installs interpreters into folders of its own, as cpython-3.12.1-linux-x86_64-gnu. */
@@ -160,9 +156,9 @@ static int refuse(const struct candidates *candidates, const char *what, const c
     px_error_set(error, PYEXEC_INVALID_REQUEST, "no Python on this machine %s %.100s", what, wanted);
     return px_error_hint(
         error,
-        "There are: %s. Install another one from the distribution, or with `uv python install`, or give "
-        "the path of an interpreter: --python /PATH/bin/python3.",
-        list.length ? px_buffer_shown(&list) : "none");
+        "There are: %s. pyexec takes CPython 3.%d to 3.%d. Install another one from the distribution, or with `uv "
+        "python install`, or give the path of an interpreter: --python /PATH/bin/python3.",
+        list.length ? px_buffer_shown(&list) : "none", OLDEST_MINOR, NEWEST_MINOR);
 }
 
 static int take(struct env_python *from, struct env_python *ret)
@@ -181,9 +177,9 @@ static int find_program(const char *program, struct env_python *ret, pyexec_erro
     px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' is not a Python that pyexec can use", program);
     return px_error_hint(
         error,
-        "pyexec needs CPython 3.%d or later with the GIL. Give a version such as 3.12, a path, or a name "
+        "pyexec needs CPython 3.%d to 3.%d with the GIL. Give a version such as 3.12, a path, or a name "
         "in PATH.",
-        OLDEST_MINOR);
+        OLDEST_MINOR, NEWEST_MINOR);
 }
 
 int env_python_find(const struct env_python_wish *wish, struct env_python *ret, pyexec_error *error)

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/paths.h"
 #include "base/retry.h"
 #include "protocol/launch.h"
 
@@ -26,6 +27,17 @@ static int not_found(const char *python_bin, int sys_errno, pyexec_error *error)
     px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, sys_errno, "python_bin: can't run '%s'", python_bin);
     return px_error_hint(error, "Install python3, or set python_bin (or PYEXEC_POLICY_PYTHON_BIN) "
                                 "to the path of a CPython 3.8 or later.");
+}
+
+struct found_path {
+    char *path;
+    size_t size;
+};
+
+static bool take_path(void *closure, const char *program)
+{
+    const struct found_path *found = closure;
+    return (size_t)snprintf(found->path, found->size, "%s", program) < found->size;
 }
 
 static int look_up(const char *python_bin, char *path, size_t size, pyexec_error *error)
@@ -43,16 +55,8 @@ static int look_up(const char *python_bin, char *path, size_t size, pyexec_error
             return not_found(python_bin, EACCES, error);
         return 0;
     }
-    const char *at = getenv("PATH");
-    at = at && *at ? at : "/usr/local/bin:/usr/bin:/bin";
-    while (at) {
-        size_t length = strcspn(at, ":");
-        if (length && at[0] == '/' && (size_t)snprintf(path, size, "%.*s/%s", (int)length, at, python_bin) < size &&
-            access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode))
-            return 0;
-        at = at[length] ? at + length + 1 : NULL;
-    }
-    return not_found(python_bin, ENOENT, error);
+    struct found_path found = {path, size};
+    return px_path_search(python_bin, take_path, &found) ? 0 : not_found(python_bin, ENOENT, error);
 }
 
 static bool is_script(const char *path)

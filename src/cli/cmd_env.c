@@ -95,8 +95,8 @@ static int run_create(const struct env_call *call, pyexec_error *error)
     if (!options.package_count && !options.file_count) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env create: no packages given");
         px_error_hint(error,
-                      "Name packages, or a file of them: `pyexec env create %s pandas`, `pyexec env create %s -r "
-                      "requirements.txt`.",
+                      "The first word is the name of the new environment. Packages follow, or a file of them: `pyexec "
+                      "env create %s pandas`, `pyexec env create %s -r requirements.txt`.",
                       call->name, call->name);
         return cli_fail(error);
     }
@@ -109,7 +109,7 @@ static int run_create(const struct env_call *call, pyexec_error *error)
 /* For programs: the name of the environment for these packages, made if it is not there. */
 static int run_cached(const struct env_call *call, pyexec_error *error)
 {
-    char name[ENV_NAME_MAX + 1];
+    char name[PX_ENVIRONMENT_NAME_MAX + 1];
     px_auto_json json_t *host = px_host_to_json(&call->settings->host);
     px_auto_buffer struct px_buffer out = {0};
     const struct env_options options = options_of(call, host);
@@ -161,26 +161,20 @@ static int run_freeze(const struct env_call *call, pyexec_error *error)
 static int run_list(const struct env_call *call, pyexec_error *error)
 {
     px_auto(env_store_done) struct env_store store = {.fd = -1};
-    char **names = NULL;
-    size_t count = 0, cached = 0;
+    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    size_t cached = 0;
     px_auto_buffer struct px_buffer out = {0};
     px_auto_json json_t *list = json_array();
     if (env_store_open(&store, &call->settings->env, false, error) < 0 ||
-        env_store_names(&store, &names, &count, error) < 0) {
-        env_store_free_names(names, count);
+        px_environment_names_given(store.root, &names, &cached, error) < 0)
         return cli_fail(error);
-    }
-    for (size_t i = 0; i < count; i++) {
-        json_t *document = NULL;
-        if (strncmp(names[i], ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) == 0)
-            cached++;
-        else if (env_document_read(&store, names[i], &document, error) < 0)
+    for (size_t i = 0; i < names.count; i++) {
+        px_auto_json json_t *document = NULL;
+        if (env_document_read(&store, names.items[i], &document, error) < 0)
             cli_say(error->message, error->hint);
         else
-            px_json_append(list, cli_env_entry(names[i], document));
-        json_decref(document);
+            px_json_append(list, cli_env_entry(names.items[i], document));
     }
-    env_store_free_names(names, count);
     if (call->arguments->json)
         cli_env_add_json(&out, list);
     else
@@ -294,7 +288,11 @@ static int check_operands(const struct subcommand *subcommand, const struct cli_
     size_t least = subcommand->named ? 2 : 1;
     if (operands->count < least) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env %s: no name given", subcommand->name);
-        return px_error_hint(error, "`pyexec env list` lists the names.");
+        if (subcommand->run == run_create)
+            return px_error_hint(error, "Give the new environment a name, then its packages: `pyexec env create data "
+                                        "pandas`.");
+        return px_error_hint(error, "Name the environment: `pyexec env %s data`. `pyexec env list` lists the names.",
+                             subcommand->name);
     }
     if (operands->count > least && !subcommand->packages) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env %s: unexpected argument '%.100s'", subcommand->name,

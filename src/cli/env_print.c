@@ -149,7 +149,7 @@ void cli_env_add_list(struct px_buffer *out, const json_t *entries, size_t cache
         px_buffer_add_byte(out, '\n');
     }
     if (!json_array_size(entries))
-        px_buffer_printf(out, "no environments in %s\n", root);
+        px_buffer_printf(out, "no environments in %s; `pyexec env create data pandas` makes one\n", root);
     if (cached)
         px_buffer_printf(out, "and %zu cached for `pyexec run --with` and for scripts with requirements\n", cached);
 }

@@ -32,7 +32,7 @@ static int refuse(const char *what, const char *hint, pyexec_error *error)
 static int choose(struct cli_settings *settings, const struct run_options *options, const struct env_script *script,
                   pyexec_error *error)
 {
-    char name[ENV_NAME_MAX + 1];
+    char name[PX_ENVIRONMENT_NAME_MAX + 1];
     px_auto_json json_t *host = px_host_to_json(&settings->host);
     /* A Python that the user names is used as it is; that of the configuration only if it is what the script requires. */
     const char *python = settings->policy.python_bin;

@@ -19,8 +19,7 @@
 #include "env_build/env_packages.h"
 #include "env_build/env_startup.h"
 #include "env_build/env_tree.h"
-
-#define FORMAT 1
+#include "environments/environment.h"
 
 static void say(const struct env_options *options, const char *line)
 {
@@ -124,7 +123,7 @@ static json_t *make_document(const struct order *order, const char *hash, const 
                              const struct env_packages *packages)
 {
     json_t *document = json_object();
-    px_json_set(document, "format", json_integer(FORMAT));
+    px_json_set(document, "format", json_integer(PX_ENVIRONMENT_FORMAT));
     px_json_set(document, "name", json_string(order->name));
     px_json_set(document, "hash", json_string(hash));
     px_json_set(document, "created", now_text());
@@ -197,7 +196,7 @@ static int read_packages(const struct order *order, const struct env_folder *fol
         return -1;
     hash_order(order, &hash);
     px_sha256_end(&hash, hex);
-    hex[ENV_HASH_LENGTH] = '\0';
+    hex[PX_ENVIRONMENT_HASH_LENGTH] = '\0';
     return 0;
 }
 
@@ -248,7 +247,7 @@ static int make(const struct order *order, const struct env_store *store, bool r
 
 int env_create(const struct env_options *options, const char *name, json_t **ret, pyexec_error *error)
 {
-    char hash[PX_SHA256_HEX + 1], old[ENV_HASH_LENGTH + 1];
+    char hash[PX_SHA256_HEX + 1], old[PX_ENVIRONMENT_HASH_LENGTH + 1];
     px_auto(env_store_done) struct env_store store = {.fd = -1};
     px_auto(order_done) struct order order = {0};
     if (env_name_check(name, error) < 0 || order_init(&order, options, name, error) < 0 ||
@@ -256,7 +255,7 @@ int env_create(const struct env_options *options, const char *name, json_t **ret
         take_preload(&order, options->preload ? options->preload : "", error) < 0 || find_python(&order, error) < 0 ||
         env_store_open(&store, options->config, true, error) < 0)
         return -1;
-    if (env_store_find(&store, name, old)) {
+    if (px_environment_name_read(store.root, name, old) == 0) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "there is an environment '%s' already", name);
         return px_error_hint(error, "Choose another name, or: `pyexec env update %s`, `pyexec env remove %s`.", name,
                              name);
@@ -310,16 +309,15 @@ static int take_old_order(struct order *order, const struct env_store *store, co
 int env_update(const struct env_options *options, const char *name, json_t **ret, bool *ret_changed,
                pyexec_error *error)
 {
-    char hash[PX_SHA256_HEX + 1], old[ENV_HASH_LENGTH + 1];
+    char hash[PX_SHA256_HEX + 1], old[PX_ENVIRONMENT_HASH_LENGTH + 1];
     unsigned removed;
     px_auto(env_store_done) struct env_store store = {.fd = -1};
     px_auto(order_done) struct order order = {0};
     px_auto_json json_t *document = NULL;
     if (env_name_check(name, error) < 0 || env_store_open(&store, options->config, false, error) < 0 ||
+        px_environment_name_follow(store.root, name, old, error) < 0 ||
         env_document_read(&store, name, &document, error) < 0)
         return -1;
-    if (!env_store_find(&store, name, old))
-        return env_store_unknown(&store, name, error);
     if (order_init(&order, options, name, error) < 0 || take_old_order(&order, &store, old, document, error) < 0 ||
         find_python(&order, error) < 0 || make(&order, &store, true, hash, error) < 0)
         return -1;
@@ -349,7 +347,7 @@ static void hash_sorted_lines(struct px_sha256 *hash, const char *text)
 }
 
 /* The name says what was asked for, and not what came out: so it is found without asking an index or an interpreter. */
-static void make_cached_name(const struct order *order, char ret[ENV_NAME_MAX + 1])
+static void make_cached_name(const struct order *order, char ret[PX_ENVIRONMENT_NAME_MAX + 1])
 {
     char hex[PX_SHA256_HEX + 1];
     struct px_sha256 hash;
@@ -362,14 +360,14 @@ static void make_cached_name(const struct order *order, char ret[ENV_NAME_MAX + 
     px_sha256_add_string(&hash, options->build ? "build" : "");
     hash_sorted_lines(&hash, px_buffer_shown(&order->requirements.text));
     px_sha256_end(&hash, hex);
-    snprintf(ret, ENV_NAME_MAX + 1, ENV_CACHED_PREFIX "%.*s", ENV_HASH_LENGTH, hex);
+    snprintf(ret, PX_ENVIRONMENT_NAME_MAX + 1, PX_ENVIRONMENT_CACHED "%.*s", PX_ENVIRONMENT_HASH_LENGTH, hex);
 }
 
 /* True if it is there, and its interpreter too. */
 static bool is_usable(const struct env_store *store, const char *name)
 {
-    char hash[ENV_HASH_LENGTH + 1], path[80];
-    if (!env_store_find(store, name, hash))
+    char hash[PX_ENVIRONMENT_HASH_LENGTH + 1], path[80];
+    if (px_environment_name_read(store->root, name, hash) < 0)
         return false;
     snprintf(path, sizeof path, "store/%s/venv/bin/python", hash);
     if (faccessat(store->fd, path, X_OK, 0) < 0)
@@ -378,7 +376,7 @@ static bool is_usable(const struct env_store *store, const char *name)
     return true;
 }
 
-int env_cached(const struct env_options *options, char ret[ENV_NAME_MAX + 1], pyexec_error *error)
+int env_cached(const struct env_options *options, char ret[PX_ENVIRONMENT_NAME_MAX + 1], pyexec_error *error)
 {
     char hash[PX_SHA256_HEX + 1];
     px_auto(env_store_done) struct env_store store = {.fd = -1};

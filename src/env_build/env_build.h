@@ -41,7 +41,7 @@ int env_update(const struct env_options *options, const char *name, json_t **ret
                pyexec_error *error);
 
 /* Finds the environment for these packages, and makes it if it is not there. `ret` gets its name. */
-int env_cached(const struct env_options *options, char ret[ENV_NAME_MAX + 1], pyexec_error *error);
+int env_cached(const struct env_options *options, char ret[PX_ENVIRONMENT_NAME_MAX + 1], pyexec_error *error);
 
 /* The content of environment.json. invalid_request if there is no such name. */
 int env_document_read(const struct env_store *store, const char *name, json_t **ret, pyexec_error *error);

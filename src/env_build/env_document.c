@@ -15,8 +15,8 @@
 #include "base/retry.h"
 #include "env_build/env_build.h"
 #include "env_build/env_tree.h"
+#include "environments/environment.h"
 
-#define DOCUMENT_LONGEST ((size_t)1 << 20)
 #define PROGRAM_LONGEST ((size_t)1 << 20)
 
 int env_document_file(const struct env_store *store, const char *hash, const char *file, struct px_buffer *ret)
@@ -24,16 +24,16 @@ int env_document_file(const struct env_store *store, const char *hash, const cha
     char path[128];
     snprintf(path, sizeof path, "store/%s/%s", hash, file);
     px_auto_fd int fd = px_openat(store->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-    return fd < 0 ? -1 : px_read_all(fd, ret, DOCUMENT_LONGEST);
+    return fd < 0 ? -1 : px_read_all(fd, ret, PX_ENVIRONMENT_JSON_MAX);
 }
 
 int env_document_read(const struct env_store *store, const char *name, json_t **ret, pyexec_error *error)
 {
-    char hash[ENV_HASH_LENGTH + 1];
+    char hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
     json_error_t problem;
     px_auto_buffer struct px_buffer text = {0};
-    if (!env_store_find(store, name, hash))
-        return env_store_unknown(store, name, error);
+    if (px_environment_name_follow(store->root, name, hash, error) < 0)
+        return -1;
     if (env_document_file(store, hash, "environment.json", &text) == 0 &&
         (*ret = px_json_read(text.data ? text.data : "", text.length, JSON_REJECT_DUPLICATES, &problem))) {
         if (json_is_object(*ret)) {

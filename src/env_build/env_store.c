@@ -2,7 +2,6 @@
 /* It trusts the folders below the root, which only the operator may write to, and no name from outside. */
 #include "env_build/env_store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,10 +16,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/retry.h"
-#include "base/spelling.h"
 #include "env_build/env_tree.h"
 
-#define LINK_START "../store/"
 #define LOCK_POLL_NS 10000000
 
 /* ---- Errors ---- */
@@ -109,130 +106,23 @@ void env_store_done(struct env_store *store)
 
 /* ---- Names ---- */
 
-bool env_name_valid(const char *name)
-{
-    size_t length = strlen(name);
-    return length && length <= ENV_NAME_MAX && !strchr("._-", name[0]) &&
-           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == length;
-}
-
 int env_name_check(const char *name, pyexec_error *error)
 {
-    if (!env_name_valid(name)) {
+    if (!px_environment_name_valid(name, strlen(name))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.100s' can't be the name of an environment", name);
         return px_error_hint(error,
                              "A name has at most %d of the characters a-z, 0-9, '.', '_' and '-', and begins with a "
                              "letter or digit.",
-                             ENV_NAME_MAX);
+                             PX_ENVIRONMENT_NAME_MAX);
     }
-    if (strncmp(name, ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) == 0) {
+    if (px_environment_name_is_cached(name)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' can't be the name of an environment", name);
-        return px_error_hint(error,
-                             "Names that begin with " ENV_CACHED_PREFIX " are those of environments that pyexec makes "
-                             "for requirements. Choose another name.");
+        return px_error_hint(
+            error, "Names that begin with " PX_ENVIRONMENT_CACHED " are those of environments that pyexec makes "
+                   "for requirements: choose another name for your own. `pyexec env prune` removes those "
+                   "that nobody has used for a time.");
     }
     return 0;
-}
-
-int env_store_find(const struct env_store *store, const char *name, char hash[ENV_HASH_LENGTH + 1])
-{
-    char path[ENV_NAME_MAX + 8], target[sizeof LINK_START + ENV_HASH_LENGTH + 1];
-    if (store->fd < 0 || !env_name_valid(name))
-        return 0;
-    snprintf(path, sizeof path, "names/%s", name);
-    ssize_t length = readlinkat(store->fd, path, target, sizeof target);
-    size_t start = strlen(LINK_START);
-    if (length != (ssize_t)start + ENV_HASH_LENGTH || memcmp(target, LINK_START, start) != 0)
-        return 0;
-    memcpy(hash, target + start, ENV_HASH_LENGTH);
-    hash[ENV_HASH_LENGTH] = '\0';
-    return strspn(hash, "0123456789abcdef") == ENV_HASH_LENGTH;
-}
-
-static int compare_texts(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-void env_store_free_names(char **names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(names[i]);
-    free(names);
-}
-
-/* A folder that is not there has no entries: NULL with errno ENOENT. */
-static DIR *open_part(const struct env_store *store, const char *part)
-{
-    int fd = px_openat(store->fd, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (fd >= 0 && !folder)
-        px_close_fd(&fd);
-    return folder;
-}
-
-/* The entries of a part, without those that begin with a dot. */
-static int list_part(const struct env_store *store, const char *part, char ***ret, size_t *ret_count)
-{
-    *ret = NULL;
-    *ret_count = 0;
-    px_auto_folder DIR *folder = store->fd < 0 ? NULL : open_part(store, part);
-    if (!folder)
-        return store->fd < 0 || errno == ENOENT ? 0 : -1;
-    for (const struct dirent *entry; (entry = readdir(folder));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        char **more = reallocarray(*ret, *ret_count + 1, sizeof **ret);
-        if (more)
-            *ret = more;
-        if (!more || !(more[*ret_count] = strdup(entry->d_name)))
-            return -1;
-        ++*ret_count;
-    }
-    if (*ret_count)
-        qsort(*ret, *ret_count, sizeof **ret, compare_texts);
-    return 0;
-}
-
-int env_store_names(const struct env_store *store, char ***ret, size_t *ret_count, pyexec_error *error)
-{
-    char hash[ENV_HASH_LENGTH + 1];
-    if (list_part(store, "names", ret, ret_count) < 0)
-        return store_error(store, "list the names", error);
-    size_t kept = 0;
-    for (size_t i = 0; i < *ret_count; i++) {
-        if (env_store_find(store, (*ret)[i], hash))
-            (*ret)[kept++] = (*ret)[i];
-        else
-            free((*ret)[i]);
-    }
-    *ret_count = kept;
-    return 0;
-}
-
-int env_store_unknown(const struct env_store *store, const char *name, pyexec_error *error)
-{
-    char **names = NULL;
-    size_t count = 0;
-    px_auto_buffer struct px_buffer list = {0};
-    if (env_store_names(store, &names, &count, error) < 0)
-        return -1;
-    struct px_spelling nearest = {.wanted = name};
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(names[i], ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) == 0)
-            continue;
-        px_spelling_offer(&nearest, names[i]);
-        px_buffer_printf(&list, "%s%s", list.length ? ", " : "", names[i]);
-    }
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "there is no environment '%.100s' in '%s'", name, store->root);
-    if (nearest.best)
-        px_error_hint(error, "Did you mean %s? There are: %.300s.", nearest.best, px_buffer_shown(&list));
-    else if (list.length)
-        px_error_hint(error, "There are: %.300s.", px_buffer_shown(&list));
-    else
-        px_error_hint(error, "There are none yet. `pyexec env create NAME PACKAGE…` makes one.");
-    env_store_free_names(names, count);
-    return -1;
 }
 
 /* ---- Locks ---- */
@@ -314,23 +204,24 @@ static void new_id(char id[32])
 /* Folders whose maker has ended. A maker locks its folder before it gives the writer's lock back. */
 static int collect_unfinished(const struct env_store *store, struct waste *waste)
 {
-    char **items;
-    size_t count;
-    int status = list_part(store, "build", &items, &count);
-    for (size_t i = 0; i < count; i++) {
-        int lock = lock_folder(store, "build", items[i]);
+    px_auto(px_environment_names_done) struct px_environment_names found = {0};
+    if (px_environment_names_read(store->root, "build", &found) < 0)
+        return -1;
+    for (size_t i = 0; i < found.count; i++) {
+        int lock = lock_folder(store, "build", found.items[i]);
         if (lock >= 0 || errno == ENOENT)
-            waste_add(waste, items[i], lock);
+            waste_add(waste, found.items[i], lock);
     }
-    env_store_free_names(items, count);
-    return status;
+    return 0;
 }
 
-static bool is_named(const struct env_store *store, char *const *names, size_t count, const char *hash)
+/* Also true if a name can't be read: it may lead there. */
+static bool is_named(const struct env_store *store, const struct px_environment_names *names, const char *hash)
 {
-    char target[ENV_HASH_LENGTH + 1];
-    for (size_t i = 0; i < count; i++)
-        if (env_store_find(store, names[i], target) && strcmp(target, hash) == 0)
+    char target[PX_ENVIRONMENT_HASH_LENGTH + 1];
+    for (size_t i = 0; i < names->count; i++)
+        if (px_environment_name_read(store->root, names->items[i], target) == 0 ? strcmp(target, hash) == 0
+                                                                                : errno != EINVAL && errno != ENOENT)
             return true;
     return false;
 }
@@ -338,30 +229,26 @@ static bool is_named(const struct env_store *store, char *const *names, size_t c
 /* Moves environments that have no name, and that nobody uses, to build/. */
 static int collect_unnamed(const struct env_store *store, struct waste *waste, unsigned *removed)
 {
-    char **names, **items;
-    size_t count, item_count;
-    int status = list_part(store, "names", &names, &count);
+    px_auto(px_environment_names_done) struct px_environment_names names = {0}, found = {0};
     /* Without all names nothing is known to be unused. */
-    if (status == 0 && (status = list_part(store, "store", &items, &item_count)) == 0) {
-        for (size_t i = 0; i < item_count; i++) {
-            char from[300], to[64], id[32];
-            int lock = is_named(store, names, count, items[i]) ? -1 : lock_folder(store, "store", items[i]);
-            if (lock < 0)
-                continue;
-            new_id(id);
-            snprintf(from, sizeof from, "store/%s", items[i]);
-            snprintf(to, sizeof to, "build/%s", id);
-            if (renameat(store->fd, from, store->fd, to) == 0) {
-                waste_add(waste, id, TAKE_FD(lock));
-                ++*removed;
-            } else {
-                px_close_fd(&lock);
-            }
-        }
-        env_store_free_names(items, item_count);
+    if (px_environment_names_read(store->root, "names", &names) < 0 ||
+        px_environment_names_read(store->root, "store", &found) < 0)
+        return -1;
+    for (size_t i = 0; i < found.count; i++) {
+        char from[300], to[64], id[32];
+        const char *hash = found.items[i];
+        px_auto_fd int lock = is_named(store, &names, hash) ? -1 : lock_folder(store, "store", hash);
+        if (lock < 0)
+            continue;
+        new_id(id);
+        snprintf(from, sizeof from, "store/%s", hash);
+        snprintf(to, sizeof to, "build/%s", id);
+        if (renameat(store->fd, from, store->fd, to) < 0)
+            continue;
+        waste_add(waste, id, TAKE_FD(lock));
+        ++*removed;
     }
-    env_store_free_names(names, count);
-    return status;
+    return 0;
 }
 
 static int collect(const struct env_store *store, struct waste *waste, unsigned *removed, pyexec_error *error)
@@ -373,7 +260,7 @@ static int collect(const struct env_store *store, struct waste *waste, unsigned 
 
 static void unlink_name(const struct env_store *store, const char *name)
 {
-    char path[ENV_NAME_MAX + 8];
+    char path[PX_ENVIRONMENT_NAME_MAX + 8];
     snprintf(path, sizeof path, "names/%s", name);
     unlinkat(store->fd, path, 0);
 }
@@ -381,21 +268,20 @@ static void unlink_name(const struct env_store *store, const char *name)
 /* Takes the names of cached environments that nobody has used for a time. */
 static int forget_unused(const struct env_store *store, int64_t unused_seconds, pyexec_error *error)
 {
-    char **names, hash[ENV_HASH_LENGTH + 1];
-    size_t count;
-    if (env_store_names(store, &names, &count, error) < 0)
-        return -1;
-    for (size_t i = 0; i < count; i++) {
+    char hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
+    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    if (px_environment_names_read(store->root, "names", &names) < 0)
+        return store_error(store, "list the names", error);
+    for (size_t i = 0; i < names.count; i++) {
         char path[64];
         struct stat status;
-        if (strncmp(names[i], ENV_CACHED_PREFIX, strlen(ENV_CACHED_PREFIX)) != 0 ||
-            !env_store_find(store, names[i], hash))
+        if (!px_environment_name_is_cached(names.items[i]) ||
+            px_environment_name_read(store->root, names.items[i], hash) < 0)
             continue;
         snprintf(path, sizeof path, "store/%s/lock", hash);
         if (fstatat(store->fd, path, &status, 0) < 0 || time(NULL) - status.st_mtime >= unused_seconds)
-            unlink_name(store, names[i]);
+            unlink_name(store, names.items[i]);
     }
-    env_store_free_names(names, count);
     return 0;
 }
 
@@ -480,7 +366,8 @@ static int refuse_existing(const char *name, pyexec_error *error)
 
 int env_store_publish(struct env_folder *folder, const char *name, const char *hash, bool replace, pyexec_error *error)
 {
-    char path[ENV_NAME_MAX + 8], target[sizeof LINK_START + ENV_HASH_LENGTH], old[ENV_HASH_LENGTH + 1];
+    char path[PX_ENVIRONMENT_NAME_MAX + 8], old[PX_ENVIRONMENT_HASH_LENGTH + 1];
+    char target[sizeof PX_ENVIRONMENT_LINK + PX_ENVIRONMENT_HASH_LENGTH];
     const struct env_store *store = folder->store;
     /* After a loss of power, a name must not lead to files whose bytes were not written. */
     if (syncfs(folder->fd) < 0)
@@ -488,12 +375,12 @@ int env_store_publish(struct env_folder *folder, const char *name, const char *h
     px_auto_fd int writer = lock_writer(store, error);
     if (writer < 0)
         return -1;
-    if (!replace && env_store_find(store, name, old))
+    if (!replace && px_environment_name_read(store->root, name, old) == 0)
         return refuse_existing(name, error);
     if (place(folder, hash, error) < 0)
         return -1;
     snprintf(path, sizeof path, "names/%s", name);
-    snprintf(target, sizeof target, LINK_START "%s", hash);
+    snprintf(target, sizeof target, PX_ENVIRONMENT_LINK "%s", hash);
     if (symlinkat(target, folder->fd, "link") < 0 || renameat(folder->fd, "link", store->fd, path) < 0)
         return store_error(store, "write a name", error);
     return 0;
@@ -501,14 +388,14 @@ int env_store_publish(struct env_folder *folder, const char *name, const char *h
 
 int env_store_remove(const struct env_store *store, const char *name, bool *ret_used, pyexec_error *error)
 {
-    char path[300], hash[ENV_HASH_LENGTH + 1];
+    char path[300], hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
     struct waste waste = {0};
     unsigned removed = 0;
     px_auto_fd int writer = store->fd < 0 ? -1 : lock_writer(store, error);
     if (store->fd >= 0 && writer < 0)
         return -1;
-    if (!env_store_find(store, name, hash))
-        return env_store_unknown(store, name, error);
+    if (px_environment_name_follow(store->root, name, hash, error) < 0)
+        return -1;
     snprintf(path, sizeof path, "names/%s", name);
     if (unlinkat(store->fd, path, 0) < 0)
         return store_error(store, "remove a name", error);

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store of environments, as its writer sees it. docs/environments.md has the layout:
- *
- *     ROOT/names/NAME      a symbolic link to ../store/HASH; rename(2) replaces it in one step
- *     ROOT/store/HASH/     never changed after it is there: venv/, environment.json, requirements.txt, constraints.txt, lock
- *     ROOT/build/ID/       what is being made, or removed; its file `lock` is held meanwhile
- *     ROOT/writer.lock     held by the one process that changes names/, store/ or the list of build/
+/* The writer of the store of environments. src/environments/environment_names.h has the layout, and reads names.
  *
  * A process that is killed at any point leaves at most a folder in build/ whose lock nobody holds, or an environment in
  * store/ that no name leads to. The next process that makes or removes an environment removes them. */
@@ -13,12 +8,8 @@
 
 #include <stdbool.h>
 
+#include "environments/environment_names.h"
 #include "policy/config.h"
-
-#define ENV_NAME_MAX 64
-#define ENV_HASH_LENGTH 32
-/* Environments that pyexec makes for requirements, and removes when nobody has used them for a time. */
-#define ENV_CACHED_PREFIX "cached-"
 
 struct env_store {
     char *root;
@@ -29,17 +20,8 @@ struct env_store {
 int env_store_open(struct env_store *store, const struct px_env_config *config, bool make, pyexec_error *error);
 void env_store_done(struct env_store *store);
 
-bool env_name_valid(const char *name);
 /* invalid_request for a name that is not valid, or that pyexec keeps for its own use. */
 int env_name_check(const char *name, pyexec_error *error);
-
-/* Reads where a name leads to. Returns 1, or 0 if there is no such name. */
-int env_store_find(const struct env_store *store, const char *name, char hash[ENV_HASH_LENGTH + 1]);
-/* The names in order, for free() each and the array. */
-int env_store_names(const struct env_store *store, char ***ret, size_t *ret_count, pyexec_error *error);
-void env_store_free_names(char **names, size_t count);
-/* invalid_request: there is no such name; the hint lists those that are there. */
-int env_store_unknown(const struct env_store *store, const char *name, pyexec_error *error);
 
 /* A folder in build/. */
 struct env_folder {

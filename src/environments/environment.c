@@ -53,16 +53,6 @@ bool px_environment_same(const struct px_environment *one, const struct px_envir
                             one->written_ns == other->written_ns && strcmp(one->folder, other->folder) == 0);
 }
 
-bool px_environment_name_valid(const char *name, size_t length)
-{
-    if (!length || length > PX_ENVIRONMENT_NAME_MAX || name[0] == '.' || name[0] == '_' || name[0] == '-')
-        return false;
-    for (size_t i = 0; i < length; i++)
-        if (!name[i] || !strchr("abcdefghijklmnopqrstuvwxyz0123456789._-", name[i]))
-            return false;
-    return true;
-}
-
 /* `what` says what is wrong, and never has bytes of the file. */
 static int damaged(const struct px_environment *environment, const char *what, pyexec_error *error)
 {

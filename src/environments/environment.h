@@ -19,11 +19,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "environments/environment_names.h"
 
-#define PX_ENVIRONMENT_NAME_MAX 64
-#define PX_ENVIRONMENT_HASH_LENGTH 32
-/* Names of environments that were made for the requirements of a script or request begin with this. */
-#define PX_ENVIRONMENT_CACHED "cached-"
 #define PX_ENVIRONMENT_FORMAT 1
 /* The most bytes of environment.json. A large environment has 400 packages and needs 60 KB. */
 #define PX_ENVIRONMENT_JSON_MAX (1u << 20)
@@ -53,9 +50,6 @@ struct px_environment {
 const struct px_environment *px_environment_ref(const struct px_environment *environment);
 /* Ignores NULL. */
 void px_environment_unref(const struct px_environment *environment);
-
-/* True for [a-z0-9][a-z0-9._-]{0,63}. */
-bool px_environment_name_valid(const char *name, size_t length);
 
 /* Reads the bytes of environment.json. `folder` is the path of the environment's folder, whose last part is its hash.
  * python_not_found names the member that is wrong. */

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store: from a name to an environment, and all environments. Only reads; src/env_build/ has the functions that write.
- *
- *     ROOT/names/NAME            a symbolic link to ../store/HASH, replaced by rename(2)
- *     ROOT/store/HASH/           never changed after it got a name
- *         environment.json, venv/, lock */
-#include <dirent.h>
+/* The store: from a name to an environment, and all environments. Only reads; src/env_build/ has the functions that write. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,15 +14,13 @@
 #include "base/fds.h"
 #include "base/paths.h"
 #include "base/retry.h"
-#include "base/spelling.h"
 #include "environments/environment.h"
+#include "environments/environment_names.h"
 #include "environments/environment_trust.h"
 
 #define SYSTEM_ROOT "/var/lib/pyexec/env"
-#define LINK_PREFIX "../store/"
 #define PATH_SIZE 4096
-#define KEPT_MAX 256    /* environments in memory */
-#define LISTED_MAX 4096 /* names that are read */
+#define KEPT_MAX 256 /* environments in memory */
 
 struct kept {
     const struct px_environment *environment;
@@ -85,100 +78,14 @@ void px_environments_free(struct px_environments *store)
     free(store);
 }
 
-/* ---- Names ---- */
-
-struct names {
-    char **items;
-    size_t count;
-};
-
-static void free_names(struct names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->items[i]);
-    free(names->items);
-}
-
-static int compare_names(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-/* A store that is not there has no names. Those that were made for the requirements of one script are left out. */
-static int read_names(const struct px_environments *store, struct names *ret, pyexec_error *error)
-{
-    char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/names", store->root);
-    px_auto_folder DIR *folder = opendir(path);
-    if (!folder && errno != ENOENT)
-        return px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, errno, "environment: can't read '%s'", path);
-    if (!(ret->items = calloc(LISTED_MAX, sizeof *ret->items)))
-        return px_error_oom(error);
-    const struct dirent *item;
-    while (folder && ret->count < LISTED_MAX && (item = readdir(folder))) {
-        if (!px_environment_name_valid(item->d_name, strlen(item->d_name)) ||
-            strncmp(item->d_name, PX_ENVIRONMENT_CACHED, strlen(PX_ENVIRONMENT_CACHED)) == 0)
-            continue;
-        if (!(ret->items[ret->count] = strdup(item->d_name)))
-            return px_error_oom(error);
-        ret->count++;
-    }
-    qsort(ret->items, ret->count, sizeof *ret->items, compare_names);
-    return 0;
-}
-
-static int unknown(const struct px_environments *store, const char *name, pyexec_error *error)
-{
-    px_auto(free_names) struct names names = {0};
-    if (read_names(store, &names, error) < 0)
-        return -1;
-    struct px_spelling nearest = {.wanted = name};
-    struct px_buffer px_auto_buffer list = {0};
-    for (size_t i = 0; i < names.count; i++) {
-        px_spelling_offer(&nearest, names.items[i]);
-        if (list.length < 200)
-            px_buffer_printf(&list, "%s%s", i ? ", " : "", names.items[i]);
-        else if (list.data[list.length - 1] != '.')
-            px_buffer_add_string(&list, " ...");
-    }
-    px_error_set(error, PYEXEC_INVALID_POLICY, "environment: there is no environment '%s' in '%s'", name, store->root);
-    if (!names.count)
-        return px_error_hint(error, "There are no environments yet. Make one: `pyexec env create %s PACKAGE...`.",
-                             name);
-    if (nearest.best)
-        return px_error_hint(error, "Did you mean '%s'? There are: %s.", nearest.best, px_buffer_shown(&list));
-    return px_error_hint(error, "There are: %s. To make it: `pyexec env create %s PACKAGE...`.", px_buffer_shown(&list),
-                         name);
-}
-
-static bool is_hash(const char *text)
-{
-    return strlen(text) == PX_ENVIRONMENT_HASH_LENGTH && strspn(text, "0123456789abcdef") == PX_ENVIRONMENT_HASH_LENGTH;
-}
-
 /* Gets the folder that a name leads to. */
 static int follow(const struct px_environments *store, const char *name, char *ret_folder, pyexec_error *error)
 {
-    char path[PATH_SIZE], target[sizeof LINK_PREFIX + PX_ENVIRONMENT_HASH_LENGTH + 1];
-    if (!px_environment_name_valid(name, strlen(name))) {
-        px_error_set(error, PYEXEC_INVALID_POLICY, "environment: this is not a name of an environment");
-        return px_error_hint(error, "A name has at most 64 small letters, digits and the signs . _ -, and begins "
-                                    "with a letter or digit.");
-    }
-    if ((size_t)snprintf(path, sizeof path, "%s/names/%s", store->root, name) >= sizeof path)
+    char hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
+    if (px_environment_name_follow(store->root, name, hash, error) < 0)
+        return px_error_wrap(error, "environment");
+    if ((size_t)snprintf(ret_folder, PATH_SIZE, "%s/store/%s", store->root, hash) >= PATH_SIZE)
         return px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, ENAMETOOLONG, "environment: '%s'", store->root);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return unknown(store, name, error);
-    if (length < 0 && errno != EINVAL)
-        return px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, errno, "environment: can't read '%s'", path);
-    target[length > 0 ? length : 0] = '\0';
-    if (strncmp(target, LINK_PREFIX, strlen(LINK_PREFIX)) != 0 || !is_hash(target + strlen(LINK_PREFIX))) {
-        px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "environment: '%s' is not a link of an environment", path);
-        return px_error_hint(error, "Remove it, and make the environment again: `pyexec env create %s PACKAGE...`.",
-                             name);
-    }
-    snprintf(ret_folder, PATH_SIZE, "%s/store/%s", store->root, target + strlen(LINK_PREFIX));
     return 0;
 }
 
@@ -326,14 +233,10 @@ int px_environments_get(struct px_environments *store, const char *name, const s
 
 bool px_environment_is_current(const struct px_environment *environment)
 {
-    char path[PATH_SIZE], target[sizeof LINK_PREFIX + PX_ENVIRONMENT_HASH_LENGTH + 1];
+    char path[PATH_SIZE], hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
     size_t length_below = strlen("/store/") + PX_ENVIRONMENT_HASH_LENGTH, all = strlen(environment->folder);
-    int root = all > length_below ? (int)(all - length_below) : 0;
-    snprintf(path, sizeof path, "%.*s/names/%s", root, environment->folder, environment->name);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    target[length > 0 ? length : 0] = '\0';
-    if (length < 0 || strncmp(target, LINK_PREFIX, strlen(LINK_PREFIX)) != 0 ||
-        strcmp(target + strlen(LINK_PREFIX), environment->hash) != 0)
+    snprintf(path, sizeof path, "%.*s", all > length_below ? (int)(all - length_below) : 0, environment->folder);
+    if (px_environment_name_read(path, environment->name, hash) < 0 || strcmp(hash, environment->hash) != 0)
         return false;
     struct stat file;
     snprintf(path, sizeof path, "%s/environment.json", environment->folder);
@@ -380,9 +283,9 @@ static json_t *describe(const struct px_environment *environment)
 
 int px_environments_list(struct px_environments *store, json_t **ret, pyexec_error *error)
 {
-    px_auto(free_names) struct names names = {0};
-    if (read_names(store, &names, error) < 0)
-        return -1;
+    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    if (px_environment_names_given(store->root, &names, NULL, error) < 0)
+        return px_error_wrap(error, "environment");
     json_t *list = json_array();
     for (size_t i = 0; list && i < names.count; i++) {
         const struct px_environment *environment;

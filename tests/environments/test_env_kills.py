@@ -13,7 +13,7 @@ from conftest import ROOT, preload
 
 @pytest.fixture
 def one(own):
-    store = env_stores.Store(own)
+    store = env_stores.CommandStore(own)
     yield store
     store.close()
 

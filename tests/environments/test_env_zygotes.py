@@ -33,7 +33,7 @@ def is_held(folder):
 
 @pytest.fixture
 def store(open_folder):
-    return stores.Store(open_folder / "environments")
+    return stores.HandMadeStore(open_folder / "environments")
 
 
 def start(program, store, **keywords):

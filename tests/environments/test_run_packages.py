@@ -6,12 +6,11 @@ import time
 import pytest
 
 import env_stores
-import wheels
 
 
 @pytest.fixture
 def store(pyexec):
-    store = env_stores.Store(pyexec)
+    store = env_stores.CommandStore(pyexec)
     store.write("alpha/alpha.py", "number = 42\n")
     yield store
     store.close()
@@ -19,7 +18,7 @@ def store(pyexec):
 
 @pytest.fixture
 def one(own):
-    store = env_stores.Store(own)
+    store = env_stores.CommandStore(own)
     store.write("alpha/alpha.py", "number = 42\n")
     yield store
     store.close()
@@ -111,15 +110,3 @@ def test_metadata_that_is_refused(one, lines, text):
 def test_comments_that_name_no_packages(one, code):
     done = run(one, "-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b"") and one.parts("names") == []
-
-
-def test_code_at_the_start_of_python_is_taken_out_of_packages_that_a_script_chose(own):
-    """It would run before the last layers of a script are closed. For an operator's own environment it stays."""
-    store = env_stores.Store(own, fast=False)
-    try:
-        wheels.wheel(store.wheels, "sly", "1.0", {"sly.py": "import sys\nran = [name for name in ('from_pth', 'from_site') if hasattr(sys, name)]\n",
-                                                  "sly.pth": "import sys; sys.from_pth = 1\n", "sitecustomize.py": "import sys; sys.from_site = 1\n"})
-        done = run(store, "--with", "sly", "-c", "import sly\nsly.ran")
-        assert (done.returncode, done.stdout) == (0, b"[]\n"), done.stderr
-    finally:
-        store.close()

@@ -13,7 +13,7 @@ HUNGRY = "held = bytearray(700 << 20)\n"
 
 @pytest.fixture(scope="module")
 def store(_copy):
-    store = stores.Store(os.path.join(_copy, "environments"))
+    store = stores.HandMadeStore(os.path.join(_copy, "environments"))
     store.add("data", {"tally": TALLY, "words": "COUNT = 3\n"})
     store.add("large", {"hungry": HUNGRY}, {"address_space_bytes": 1500 * MIB, "max_threads": 40, "timeout_ms": 30000})
     store.add("warm", {"slow": "import time\nBORN = time.monotonic()\n"}, preload=["slow"])
@@ -115,7 +115,7 @@ def test_what_is_no_name_is_refused(pyexec, store, name):
 
 
 def test_an_interpreter_that_is_gone_is_named(pyexec, store, open_folder):
-    own = stores.Store(open_folder / "env")
+    own = stores.HandMadeStore(open_folder / "env")
     folder = own.add("data", {"tally": TALLY})
     os.unlink(os.path.join(folder, "venv", "bin", "python3"))
     got = error(pyexec, own, "1", "--environment", "data")
@@ -123,12 +123,25 @@ def test_an_interpreter_that_is_gone_is_named(pyexec, store, open_folder):
     assert "pyexec env" in got["hint"], got
 
 
-def test_a_changed_environment_is_used_by_the_next_command(pyexec, open_folder):
-    own = stores.Store(open_folder / "env")
-    own.add("data", {"tally": "VERSION = 1"})
-    assert result(pyexec, own, "import tally; tally.VERSION", "--environment", "data")["last_value_repr"] == "1"
-    own.add("data", {"tally": "VERSION = 2"})
-    assert result(pyexec, own, "import tally; tally.VERSION", "--environment", "data")["last_value_repr"] == "2"
+def test_a_changed_environment_is_used_by_the_next_command_and_the_result_names_it(pyexec, open_folder):
+    own = stores.HandMadeStore(open_folder / "env")
+    seen = []
+    for version in ("1", "2"):
+        folder = own.add("data", {"tally": "VERSION = " + version})
+        got = result(pyexec, own, "import tally; tally.VERSION", "--environment", "data")
+        assert got["last_value_repr"] == version
+        assert got["environment"] == {"name": "data", "hash": os.path.basename(folder)}
+        seen.append(got["environment"]["hash"])
+    assert len(set(seen)) == 2
+    own.add("copy", {"tally": "VERSION = 2"})
+    assert result(pyexec, own, "1", "--environment", "copy")["environment"]["name"] == "copy"
+    assert result(pyexec, own, "1")["environment"] is None
+
+
+@pytest.mark.parametrize("code, flags", [("import tally\n1 / 0", []), ("while True: pass", ["--timeout=50ms"]), ("import not_there", [])])
+def test_the_result_names_the_environment_however_the_run_ended(pyexec, store, code, flags):
+    got = result(pyexec, store, code, "--environment", "data", *flags)
+    assert got["status"] != "ok" and got["environment"]["name"] == "data", got
 
 
 def test_a_missing_module_names_the_environments_that_have_it(pyexec, store):

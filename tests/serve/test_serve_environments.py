@@ -16,7 +16,7 @@ ALICE, BOB, CARLA = (token_line("alice", "a-secret", "allowed_environments=data"
 
 @pytest.fixture(scope="module")
 def store(_copy):
-    store = stores.Store(os.path.join(_copy, "served-environments"))
+    store = stores.HandMadeStore(os.path.join(_copy, "served-environments"))
     store.add("data", {"tally": "def total(*numbers): return sum(numbers)\n"}, packages=[{"name": "tally", "version": "2.5"}])
     store.add("ml", {"learner": "DEPTH = 3\n"})
     store.add("large", {"hungry": "HELD = bytearray(700 << 20)\n"}, {"address_space_bytes": 1500 * MIB, "timeout_ms": 20000})
@@ -52,7 +52,11 @@ def test_the_list_has_what_the_caller_may_choose(server):
 
 def test_a_request_chooses_an_environment(server):
     policy = {"environment": "data"}
-    assert server.result("import tally; tally.total(1, 2)", policy=policy)["last_value_repr"] == "3"
+    listed = {found["name"]: found["hash"] for found in server.ask("GET", "/v1/environments").json()["environments"]}
+    for _ in range(2):      # the second one may come from the pool
+        got = server.result("import tally; tally.total(1, 2)", policy=policy)
+        assert got["last_value_repr"] == "3" and got["environment"] == {"name": "data", "hash": listed["data"]}
+    assert server.result("1")["environment"] is None
     assert run(server, "alice", "import tally; tally.total(1, 2)", policy=policy).json()["last_value_repr"] == "3"
 
 
@@ -85,15 +89,18 @@ def test_its_needs_raise_a_ceiling_that_nobody_gave(server):
 
 def test_a_session_keeps_its_environment(server, store):
     policy = {"environment": "data"}
-    assert server.result("import tally; tally.total(1)", "kept", session_policy=policy)["last_value_repr"] == "1"
+    first = server.result("import tally; tally.total(1)", "kept", session_policy=policy)
+    assert first["last_value_repr"] == "1" and first["environment"]["name"] == "data"
     assert server.result("tally.total(2)", "kept")["last_value_repr"] == "2"
     answer = server.execute("1", "kept", policy={"environment": "ml"})
     assert answer.status == 400 and "fixed" in answer.json()["title"]
     assert server.ask("GET", "/v1/sessions/kept").json()["policy"]["environment"] == "data"
-    store.add("data", {"tally": "def total(*numbers): return -1\n"}, packages=[{"name": "tally", "version": "2.5"}])
+    folder = store.add("data", {"tally": "def total(*numbers): return -1\n"}, packages=[{"name": "tally", "version": "2.5"}])
     try:
-        assert server.result("tally.total(3)", "kept")["last_value_repr"] == "3"
-        assert server.result("import tally; tally.total(3)", policy=policy)["last_value_repr"] == "-1"      # an update
+        later, updated = server.result("tally.total(3)", "kept"), server.result("import tally; tally.total(3)", policy=policy)
+        assert later["last_value_repr"] == "3" and later["environment"] == first["environment"]
+        assert updated["last_value_repr"] == "-1" and updated["environment"]["name"] == "data"
+        assert updated["environment"]["hash"] == os.path.basename(folder) != first["environment"]["hash"]
     finally:
         store.add("data", {"tally": "def total(*numbers): return sum(numbers)\n"}, packages=[{"name": "tally", "version": "2.5"}])
         server.ask("DELETE", "/v1/sessions/kept")

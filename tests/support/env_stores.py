@@ -33,10 +33,11 @@ done < "$file"
 """
 
 
-class Store:
+class CommandStore:
     """`pyexec env` of one user with its own root, home and index."""
 
-    def __init__(self, program, fast=True):
+    def __init__(self, program, fast=True, uv=None):
+        """fast: with a stand-in for an installer. Otherwise with this uv, or with pip."""
         self.program = program
         self.home = tempfile.mkdtemp(prefix="pyexec-test-env-")
         os.chmod(self.home, 0o755)
@@ -48,7 +49,7 @@ class Store:
             file.write(FAST)
         os.chmod(self.uv, 0o755)
         self.environment = {"HOME": self.home, "PATH": "/usr/bin:/bin", "PYEXEC_ENV_ROOT": self.root,
-                            "PYEXEC_ENV_UV": self.uv if fast else "/nowhere/uv", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels,
+                            "PYEXEC_ENV_UV": self.uv if fast else uv or "/nowhere/uv", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels,
                             "UV_NO_INDEX": "1", "UV_FIND_LINKS": self.wheels, "PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3"}
         os.chown(self.home, program.uid, -1)
 

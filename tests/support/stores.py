@@ -10,7 +10,7 @@ import tempfile
 INTERPRETER = "/usr/bin/python3"
 
 
-class Store:
+class HandMadeStore:
     """The store below `root`. It belongs to the user who runs the tests; all users can read it."""
 
     def __init__(self, root):

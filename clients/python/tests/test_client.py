@@ -2,8 +2,10 @@
 import time
 
 import pytest
+from conftest import _Program
+from serving import serving, token_line
 
-from pyexec import (ConnectionLostError, Display, InvalidPolicyError, InvalidRequestError, Output, Pyexec, PyexecError, Result,
+from pyexec import (ConnectionLostError, Display, EnvironmentInfo, InvalidPolicyError, InvalidRequestError, Output, Pyexec, PyexecError, Result,
                     SessionNotFoundError, UnauthorizedError)
 
 
@@ -176,7 +178,7 @@ def test_http_refuses_without_a_token(server):
 @pytest.fixture
 def environments(monkeypatch, tmp_path):
     stores = pytest.importorskip("stores")
-    store = stores.Store(tmp_path / "env")
+    store = stores.HandMadeStore(tmp_path / "env")
     store.add("data", {"tally": "def total(*numbers): return sum(numbers)"})
     monkeypatch.setenv("PYEXEC_ENV_ROOT", store.root)
 
@@ -185,7 +187,9 @@ def test_environments_are_listed_and_chosen(environments):
     with Pyexec() as px:
         found, = px.environments()
         assert found["name"] == "data" and found["imports"] == ["tally"] and found["packages"] == [{"name": "tally", "version": "1.0"}]
-        assert px.execute_once("import tally; tally.total(2, 3)", policy={"environment": "data"}).last_value_repr == "5"
+        result = px.execute_once("import tally; tally.total(2, 3)", policy={"environment": "data"})
+        assert result.last_value_repr == "5" and result.environment == EnvironmentInfo("data", found["hash"])
+        assert px.execute_once("1").environment is None
         with px.session(policy={"environment": "data"}) as session:
             assert session.execute("import tally; tally.total(1)").last_value_repr == "1"
         with pytest.raises(InvalidPolicyError, match="'dota'") as refused:
@@ -193,5 +197,10 @@ def test_environments_are_listed_and_chosen(environments):
         assert "data" in refused.value.hint
 
 
-def test_a_server_lists_environments_too(px):
-    assert isinstance(px.environments(), list)
+def test_environments_of_a_server_are_listed_and_chosen(environments):
+    with serving(_Program(), "--allowed-environments", "data", tcp=True, tokens=[token_line("test", "secret")]) as server:
+        for px in (Pyexec.connect("unix:" + server.socket), Pyexec.connect("http://" + server.tcp, token="secret")):
+            with px:
+                found, = px.environments()
+                result = px.execute_once("import tally; tally.total(2, 3)", policy={"environment": "data"})
+                assert result.last_value_repr == "5" and result.environment == EnvironmentInfo("data", found["hash"])

@@ -757,6 +757,11 @@ PYEXEC_API const char *pyexec_result_session_no_checkpoint(const pyexec_result *
 PYEXEC_API uint64_t pyexec_result_session_restored_to(const pyexec_result *result);
 PYEXEC_API const char *pyexec_result_session_restored_why(const pyexec_result *result);
 
+/* The environment whose packages the run could import: its name, and the hash of the version that it used. NULL for a run without
+ * one. */
+PYEXEC_API const char *pyexec_result_environment_name(const pyexec_result *result);
+PYEXEC_API const char *pyexec_result_environment_hash(const pyexec_result *result);
+
 /* The name of the protection that the run had: "full", "container" or "reduced" (docs/security.md); and the names
  * of the layers that were missing. NULL: there is no such index. */
 PYEXEC_API const char *pyexec_result_tier(const pyexec_result *result);

@@ -20,6 +20,14 @@ pyexec_result *px_result_new(void)
     return result;
 }
 
+void px_result_set_environment(pyexec_result *result, const struct px_environment *environment)
+{
+    if (!environment)
+        return;
+    memcpy(result->environment.name, environment->name, sizeof result->environment.name);
+    memcpy(result->environment.hash, environment->hash, sizeof result->environment.hash);
+}
+
 static void denial_done(struct pyexec_denial *denial)
 {
     px_buffer_done(&denial->what);

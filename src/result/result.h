@@ -85,6 +85,10 @@ struct pyexec_result {
         uint64_t restored_to; /* the call before which the session is again, because its process ended; or 0 */
         char *no_checkpoint;  /* NULL: the state was kept, or the policy has no auto_checkpoint */
     } session;
+    struct {
+        char name[PX_ENVIRONMENT_NAME_MAX + 1]; /* "": a run without an environment */
+        char hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
+    } environment;
     json_t *network;    /* with allowed_hosts: what the script asked the proxy for, a list; else NULL */
     char *network_json; /* the same as text, if there was memory for it */
     char *json;         /* made when it is first asked for */
@@ -111,6 +115,9 @@ int px_stream_finish(struct px_stream *stream, size_t limit) __attribute__((warn
 /* Sets error_repr, error_type and error_message; `type` and `message` are copied. Returns 0, or -1 when there is no
  * memory. */
 int px_result_set_error(pyexec_result *result, const char *type, const char *message);
+
+/* Says that the run had this environment; NULL: none. */
+void px_result_set_environment(pyexec_result *result, const struct px_environment *environment);
 
 /* Returns a hint for the error of a finished result, which the caller frees, or NULL (result/hints.c). */
 char *px_hint_for(const pyexec_result *result, const struct px_policy *policy);

@@ -19,6 +19,7 @@
     OWNER(ToolUsage) \
     OWNER(SessionOfResult) \
     OWNER(Restored) \
+    OWNER(EnvironmentOfResult) \
     OWNER(File) \
     OWNER(FolderEntry) \
     OWNER(Session) \

@@ -33,6 +33,7 @@ const struct pyexec_session_info *px_session_info_memory(const struct pyexec_ses
 #define PX_ITEM_ToolUsage pyexec_result
 #define PX_ITEM_SessionOfResult pyexec_result
 #define PX_ITEM_Restored pyexec_result
+#define PX_ITEM_EnvironmentOfResult pyexec_result
 #define PX_ITEM_File pyexec_file
 #define PX_ITEM_FolderEntry pyexec_file
 #define PX_ITEM_Session pyexec_session_info
@@ -48,6 +49,7 @@ const struct pyexec_session_info *px_session_info_memory(const struct pyexec_ses
 #define PX_ACCESSOR_ToolUsage(key) pyexec_result_tool_calls_##key
 #define PX_ACCESSOR_SessionOfResult(key) pyexec_result_session_##key
 #define PX_ACCESSOR_Restored(key) pyexec_result_session_restored_##key
+#define PX_ACCESSOR_EnvironmentOfResult(key) pyexec_result_environment_##key
 #define PX_ACCESSOR_File(key) pyexec_file_##key
 #define PX_ACCESSOR_FolderEntry(key) pyexec_file_##key
 #define PX_ACCESSOR_Session(key) pyexec_session_info_##key

@@ -80,6 +80,7 @@ int px_run_finish(struct run *run, int result, pyexec_result **ret, pyexec_error
         run->result->missing = px_zygotes_missing(context->zygotes);
         if (context->request->workspace)
             run->result->missing |= PX_LAYER_BIT(PX_LAYER_WORKSPACE_QUOTA);
+        px_result_set_environment(run->result, context->policy->env);
         *ret = TAKE_PTR(run->result);
     }
     pyexec_result_free(run->result);

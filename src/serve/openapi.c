@@ -238,7 +238,7 @@ static void add_result_schemas(json_t *schemas)
         {PX_OWNER_Denial, "Denial", NULL},       {PX_OWNER_Usage, "Usage", NULL},
         {PX_OWNER_ToolUsage, "ToolUsage", NULL}, {PX_OWNER_SessionOfResult, "SessionOfResult", NULL},
         {PX_OWNER_Restored, "Restored", NULL},   {PX_OWNER_File, "File", "path"},
-        {PX_OWNER_Session, "Session", "id"},
+        {PX_OWNER_Session, "Session", "id"},     {PX_OWNER_EnvironmentOfResult, "EnvironmentOfResult", NULL},
     };
     for (size_t i = 0; i < PX_COUNT(objects); i++) {
         json_t *schema = px_result_schema(objects[i].owner, SCHEMAS);

@@ -8,7 +8,7 @@ ANY = ["--any-import"]
 KEYS = ["status", "exit_code", "stdout", "stdout_truncated", "stdout_bytes", "stderr", "stderr_truncated", "stderr_bytes",
         "last_value_repr", "last_value_truncated", "last_value_json", "last_value_json_error", "error_repr", "error",
         "display", "display_dropped", "files", "files_truncated", "denials",
-        "denials_dropped", "tier", "missing_layers", "usage", "session"]
+        "denials_dropped", "tier", "missing_layers", "usage", "session", "environment"]
 STATUSES = {"ok", "error", "timeout", "cpu_limit", "memory_limit", "killed", "crashed", "cancelled"}
 # This continues after each exception. In CPython 3.11 the try does not cover the jump of a `while 1` inside.
 STUBBORN = "x = 1\nwhile x:\n  try:\n    while x: x += 1\n  except BaseException: pass"
@@ -36,6 +36,7 @@ def check(result):
         assert list(denial) == ["layer", "what", "line", "hint"] and denial["layer"] in LAYERS and denial["what"]
     assert len(result["denials"]) <= 100 and result["denials_dropped"] >= 0
     assert result["display"] == [] and result["display_dropped"] == 0 and result["last_value_json"] is None and result["missing_layers"] == [] and result["session"] is None
+    assert result["environment"] is None
     assert result["tier"] == "full"
     assert type(result["files"]) is list and result["files_truncated"] is False
     usage = result["usage"]

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import stores
 from conftest import BUILD, ROOT
 
 sys.path.insert(0, ROOT + "/clients/python/src")
@@ -30,10 +31,10 @@ except ImportError:
 # Members that have another name in the clients, by the key of the result.
 JAVA_NAMES = {"display": "Displays", "usage": "Usage"}
 JAVA_RECORDS = {"error": ("PyError", {}), "denials": ("Denial", {}), "files": ("FileChange", {"content_base64": "content"}),
-                "display": ("Display", {}), "session": ("Session", {}),
+                "display": ("Display", {}), "session": ("Session", {}), "environment": ("Environment", {}),
                 "usage": ("Usage", {"wall_ms": "wallMillis", "cpu_ms": "cpuMillis"})}
 PYTHON_OBJECTS = {"error": types.ErrorInfo, "denials": types.Denial, "files": types.FileChange, "display": types.Display,
-                  "session": types.SessionInfo, "usage": types.Usage}
+                  "session": types.SessionInfo, "usage": types.Usage, "environment": types.EnvironmentInfo}
 
 
 def rpc(*requests):
@@ -45,13 +46,15 @@ def rpc(*requests):
 
 
 @pytest.fixture(scope="module")
-def result():
-    """Returns the result of a session's call that has every part: an error, a denial, a file, a display."""
-    policy = {"disable_open": False, "python_bin": "/usr/bin/python3"}
-    answers = rpc(("initialize", {"protocol": 1, "policy": policy}),
+def result(tmp_path_factory):
+    """Returns the result of a session's call that has every part: an error, a denial, a file, a display, an environment."""
+    store = stores.HandMadeStore(tmp_path_factory.mktemp("environments"))
+    store.add("data", {"tally": ""})
+    answers = rpc(("initialize", {"protocol": 1, "policy": {"disable_open": False, "environment": "data"}, "env": {"root": store.root}}),
                   ("execute", {"session_id": "s", "code": CODE, "return_files": ["*"]}))
     made = answers[1]
     assert made["status"] == "error" and made["error"] and made["denials"] and made["files"] and made["display"] and made["session"], made
+    assert made["environment"], made
     return made
 
 

@@ -235,6 +235,13 @@ export interface SessionInfo {
   no_checkpoint: string | null;
 }
 
+/** The environment of a run. */
+export interface EnvironmentInfo {
+  name: string;
+  /** The version that the run used. An update gives the name another one. */
+  hash: string;
+}
+
 /** An environment, in the list of environments. */
 export interface EnvironmentEntry {
   /** For the key `environment` of a policy. */
@@ -285,6 +292,7 @@ export interface ResultFields {
   missing_layers: string[];
   usage: Usage;
   session: SessionInfo | null;
+  environment: EnvironmentInfo | null;
   // made from result.def: members
   /** 0, or a number that says how it failed. A fact if the status is a fact. */
   exit_code: number;
@@ -372,6 +380,7 @@ export function resultFrom(value: unknown): Result {
   const error = objectOf(data["error"]);
   const session = objectOf(data["session"]);
   const usage = objectOf(data["usage"]);
+  const environment = objectOf(data["environment"]);
   return new Result({
     ...EMPTY,
     ...data,
@@ -383,6 +392,7 @@ export function resultFrom(value: unknown): Result {
     usage: { wall_ms: 0, cpu_ms: 0, peak_memory_bytes: 0, ...usage,
       tool_calls: { count: 0, wait_ms: 0, ...objectOf(usage?.["tool_calls"]) } } as Usage,
     session: session && ({ id: "", created: false, restarted: null, execution_count: 0, restored: null, no_checkpoint: null, ...session } as SessionInfo),
+    environment: environment && ({ name: "", hash: "", ...environment } as EnvironmentInfo),
   });
 }
 

@@ -19,14 +19,15 @@ from .errors import (
 )
 from .tools import ToolDenied, ToolError
 from .types import (
-    DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields, Result,
-    Restored, SessionConfig, SessionInfo, ToolUsage, Undone, Usage,
+    DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, EnvironmentInfo, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields,
+    Restored, Result, SessionConfig, SessionInfo, ToolUsage, Undone, Usage,
 )
 from .verify import Test, Tolerance, Verdict, Verified, VerifyFields
 
 __all__ = [
     "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
-    "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "ErrorInfo", "Event", "FileChange", "FileEntry", "Files", "InternalError",
+    "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "EnvironmentInfo", "ErrorInfo", "Event", "FileChange", "FileEntry",
+    "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
     "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",

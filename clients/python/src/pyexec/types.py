@@ -207,6 +207,14 @@ class SessionInfo:
 
 
 @dataclass(frozen=True)
+class EnvironmentInfo:
+    """The environment of a run. hash: the version that the run used; an update gives the name another one."""
+
+    name: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """The result of one execution. docs/results.md explains the statuses, and which fields are facts of the host."""
 
@@ -230,6 +238,7 @@ class Result:
     missing_layers: Sequence[str] = ()
     usage: Usage = Usage()
     session: Optional[SessionInfo] = None
+    environment: Optional[EnvironmentInfo] = None
     # made from result.def: members
     display_dropped: int = 0
     files_truncated: bool = False
@@ -303,6 +312,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
         "usage": _usage(data.get("usage") or {}),
         "error": _known(ErrorInfo, data["error"]) if data.get("error") else None,
         "session": _session(data["session"]) if data.get("session") else None,
+        "environment": _known(EnvironmentInfo, data["environment"]) if data.get("environment") else None,
     }
     return _known(Result, {**data, **nested})
 

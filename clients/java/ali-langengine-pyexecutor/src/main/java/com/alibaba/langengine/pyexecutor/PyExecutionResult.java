@@ -157,6 +157,15 @@ public class PyExecutionResult {
     public record Restored(long to, String why) {
     }
 
+    /**
+     * The environment whose packages the execution could import.
+     *
+     * @param name its name
+     * @param hash the version that the execution used; an update gives the name another one
+     */
+    public record Environment(String name, String hash) {
+    }
+
     private final int exitCode;
     private final String stdout;
     private final boolean stdoutTruncated;
@@ -398,6 +407,12 @@ public class PyExecutionResult {
                 number(usage.get("peak_memory_bytes")).longValue(),
                 calls == null ? new ToolUsage(0, 0) : new ToolUsage(number(calls.get("count")).longValue(),
                         number(calls.get("wait_ms")).doubleValue()));
+    }
+
+    /** @return the environment, or null if the execution had none */
+    public Environment getEnvironment() {
+        Map<String, Object> environment = object(rest.get("environment"));
+        return environment == null ? null : new Environment((String) environment.get("name"), (String) environment.get("hash"));
     }
 
     /** @return the session, or null for a single run */

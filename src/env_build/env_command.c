@@ -106,7 +106,6 @@ static const char *const kept[] = {
     "UV_DEFAULT_INDEX",
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
-    "UV_NO_INDEX",
     "UV_INSECURE_HOST",
     "UV_NATIVE_TLS",
     "UV_SYSTEM_CERTS",

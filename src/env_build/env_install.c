@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,6 +170,13 @@ static int find_uv(const struct env_install *install, struct installer *installe
     return -1;
 }
 
+/* pip has a variable for its option --no-index, and uv has none. */
+static bool wants_no_index(void)
+{
+    const char *value = getenv("UV_NO_INDEX");
+    return value && *value && strcmp(value, "0") != 0 && strcasecmp(value, "false") != 0;
+}
+
 static struct env_texts uv_arguments(const struct env_install *install, const struct installer *installer)
 {
     struct env_texts arguments = {0};
@@ -179,6 +187,8 @@ static struct env_texts uv_arguments(const struct env_install *install, const st
     env_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
     if (!install->requirements->build)
         env_texts_add(&arguments, "--no-build");
+    if (wants_no_index())
+        env_texts_add(&arguments, "--no-index");
     return arguments;
 }
 

@@ -18,6 +18,7 @@ struct all {
     struct px_cli_config cli;
     struct px_env_config env;
     struct px_egress_config egress;
+    struct px_nats_config nats;
     struct px_config into;
 };
 
@@ -32,13 +33,15 @@ static void init(struct all *all)
     require(px_cli_config_init(&all->cli, &error) == 0);
     require(px_env_config_init(&all->env, &error) == 0);
     require(px_egress_config_init(&all->egress, &error) == 0);
-    all->into = (struct px_config){&all->policy,    &all->host, &all->session, &all->serve, &all->mcp,
-                                   &all->telemetry, &all->cli,  &all->env,     &all->egress};
+    require(px_nats_config_init(&all->nats, &error) == 0);
+    all->into = (struct px_config){&all->policy,    &all->host, &all->session, &all->serve,  &all->mcp,
+                                   &all->telemetry, &all->cli,  &all->env,     &all->egress, &all->nats};
 }
 
 static void done(struct all *all)
 {
     px_policy_done(&all->policy);
+    px_nats_config_done(&all->nats);
     px_host_done(&all->host);
     px_session_config_done(&all->session);
     px_serve_config_done(&all->serve);

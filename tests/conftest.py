@@ -39,7 +39,7 @@ os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
 FOLDER = "pyexec-folder-%s-" % os.path.basename(TEMPORARY)[12:]       # tests name cgroups after their folder
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
-OPTIONAL = ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress"]  # built only if libcurl, or libevent and c-ares, were found
+OPTIONAL = ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker"]  # built only if their libraries were found
 COPY = "/nowhere"               # the copy of the program, when it has been made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has

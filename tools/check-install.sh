@@ -36,6 +36,14 @@ fi
 if [ -e "$build/pyexec-egress" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-egress" || { echo "not installed: pyexec-egress"; exit 1; }
 fi
+# The program for nodes of a fleet, if it was built (with libnats).
+if [ -e "$build/pyexec-worker" ]; then
+    test -x "$prefix/libexec/pyexec/pyexec-worker" || { echo "not installed: pyexec-worker"; exit 1; }
+    case $("$prefix/bin/pyexec" worker 2>&1) in
+    *'no NATS server is named'*) ;;
+    *) echo "pyexec worker does not start"; exit 1 ;;
+    esac
+fi
 # The server: its module can be loaded, its units name the installed program, and its monitoring files are there.
 if [ -e "$build/pyexec_serve.so" ]; then
     for file in libexec/pyexec/pyexec_serve.so lib/systemd/system/pyexec.socket lib/sysusers.d/pyexec.conf \

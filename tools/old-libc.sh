@@ -215,7 +215,7 @@ fi
 
 build=$folder/build
 [ -f "$build/build.ninja" ] || CC=old-gcc quietly meson setup "$build" "$source" --prefix=/usr --buildtype=release -Dold_libc=true -Dserve=enabled \
-    -Dhttp=enabled -Degress=disabled -Dtests=false -Dplayground=enabled
+    -Dhttp=enabled -Degress=disabled -Dworker=disabled -Dtests=false -Dplayground=enabled
 quietly ninja -C "$build" pyexec libpyexec.so.0.1.0 pyexec-launch pyexec_guest.abi3.so pyexec_serve.so pyexec-mcp-http pyexec-otlp
 for file in pyexec pyexec-launch pyexec_guest.abi3.so pyexec_serve.so pyexec-mcp-http pyexec-otlp; do
     strip -o "$program/$file" "$build/$file"

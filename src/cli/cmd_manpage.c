@@ -117,12 +117,12 @@ static void add_tail(struct px_buffer *out)
     px_buffer_add_string(out, ".SH FILES\n");
     add_item(
         out, "/etc/pyexec/pyexec.conf",
-        "The configuration: sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env] and [egress]. A key is the name "
+        "The configuration: sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress] and [nats]. A key is the name "
         "of the flag with '_' in place of '-'. The file is read when it exists and --config is not given.");
     px_buffer_add_string(out, ".SH ENVIRONMENT\n");
     add_item(out,
              "PYEXEC_POLICY_KEY, PYEXEC_SESSION_KEY, PYEXEC_HOST_KEY, PYEXEC_SERVE_KEY, PYEXEC_MCP_KEY, "
-             "PYEXEC_TELEMETRY_KEY, PYEXEC_CLI_KEY, PYEXEC_ENV_KEY, PYEXEC_EGRESS_KEY",
+             "PYEXEC_TELEMETRY_KEY, PYEXEC_CLI_KEY, PYEXEC_ENV_KEY, PYEXEC_EGRESS_KEY, PYEXEC_NATS_KEY",
              "Keys of the configuration, as in PYEXEC_POLICY_TIMEOUT=5s. They override the file, and flags override "
              "them.");
     add_item(out, "NO_COLOR", "No colours.");

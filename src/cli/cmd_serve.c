@@ -10,41 +10,34 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/print.h"
+#include "cli/serve_command.h"
 #include "cli/server_heap.h"
-#include "cli/settings.h"
 #include "serve/serve.h"
-
-struct serve_options {
-    struct cli_list listen;
-    const char *token_file, *log_format, *audit_log, *state_dir, *mcp_servers;
-    bool no_playground;
-    bool e2b, dify_sandbox, sandbox_fusion;
-};
 
 static const struct cli_option rows[] = {
     {"listen", 0, "ADDRESS",
      "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
-     CLI_INTO(struct serve_options, listen)},
+     CLI_INTO(struct cli_serve_flags, listen)},
     {"token-file", 0, "FILE",
      "The callers' tokens: a line NAME sha256:HEX [key=value...] for each; HOST:PORT needs "
      "it.",
-     CLI_INTO(struct serve_options, token_file)},
-    {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, log_format)},
-    {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, audit_log)},
+     CLI_INTO(struct cli_serve_flags, token_file)},
+    {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct cli_serve_flags, log_format)},
+    {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct cli_serve_flags, audit_log)},
     {"state-dir", 0, "FOLDER",
      "Keeps the ids of sessions there, so that the next call of a session learns that a "
      "restart ended it.",
-     CLI_INTO(struct serve_options, state_dir)},
+     CLI_INTO(struct cli_serve_flags, state_dir)},
     {"mcp-servers", 0, "FILE",
      "Other MCP servers, {\"mcpServers\": {...}}, for the principals whose line in the token file says mcp_servers=NAME,NAME.",
-     CLI_INTO(struct serve_options, mcp_servers)},
-    {"no-playground", 0, NULL, "No playground at /.", CLI_INTO(struct serve_options, no_playground)},
+     CLI_INTO(struct cli_serve_flags, mcp_servers)},
+    {"no-playground", 0, NULL, "No playground at /.", CLI_INTO(struct cli_serve_flags, no_playground)},
     {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).",
-     CLI_INTO(struct serve_options, e2b)},
+     CLI_INTO(struct cli_serve_flags, e2b)},
     {"dify-sandbox", 0, NULL, "Answers as dify-sandbox does too (POST /v1/sandbox/run).",
-     CLI_INTO(struct serve_options, dify_sandbox)},
+     CLI_INTO(struct cli_serve_flags, dify_sandbox)},
     {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code, POST /submit).",
-     CLI_INTO(struct serve_options, sandbox_fusion)},
+     CLI_INTO(struct cli_serve_flags, sandbox_fusion)},
 };
 
 /* Opens the module. After a build it is in the folder of the program, after installation in libexec of the same
@@ -90,7 +83,7 @@ static int set_list(struct px_serve_config *config, const struct cli_list *list,
                                : px_error_oom(error);
 }
 
-static int set_flags(struct px_serve_config *config, const struct serve_options *options, pyexec_error *error)
+static int set_flags(struct px_serve_config *config, const struct cli_serve_flags *options, pyexec_error *error)
 {
     const struct {
         const char *key, *value;
@@ -108,25 +101,33 @@ static int set_flags(struct px_serve_config *config, const struct serve_options 
     return set_list(config, &options->listen, error);
 }
 
-static int load(const struct cli_arguments *arguments, const struct serve_options *options,
-                struct cli_settings *settings, struct px_session_config *session, struct px_serve_config *config,
-                struct px_mcp_config *mcp, pyexec_error *error)
+int cli_serve_load(struct cli_serve *serve, const struct cli_arguments *arguments, const struct cli_serve_flags *flags,
+                   pyexec_error *error)
 {
-    const struct px_config into = {.session = session, .serve = config, .mcp = mcp};
-    if (cli_settings_load(settings, arguments, error) < 0 || cli_settings_find_environment(settings, error) < 0 ||
-        px_session_config_init(session, error) < 0 || px_serve_config_init(config, error) < 0 ||
-        px_mcp_config_init(mcp, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
-        px_session_config_check(session, error) < 0)
+    const struct px_config into = {.session = &serve->session, .serve = &serve->config, .mcp = &serve->mcp};
+    if (cli_settings_load(&serve->settings, arguments, error) < 0 ||
+        cli_settings_find_environment(&serve->settings, error) < 0 ||
+        px_session_config_init(&serve->session, error) < 0 || px_serve_config_init(&serve->config, error) < 0 ||
+        px_mcp_config_init(&serve->mcp, error) < 0 || px_config_load_into(arguments->config, &into, error) < 0 ||
+        px_session_config_check(&serve->session, error) < 0)
         return -1;
-    if (cli_mcp_servers(mcp, options->mcp_servers, error) < 0)
+    if (cli_mcp_servers(&serve->mcp, flags->mcp_servers, error) < 0)
         return -1;
-    return set_flags(config, options, error);
+    return set_flags(&serve->config, flags, error);
 }
 
-static int serve(const struct cli_settings *settings, const struct px_session_config *session,
-                 const struct px_serve_config *config, const struct px_mcp_config *mcp, pyexec_error *error)
+void cli_serve_done(struct cli_serve *serve)
 {
-    px_auto_json json_t *executor = cli_settings_config(settings, session, error);
+    cli_settings_done(&serve->settings);
+    px_session_config_done(&serve->session);
+    px_serve_config_done(&serve->config);
+    px_mcp_config_done(&serve->mcp);
+}
+
+int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *node, pyexec_error *error)
+{
+    const struct cli_settings *settings = &serve->settings;
+    px_auto_json json_t *executor = cli_settings_config(settings, &serve->session, error);
     if (!executor)
         return -1;
     void *module = open_module(error);
@@ -138,15 +139,17 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
     const struct px_serve_options options = {
         .executor = executor,
         .policy = &settings->policy,
-        .config = config,
-        .mcp = mcp,
+        .config = &serve->config,
+        .mcp = &serve->mcp,
         .telemetry = &settings->telemetry,
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,
         .execution_ttl_ms = settings->host.execution_ttl_ms,
         .max_executions = settings->host.max_executions,
-        .max_sessions = session->max_count,
+        .max_sessions = serve->session.max_count,
+        .worker_socket = worker_socket,
+        .node = node,
     };
     return run(&options, error);
 }
@@ -154,13 +157,9 @@ static int serve(const struct cli_settings *settings, const struct px_session_co
 static int run(const struct cli_arguments *arguments, void *target)
 {
     pyexec_error error;
-    px_auto(cli_settings_done) struct cli_settings settings = {0};
-    px_auto(px_session_config_done) struct px_session_config session = {0};
-    px_auto(px_serve_config_done) struct px_serve_config config = {0};
-    px_auto(px_mcp_config_done) struct px_mcp_config mcp = {0};
+    px_auto(cli_serve_done) struct cli_serve serve = {0};
     cli_heap_for_server();
-    if (load(arguments, target, &settings, &session, &config, &mcp, &error) == 0 &&
-        serve(&settings, &session, &config, &mcp, &error) == 0)
+    if (cli_serve_load(&serve, arguments, target, &error) == 0 && cli_serve_run(&serve, 0, NULL, &error) == 0)
         return CLI_EXIT_OK;
     return cli_fail(&error);
 }
@@ -176,7 +175,7 @@ const struct cli_command cmd_serve = {
         "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),
-    .options_size = sizeof(struct serve_options),
+    .options_size = sizeof(struct cli_serve_flags),
     .policy_flags = true,
     .run = run,
 };

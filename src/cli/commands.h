@@ -32,8 +32,8 @@ struct cli_command {
     int (*run)(const struct cli_arguments *arguments, void *options);
 };
 
-extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_mcp, cmd_rpc, cmd_policy, cmd_env, cmd_doctor,
-    cmd_bench, cmd_tools, cmd_completion, cmd_manpage;
+extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_worker, cmd_mcp, cmd_rpc, cmd_policy, cmd_env,
+    cmd_doctor, cmd_bench, cmd_tools, cmd_completion, cmd_manpage;
 
 /* The table in main.c, with the hidden commands. */
 const struct cli_command *const *cli_commands(size_t *ret_count);

@@ -20,12 +20,13 @@
 #define ROWS_MAX 64
 #define ENVIRONMENT_PREFIX "PYEXEC_"
 
-enum { POLICY, HOST, SESSION, SERVE, MCP, TELEMETRY, CLI, ENV, EGRESS, SECTION_COUNT };
+enum { POLICY, HOST, SESSION, SERVE, MCP, TELEMETRY, CLI, ENV, EGRESS, NATS, SECTION_COUNT };
 
 static const struct px_table *const sections[SECTION_COUNT] = {
     [POLICY] = &px_policy_table,      [HOST] = &px_host_table,      [SESSION] = &px_session_config_table,
     [SERVE] = &px_serve_config_table, [MCP] = &px_mcp_config_table, [TELEMETRY] = &px_telemetry_config_table,
     [CLI] = &px_cli_config_table,     [ENV] = &px_env_config_table, [EGRESS] = &px_egress_config_table,
+    [NATS] = &px_nats_config_table,
 };
 
 /* Used for the sections that the caller does not want. */
@@ -40,6 +41,7 @@ struct config_target {
     struct px_cli_config cli;
     struct px_env_config env;
     struct px_egress_config egress;
+    struct px_nats_config nats;
 };
 
 static void target_done(struct config_target *target)
@@ -53,14 +55,15 @@ static void target_done(struct config_target *target)
     px_cli_config_done(&target->cli);
     px_env_config_done(&target->env);
     px_egress_config_done(&target->egress);
+    px_nats_config_done(&target->nats);
 }
 
 static int target_init(struct config_target *target, const struct px_config *into, pyexec_error *error)
 {
-    void *own[SECTION_COUNT] = {&target->policy,    &target->host, &target->session, &target->serve, &target->mcp,
-                                &target->telemetry, &target->cli,  &target->env,     &target->egress};
-    void *theirs[SECTION_COUNT] = {into->policy,    into->host, into->session, into->serve, into->mcp,
-                                   into->telemetry, into->cli,  into->env,     into->egress};
+    void *own[SECTION_COUNT] = {&target->policy,    &target->host, &target->session, &target->serve,  &target->mcp,
+                                &target->telemetry, &target->cli,  &target->env,     &target->egress, &target->nats};
+    void *theirs[SECTION_COUNT] = {into->policy,    into->host, into->session, into->serve,  into->mcp,
+                                   into->telemetry, into->cli,  into->env,     into->egress, into->nats};
     for (int i = 0; i < SECTION_COUNT; i++) {
         target->bases[i] = theirs[i] ? theirs[i] : own[i];
         if (!theirs[i] && px_table_init(sections[i], own[i], error) < 0)
@@ -108,7 +111,7 @@ static int read_section(struct reader *reader, const char *line, size_t length, 
     if (reader->section == SECTION_COUNT)
         return bad_line(
             "unknown section", line, length,
-            "The sections are [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env] and [egress].",
+            "The sections are [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress] and [nats].",
             error);
     return 0;
 }
@@ -144,7 +147,7 @@ static int read_key(struct reader *reader, char *line, size_t length, pyexec_err
     if (reader->section < 0)
         return bad_line(
             "no section before", line, length,
-            "Put [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env] or [egress] before the first key.",
+            "Put [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress] or [nats] before the first key.",
             error);
     char *value = trim(equals + 1, line + length);
     char *name = trim(line, equals);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration: INI file, environment and flags, merged over the defaults.
- * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress]; keys as in the tables, values as in flags.
+ * Sections [policy], [session], [host], [serve], [mcp], [telemetry], [cli], [env], [egress], [nats]; keys as in the tables, values as in flags.
  * Order: defaults < file < environment (PYEXEC_POLICY_TIMEOUT=5s, PYEXEC_HOST_ZYGOTES=1)
  * < flags. */
 #ifndef PX_POLICY_CONFIG_H
@@ -120,6 +120,23 @@ void px_egress_config_done(struct px_egress_config *egress);
 int px_egress_config_merge_json(struct px_egress_config *egress, const json_t *object, pyexec_error *error);
 json_t *px_egress_config_to_json(const struct px_egress_config *egress);
 
+/* The fleet: the [nats] section (nats.def). */
+struct px_nats_config {
+    struct px_strings url;
+    char *node; /* NULL: the host's name */
+    char *queue;
+    struct px_strings labels; /* KEY=VALUE */
+    char *principal;          /* NULL: none */
+    int64_t queue_length;
+    /* NULL, or the worker's identity at the NATS server; the files are absolute paths. */
+    char *creds, *user, *password_file, *token_file, *nkey, *nkey_seed_file;
+    char *ca_file, *certificate, *certificate_key;
+};
+
+int px_nats_config_init(struct px_nats_config *nats, pyexec_error *error);
+void px_nats_config_done(struct px_nats_config *nats);
+int px_nats_config_set_text(struct px_nats_config *nats, const char *name, const char *text, pyexec_error *error);
+
 /* Traces: the [telemetry] section (telemetry.def). */
 struct px_telemetry_config {
     char *endpoint, *traces_endpoint; /* NULL, or an address */
@@ -151,6 +168,7 @@ struct px_config {
     struct px_cli_config *cli;
     struct px_env_config *env;
     struct px_egress_config *egress;
+    struct px_nats_config *nats;
 };
 
 /* Merges a configuration file (`path` NULL: PX_CONFIG_PATH, if it exists) and then the environment into the

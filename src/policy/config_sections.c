@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The [host], [session], [serve], [mcp], [cli], [env] and [egress] sections: their structs, and functions for their tables. */
+/* The [host], [session], [serve], [mcp], [cli], [env], [egress] and [nats] sections: their structs, and functions for their tables. */
 #include "base/cleanup.h"
 #include "policy/config.h"
 #include "policy/fields.h"
@@ -239,4 +239,34 @@ int px_egress_config_merge_json(struct px_egress_config *egress, const json_t *o
 json_t *px_egress_config_to_json(const struct px_egress_config *egress)
 {
     return px_table_to_json(&px_egress_config_table, egress);
+}
+
+static const struct px_field nats_fields[] = {
+#define PX_NATS_FIELD(kind, member, key, ...) PX_ROW(struct px_nats_config, kind, member, key, "", __VA_ARGS__),
+#include "policy/nats.def"
+#undef PX_NATS_FIELD
+};
+
+const struct px_table px_nats_config_table = {
+    .name = "nats",
+    .about = "The fleet: how `pyexec worker` reaches NATS, and what it serves.",
+    .hint = KEYS_HINT,
+    .fields = nats_fields,
+    .count = PX_COUNT(nats_fields),
+    .size = sizeof(struct px_nats_config),
+};
+
+int px_nats_config_init(struct px_nats_config *nats, pyexec_error *error)
+{
+    return px_table_init(&px_nats_config_table, nats, error);
+}
+
+void px_nats_config_done(struct px_nats_config *nats)
+{
+    px_table_done(&px_nats_config_table, nats);
+}
+
+int px_nats_config_set_text(struct px_nats_config *nats, const char *name, const char *text, pyexec_error *error)
+{
+    return px_table_set_text(&px_nats_config_table, nats, name, text, error);
 }

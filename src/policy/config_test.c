@@ -26,6 +26,7 @@ struct fixture {
     struct px_cli_config cli;
     struct px_env_config env;
     struct px_egress_config egress;
+    struct px_nats_config nats;
     struct px_config all;
     pyexec_error error;
 };
@@ -34,13 +35,13 @@ static int setup(void **state)
 {
     static struct fixture f;
     *state = &f;
-    f.all =
-        (struct px_config){&f.policy, &f.host, &f.session, &f.serve, &f.mcp, &f.telemetry, &f.cli, &f.env, &f.egress};
+    f.all = (struct px_config){&f.policy,    &f.host, &f.session, &f.serve,  &f.mcp,
+                               &f.telemetry, &f.cli,  &f.env,     &f.egress, &f.nats};
     return px_policy_init(&f.policy, &f.error) | px_host_init(&f.host, &f.error) |
            px_session_config_init(&f.session, &f.error) | px_serve_config_init(&f.serve, &f.error) |
            px_mcp_config_init(&f.mcp, &f.error) | px_telemetry_config_init(&f.telemetry, &f.error) |
            px_cli_config_init(&f.cli, &f.error) | px_env_config_init(&f.env, &f.error) |
-           px_egress_config_init(&f.egress, &f.error);
+           px_egress_config_init(&f.egress, &f.error) | px_nats_config_init(&f.nats, &f.error);
 }
 
 static int teardown(void **state)
@@ -50,6 +51,7 @@ static int teardown(void **state)
     px_cli_config_done(&f->cli);
     px_env_config_done(&f->env);
     px_egress_config_done(&f->egress);
+    px_nats_config_done(&f->nats);
     px_host_done(&f->host);
     px_session_config_done(&f->session);
     px_serve_config_done(&f->serve);

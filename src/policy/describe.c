@@ -122,9 +122,9 @@ static void add_markdown_short_flags(struct px_buffer *out)
 }
 
 static const struct px_table *const sections[] = {
-    &px_policy_table,       &px_session_config_table, &px_host_table,
-    &px_serve_config_table, &px_mcp_config_table,     &px_telemetry_config_table,
-    &px_cli_config_table,   &px_env_config_table,     &px_egress_config_table};
+    &px_policy_table,        &px_session_config_table,   &px_host_table,       &px_serve_config_table,
+    &px_mcp_config_table,    &px_telemetry_config_table, &px_cli_config_table, &px_env_config_table,
+    &px_egress_config_table, &px_nats_config_table};
 
 void px_config_describe_markdown(struct px_buffer *out)
 {

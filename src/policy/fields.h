@@ -71,7 +71,8 @@ struct px_table {
 };
 
 extern const struct px_table px_policy_table, px_host_table, px_session_config_table, px_serve_config_table,
-    px_mcp_config_table, px_telemetry_config_table, px_cli_config_table, px_env_config_table, px_egress_config_table;
+    px_mcp_config_table, px_telemetry_config_table, px_cli_config_table, px_env_config_table, px_egress_config_table,
+    px_nats_config_table;
 
 static inline void *px_field_in(const struct px_field *field, void *base)
 {

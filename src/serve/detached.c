@@ -149,9 +149,12 @@ static void name_node(struct px_detached_table *table)
 {
     char name[64] = "";
     size_t length = 0;
-    gethostname(name, sizeof name - 1);
+    if (table->server->options->node)
+        snprintf(name, sizeof name, "%s", table->server->options->node);
+    else
+        gethostname(name, sizeof name - 1);
     for (const char *at = name; *at; at++)
-        if (isalnum((unsigned char)*at) || *at == '-' || *at == '.')
+        if (isalnum((unsigned char)*at) || *at == '-' || *at == '_' || *at == '.')
             table->node[length++] = *at;
     if (!length)
         snprintf(table->node, sizeof table->node, "node");

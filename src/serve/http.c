@@ -305,8 +305,11 @@ static void refuse_path(struct px_http_request *request, const char *allowed)
 static bool authenticate(struct px_http_request *request)
 {
     const char *header = px_http_request_header(request, "Authorization");
+    const char *name = px_http_request_header(request, "Pyexec-Principal");
     struct px_server *server = request->server;
-    if (request->route->dialects)
+    if (request->listener->names_principals && name)
+        request->principal = px_principals_find_name(&server->principals, name);
+    else if (request->route->dialects)
         request->principal = px_dialect_principal(request);
     else if (!header && !request->listener->tcp)
         request->principal = &server->principals.local;

@@ -50,10 +50,11 @@ struct px_listener {
     struct px_drive *drive; /* calls the daemon (drive.h) */
     _Atomic int64_t due_ns; /* when the daemon must be called next, because a connection has been silent; 0: never */
     int fd;
-    bool tcp;       /* false: a UNIX socket. Its clients without a token are the principal `local` */
-    bool loopback;  /* TCP, but only this machine can connect */
-    char name[160]; /* for the log */
-    char host[128]; /* the address, without the port */
+    bool tcp;              /* false: a UNIX socket. Its clients without a token are the principal `local` */
+    bool names_principals; /* its clients say which principal they are (`pyexec worker`) */
+    bool loopback;         /* TCP, but only this machine can connect */
+    char name[160];        /* for the log */
+    char host[128];        /* the address, without the port */
 };
 
 struct px_http_request {

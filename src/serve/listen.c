@@ -213,6 +213,8 @@ int px_listen_all(struct px_server *server, pyexec_error *error)
 {
     const struct px_strings *listen = &server->options->config->listen;
     int passed = sd_listen_fds(1);
+    if (server->options->worker_socket)
+        add(server, server->options->worker_socket, false, "unix:(worker)")->names_principals = true;
     if (passed > 0 && take_passed(server, passed, error) < 0)
         return -1;
     for (size_t i = 0; i < listen->count; i++) {

@@ -23,7 +23,8 @@
 
 #define FILE_MAX_BYTES (4u << 20)
 #define NAME_HINT "Use 1 to 64 letters, digits, dots, dashes and underscores; `local` and `loopback` are taken."
-#define HASH_HINT "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints."
+#define HASH_HINT \
+    "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints; or NAME - for a principal that only comes over NATS."
 #define PAIR_HINT \
     "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, secrets, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -50,6 +51,9 @@ static void free_principal(struct px_principal *principal)
 
 static int parse_hash(struct px_principal *principal, const char *text)
 {
+    principal->without_token = strcmp(text, "-") == 0;
+    if (principal->without_token)
+        return 0;
     static const char digits[] = "0123456789abcdef";
     if (strncmp(text, "sha256:", 7) != 0 || strlen(text) != 7 + 64)
         return -1;
@@ -152,7 +156,7 @@ static struct px_principal *find_named(struct px_principal *list, const char *na
 
 static bool has_token(const struct px_principal *list, const unsigned char *hash)
 {
-    while (list && memcmp(list->token_hash, hash, sizeof list->token_hash) != 0)
+    while (list && (list->without_token || memcmp(list->token_hash, hash, sizeof list->token_hash) != 0))
         list = list->next;
     return list != NULL;
 }
@@ -172,7 +176,7 @@ static int parse_file(char *text, const char *path, struct px_principal **ret, p
         if (parse_line(line, &principal, error) < 0)
             return px_error_wrap(error, "%s: line %u", path, number);
         bool named = find_named(*ret, principal->name);
-        if (named || has_token(*ret, principal->token_hash)) {
+        if (named || (!principal->without_token && has_token(*ret, principal->token_hash))) {
             px_error_set(error, PYEXEC_INVALID_POLICY, "%s: line %u: %s%s%s appears twice", path, number,
                          named ? "'" : "the token of '", principal->name, "'");
             px_error_hint(error, "Give each principal one line and a token of its own.");
@@ -219,6 +223,7 @@ static void adopt(struct px_principals *principals, struct px_principal *fresh)
         struct px_principal *old = find_named(principals->list, fresh->name);
         if (old) {
             memcpy(old->token_hash, fresh->token_hash, sizeof old->token_hash);
+            old->without_token = fresh->without_token;
             old->gone = false;
             old->max_concurrent = fresh->max_concurrent;
             old->max_sessions = fresh->max_sessions;
@@ -307,10 +312,21 @@ struct px_principal *px_principals_find_token(struct px_principals *principals, 
     pthread_mutex_lock(&principals->lock);
     /* Compare all tokens, also after a match, so that the time does not depend on which one matches. */
     for (struct px_principal *at = principals->list; at; at = at->next)
-        if (CRYPTO_memcmp(at->token_hash, hash, sizeof hash) == 0 && !at->gone)
+        if (CRYPTO_memcmp(at->token_hash, hash, sizeof hash) == 0 && !at->gone && !at->without_token)
             found = at;
     pthread_mutex_unlock(&principals->lock);
     return found;
+}
+
+struct px_principal *px_principals_find_name(struct px_principals *principals, const char *name)
+{
+    if (strcmp(name, principals->local.name) == 0)
+        return &principals->local;
+    pthread_mutex_lock(&principals->lock);
+    struct px_principal *found = find_named(principals->list, name);
+    bool gone = found && found->gone;
+    pthread_mutex_unlock(&principals->lock);
+    return gone ? NULL : found;
 }
 
 json_t *px_principals_ceiling(struct px_principals *principals, const struct px_principal *principal)

@@ -3,7 +3,7 @@
  *
  *   NAME sha256:HEX [key=value…]
  *
- * HEX is the SHA-256 of the bearer token. A key is one of the policy, written as for a flag, and sets the
+ * HEX is the SHA-256 of the bearer token. `-` in place of sha256:HEX: the principal has no token and only comes over NATS. A key is one of the policy, written as for a flag, and sets the
  * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions, rate
  * (runs per second), mcp_servers or secrets (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
  * loopback address, when there is no file, are `loopback`.
@@ -27,6 +27,7 @@ struct px_principal {
     struct px_principal *next;
     char name[PX_PRINCIPAL_NAME_MAX + 1];
     unsigned char token_hash[32];
+    bool without_token;
     bool gone;       /* no longer in the file */
     json_t *ceiling; /* a partial policy, which never changes; {}: only the server's */
     char *servers;   /* names of MCP servers whose tools its runs call, with commas between them; NULL: none */
@@ -56,6 +57,9 @@ int px_principals_reload(struct px_principals *principals, pyexec_error *error);
 
 /* Finds the principal of an Authorization header ("Bearer …"). The comparison takes constant time. NULL: none. */
 struct px_principal *px_principals_find(struct px_principals *principals, const char *header);
+
+/* Finds the principal with this name, which a trusted client has checked. NULL: none. */
+struct px_principal *px_principals_find_name(struct px_principals *principals, const char *name);
 
 /* The same for a token without "Bearer ", with a NUL at its end. */
 struct px_principal *px_principals_find_token(struct px_principals *principals, const char *token);

@@ -21,6 +21,10 @@ struct px_serve_options {
     int64_t execution_ttl_ms; /* how long a detached execution is kept after its end */
     int64_t max_executions;   /* detached, of one principal */
     int64_t max_sessions;     /* sessions of one principal; 0: no limit */
+    /* For `pyexec worker`: a UNIX socket that listens, whose only client is trusted and says who its callers are, in the header
+     * Pyexec-Principal. 0: none. */
+    int worker_socket;
+    const char *node; /* the node's name in ids of executions; NULL: the host's name */
 };
 
 #define PX_SERVE_SYMBOL "px_serve_run"

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server with its settings, for `pyexec serve` and for `pyexec worker`. */
+#ifndef PX_CLI_SERVE_COMMAND_H
+#define PX_CLI_SERVE_COMMAND_H
+
+#include "cli/options.h"
+#include "cli/settings.h"
+
+/* The flags of the server. */
+struct cli_serve_flags {
+    struct cli_list listen;
+    const char *token_file, *log_format, *audit_log, *state_dir, *mcp_servers;
+    bool no_playground;
+    bool e2b, dify_sandbox, sandbox_fusion;
+};
+
+struct cli_serve {
+    struct cli_settings settings;
+    struct px_session_config session;
+    struct px_serve_config config;
+    struct px_mcp_config mcp;
+};
+
+/* The caller zeroes it, and calls cli_serve_done() in every case. */
+int cli_serve_load(struct cli_serve *serve, const struct cli_arguments *arguments, const struct cli_serve_flags *flags,
+                   pyexec_error *error);
+void cli_serve_done(struct cli_serve *serve);
+
+/* Serves until a signal ends it. `worker_socket` and `node` are those of struct px_serve_options; 0 and NULL: none. */
+int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *node, pyexec_error *error);
+
+#endif

@@ -75,6 +75,10 @@ struct hint_rule {
     "variables HTTPS_PROXY and HTTP_PROXY, such as urllib.request, requests or httpx; aiohttp does with " \
     "ClientSession(trust_env=True)."
 
+#define UNKNOWN_AUTHORITY \
+    "The server's certificate is from an authority that this run does not trust. An operator can add the authority's " \
+    "certificate: ca_file in the section [egress] of the configuration."
+
 /* Rules that are tried before the interpreter's own suggestion. */
 static const struct hint_rule rules[] = {
     {"NameError", "name 'get_ipython'", NULL, NOT_A_NOTEBOOK "leave it out.", ALWAYS},
@@ -264,6 +268,8 @@ static const struct hint_rule rules[] = {
     {"ConnectionRefusedError", NULL, NULL, OVER_THE_PROXY, BY_NAME},
     {"PermissionError", "[Errno 13]", "connect", OVER_THE_PROXY, BY_NAME},
     {"PermissionError", "[Errno 1]", "socket", OVER_THE_PROXY, BY_NAME},
+    {NULL, "signed certificate", NULL, UNKNOWN_AUTHORITY, BY_NAME},
+    {NULL, "unable to get local issuer certificate", NULL, UNKNOWN_AUTHORITY, BY_NAME},
     {"PermissionError", "[Errno 13]", NULL, OUTSIDE, ALWAYS},
     {"gaierror", NULL, NULL,
      "Scripts have no network here (policy field disable_networking): put the data into "

@@ -156,11 +156,12 @@ static json_t *describe(const struct cli_serve *serve, const struct px_nats_conf
     for (size_t i = 0; i < nats->url.count; i++)
         px_json_append(urls, json_string(nats->url.items[i]));
     snprintf(path, sizeof path, "/proc/self/fd/%d", socket);
-    px_auto_json json_t *config =
-        labels ? json_pack("{s:o, s:o, s:s, s:I, s:I, s:I}", "url", urls, "labels", labels, "socket", path, "turns",
-                           (json_int_t)turns, "queue_length", (json_int_t)nats->queue_length, "idle_seconds",
-                           (json_int_t)(serve->config.idle_timeout_ms / 2000))
-               : NULL;
+    px_auto_json json_t *config = labels
+                                      ? json_pack("{s:o, s:o, s:s, s:I, s:I, s:I, s:I}", "url", urls, "labels", labels,
+                                                  "socket", path, "replicas", (json_int_t)nats->replicas, "turns",
+                                                  (json_int_t)turns, "queue_length", (json_int_t)nats->queue_length,
+                                                  "idle_seconds", (json_int_t)(serve->config.idle_timeout_ms / 2000))
+                                      : NULL;
     if (!labels)
         json_decref(urls);
     for (size_t i = 0; config && i < PX_COUNT(texts); i++)

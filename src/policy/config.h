@@ -127,7 +127,7 @@ struct px_nats_config {
     char *queue;
     struct px_strings labels; /* KEY=VALUE */
     char *principal;          /* NULL: none */
-    int64_t queue_length;
+    int64_t queue_length, replicas;
     /* NULL, or the worker's identity at the NATS server; the files are absolute paths. */
     char *creds, *user, *password_file, *token_file, *nkey, *nkey_seed_file;
     char *ca_file, *certificate, *certificate_key;

@@ -11,6 +11,8 @@
  *   worker_upload.c    bodies that come in parts
  *   worker_answer.c    messages to the client: events, parts, acknowledgements
  *   worker_events.c    parses server-sent events
+ *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
+ *   worker_forks.c     forks of sessions
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
  *   worker_node.c      commands of the node, and NATS micro services
@@ -44,6 +46,8 @@
 #define PX_NODE_ENVIRONMENTS_MAX 1000u
 
 struct px_arrived;
+struct px_seat;
+struct px_sessions_table;
 struct px_ask;
 struct px_worker;
 struct px_node_request;
@@ -175,10 +179,19 @@ struct px_node_request {
     char method[8];
     char *path; /* of the HTTP request */
     char *principal;
-    char *session;            /* the session's id, or NULL */
-    bool ordered;             /* it waits for the session's calls before it */
-    char *environment;        /* becomes the policy's `environment`; or NULL */
-    struct px_buffer headers; /* of the HTTP request: texts, each ended by a NUL */
+    char *session; /* the session's id, or NULL */
+    bool ordered;  /* it waits for the session's calls before it */
+    /* Sessions (worker_sessions.c). */
+    struct px_seat *seat;
+    struct px_node_request *next_of_seat;
+    bool seated;                      /* its turn has come */
+    bool opens, forks;                /* it makes a session, or branches */
+    bool forked, forgets;             /* the branches were made; the session is not there any more */
+    json_t *branches;                 /* ids */
+    size_t claimed;                   /* how many of them belong to this node */
+    char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
+    char *environment;                /* becomes the policy's `environment`; or NULL */
+    struct px_buffer headers;         /* of the HTTP request: texts, each ended by a NUL */
     struct px_buffer body;
     size_t reserved; /* its share of PX_NODE_BODIES_MAX */
     size_t total;    /* bytes of a body that comes in parts */
@@ -212,6 +225,8 @@ struct px_worker {
     char boot[PX_NODE_ID_SIZE];
     char started[40]; /* RFC 3339 */
     pid_t server;
+    struct px_sessions_table *seats;
+    int64_t replicas;                          /* of the bucket of sessions */
     int64_t turns, queue_length, idle_seconds; /* idle_seconds: how long a connection to the server is kept */
     /* Load. */
     struct px_topic *topics;
@@ -279,6 +294,22 @@ void px_node_tick(struct px_worker *worker, int64_t now_ns);
 #define PX_NODE_UPLOAD_NS (30 * INT64_C(1000000000)) /* how long the next part may take */
 void px_node_upload_begin(struct px_node_request *request);
 void px_node_upload_take(struct px_node_request *request, natsMsg *message);
+
+/* ---- Sessions (worker_sessions.c) ---- */
+
+int px_sessions_init(struct px_worker *worker);
+void px_sessions_done(struct px_worker *worker);
+/* The NATS server is reached. */
+void px_sessions_ready(struct px_worker *worker);
+/* The request makes a session. */
+void px_sessions_open_call(struct px_node_request *request);
+/* Returns false if the request goes to the server now. */
+bool px_sessions_take(struct px_node_request *request);
+/* The server has no part in the request any more. */
+void px_sessions_left(struct px_node_request *request);
+/* The server has answered with this status. Returns true if the client has its answer. */
+bool px_sessions_answered(struct px_node_request *request, int status);
+void px_sessions_tick(struct px_worker *worker, int64_t now_ns);
 
 /* ---- Answers (worker_answer.c) ---- */
 

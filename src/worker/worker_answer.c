@@ -160,7 +160,7 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
     request->stage = PX_NODE_ANSWER;
     snprintf(number, sizeof number, "%d", status);
     add(&list, "Pyexec-Status", number);
-    add(&list, "Pyexec-Node", request->worker->node);
+    add(&list, "Pyexec-Node", *request->owner ? request->owner : request->worker->node);
     add(&list, "Content-Type", type);
     for (size_t i = 0; i < PX_COUNT(passed); i++)
         add(&list, passed[i], px_node_passed(request, passed[i]));

@@ -45,9 +45,12 @@ int px_load_open(struct px_worker *worker)
     static const char *const services[] = {"PING", "INFO", "STATS"};
     const char *queue = worker->queue;
     int status = add_named(worker, PX_TOPIC_REPLY, NULL, "_INBOX.", worker->boot, ".*");
-    if (worker->principal)
+    if (worker->principal) {
         status |= add_named(worker, PX_TOPIC_RUN, queue, PX_RUN_SUBJECT, "", "");
+        status |= add_named(worker, PX_TOPIC_RUN, queue, "pyexec.v1.open", "", "");
+    }
     status |= add_named(worker, PX_TOPIC_RUN, queue, PX_RUN_AS_SUBJECT, "", "");
+    status |= add_named(worker, PX_TOPIC_RUN, queue, "pyexec.v1.as.*.open", "", "");
     /* A queue group of its own: two nodes that have the same name by mistake do not both run a request. */
     status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, "");
     status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, ".s.*.*");
@@ -176,6 +179,7 @@ static void take_name(struct px_worker *worker, void *closure, natsMsg *message)
         return;
     }
     worker->serving = true;
+    px_sessions_ready(worker);
     join(worker, PX_TOPIC_NODE);
     join(worker, PX_TOPIC_ABOUT);
     join(worker, PX_TOPIC_SERVICE);

@@ -140,6 +140,7 @@ static void on_tick(evutil_socket_t fd, short what, void *closure)
     px_link_read_all(worker); /* drained subscriptions */
     px_ask_tick(worker, now);
     px_node_tick(worker, now);
+    px_sessions_tick(worker, now);
     px_load_tick(worker, now);
 }
 
@@ -182,6 +183,7 @@ static int read_config(struct px_worker *worker)
     worker->socket = json_string_value(json_object_get(config, "socket"));
     worker->server = (pid_t)json_integer_value(json_object_get(config, "server"));
     worker->turns = json_integer_value(json_object_get(config, "turns"));
+    worker->replicas = json_integer_value(json_object_get(config, "replicas"));
     worker->queue_length = json_integer_value(json_object_get(config, "queue_length"));
     worker->idle_seconds = json_integer_value(json_object_get(config, "idle_seconds"));
     worker->labels = json_object_get(config, "labels");
@@ -214,7 +216,7 @@ static int open_worker(struct px_worker *worker)
         catch (worker, &worker->on_signal[1], SIGINT, on_stop) < 0 ||
         catch (worker, &worker->on_signal[2], SIGHUP, on_reload) < 0 ||
         catch (worker, &worker->on_child, SIGCHLD, on_child) < 0 || px_node_http_open(worker) < 0 ||
-        px_load_open(worker) < 0)
+        px_load_open(worker) < 0 || px_sessions_init(worker) < 0)
         return -1;
     return px_link_open(worker);
 }
@@ -236,6 +238,7 @@ static void close_worker(struct px_worker *worker)
         px_node_sweep(worker);
     }
     px_ask_free(worker);
+    px_sessions_done(worker);
     px_load_close(worker);
     px_link_close(worker);
     px_node_http_close(worker);

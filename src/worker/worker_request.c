@@ -46,6 +46,7 @@ static void leave_server(struct px_node_request *request)
     px_node_http_drop(request);
     request->worker->runs -= request->running;
     request->running = false;
+    px_sessions_left(request);
 }
 
 static void free_request(struct px_node_request *request)
@@ -69,6 +70,7 @@ static void free_request(struct px_node_request *request)
     free(request->path);
     free(request->principal);
     free(request->session);
+    json_decref(request->branches);
     free(request->environment);
     free(request);
 }
@@ -133,6 +135,8 @@ static void say_accepted(struct px_node_request *request)
 void px_node_begin(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
+    if ((request->session || request->opens) && px_sessions_take(request))
+        return;
     if (request->environment && !set_environment(request)) {
         if (!request->ended)
             px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "the node has no memory for the request");
@@ -338,7 +342,8 @@ void px_node_http_over(struct px_node_request *request, CURLcode code)
         px_node_finish(request);
         return;
     }
-    if (!request->ended) {
+    bool answered = code == CURLE_OK && px_sessions_answered(request, (int)status);
+    if (!request->ended && !answered) {
         if (code != CURLE_OK || request->is_stream)
             answer_failure(request, code);
         else

@@ -134,8 +134,8 @@ static bool route_run(struct px_node_request *request, const struct tokens *toke
     if (!request->principal)
         return false;
     if (is(tokens, at, "open")) {
-        strcpy(request->method, "OPEN");
-        return true;
+        px_sessions_open_call(request);
+        return request->path != NULL;
     }
     if (at + 1 < tokens->count)
         request->environment = strdup(tokens->at[at + 1]);
@@ -163,11 +163,15 @@ static bool route_session(struct px_node_request *request, const struct tokens *
                       "It is base64url without padding, of 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
     if (!take_call(request, message, "POST /execute", &path))
         return false;
+    if (strcmp(request->method, "OPEN") == 0) {
+        px_sessions_open_call(request);
+        return request->path != NULL;
+    }
     bool is_post = strcmp(request->method, "POST") == 0;
+    request->forks = is_post && strcmp(path, "/fork") == 0;
     request->counted = is_post && strcmp(path, "/execute") == 0;
     request->ordered =
-        request->counted ||
-        (is_post && (strcmp(path, "/fork") == 0 || strcmp(path, "/undo") == 0 || strcmp(path, "/reset") == 0));
+        request->counted || request->forks || (is_post && (strcmp(path, "/undo") == 0 || strcmp(path, "/reset") == 0));
     px_buffer_printf(&whole, "/v1/sessions/%s%s", request->session, path);
     request->path = px_buffer_take(&whole);
     return request->path != NULL;

@@ -203,6 +203,13 @@ class Nats:
         finally:
             self.unsubscribe(into)
 
+    def is_gone(self, subject):
+        """Returns true when nobody listens there. A request to a node that is just dying may get no answer."""
+        try:
+            return self.request(subject, '{"do": "ping"}', timeout=2).no_responders
+        except queue.Empty:
+            return False
+
     def flush(self):
         self.request("pyexec.test.nobody.%s" % secrets.token_hex(4))
 
@@ -297,7 +304,7 @@ class Worker:
     def __init__(self, program, server, node, *flags, ready=True, **keywords):
         self.folder = tempfile.mkdtemp(prefix="pyexec-test-worker-")
         self.node = node
-        urls = [server] if isinstance(server, str) else [server.url]
+        urls = [each if isinstance(each, str) else each.url for each in (server if isinstance(server, list) else [server])]
         self.log = open(self.folder + "/log", "wb")
         self.process = program.popen("worker", *[word for url in urls for word in ("--nats", url)], "--node", node, *flags,
                                      stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, **keywords)

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What worker_sessions.c and worker_forks.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
+ * one session. */
+#ifndef PX_WORKER_WORKER_SEATS_H
+#define PX_WORKER_WORKER_SEATS_H
+
+#include "worker/worker.h"
+
+#define PX_SEAT_BUCKETS 4096u
+#define PX_ENTRY_EXISTS 10071 /* JetStream's error: the last sequence of the subject is another one */
+#define PX_JETSTREAM_HINT "Sessions need JetStream (nats-server -js). The code never started; send it again."
+
+struct px_seat {
+    struct px_seat *next;
+    struct px_worker *worker;
+    char *key; /* PRINCIPAL.ID, both base64url */
+    char *principal, *session;
+    bool ours;  /* this node is the owner; false: the bucket is being asked */
+    bool fresh; /* no call has been answered since the entry was made */
+    int tries;
+    int64_t used_ns;
+    struct px_node_request *first, **last;
+    size_t count;
+    struct px_node_request *at_work; /* an ordered call that the server has */
+    char *other;                     /* the owner, while it is asked whether it is alive */
+    char other_boot[PX_NODE_ID_SIZE];
+    uint64_t revision;
+};
+
+struct px_sessions_table {
+    struct px_seat *buckets[PX_SEAT_BUCKETS];
+    size_t count;
+    int64_t stream_ns; /* when the stream was last made */
+    bool complained;
+    unsigned cursor; /* the bucket that was last looked at for ended sessions */
+};
+
+/* Returns PRINCIPAL.ID, both base64url, for free(). NULL: no memory. */
+char *px_seat_key(const char *principal, const char *session);
+struct px_seat *px_seat_find(struct px_worker *worker, const char *key);
+struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session);
+void px_seat_drop(struct px_seat *seat);
+
+/* Makes the entry, with this node as the owner, if there is none. */
+void px_entry_create(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
+/* Removes the entry, if it has not changed since this revision (0: in every case). */
+void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revision);
+/* Parses an answer of JetStream, which the caller frees, and returns its error code; 0: none. */
+long px_entry_error(natsMsg *message, json_t **ret);
+
+/* ---- Forks (worker_forks.c) ---- */
+
+/* Replaces `count` by ids. False: the server says what is wrong with the body. */
+bool px_forks_name(struct px_node_request *request);
+/* Claims the next id; after the last one the request goes to the server. */
+void px_forks_claim(struct px_node_request *request);
+/* Gives back what was claimed. */
+void px_forks_release(struct px_node_request *request);
+
+#endif

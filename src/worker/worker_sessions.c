@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sessions of the fleet. Each id has one owner, which is written into a JetStream key-value bucket by an atomic create: the last
+ * sequence of the key's subject must be 0. A seat is what this node knows about one id: the calls that wait while the bucket is
+ * asked, or because a call before them runs. The bucket is used by its messages (ADR-8 of NATS), because libnats' functions for it
+ * wait for their answers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/trace_context.h"
+#include "worker/worker_seats.h"
+
+#define SESSIONS_BUCKET "pyexec_sessions"
+#define SESSIONS_STREAM "KV_" SESSIONS_BUCKET
+#define SEATS_KEPT 10000u /* as many ids of ended sessions as the server remembers */
+#define SEATS_MAX 100000u
+#define SEAT_CALLS_MAX 1000u
+#define SEAT_TRIES 5
+#define SEAT_CHECKS 50u /* questions to the server in one tick */
+#define SEAT_UNUSED_NS (60000 * PX_NS_PER_MS)
+#define ERROR_NO_MESSAGE 10037
+#define STREAM_AGAIN_NS (2000 * PX_NS_PER_MS)
+
+/* ---- Keys ---- */
+
+static void add_token(struct px_buffer *out, const char *text)
+{
+    px_auto_buffer struct px_buffer encoded = {0};
+    px_base64_encode(&encoded, text, strlen(text));
+    for (size_t i = 0; i < encoded.length && encoded.data[i] != '='; i++)
+        px_buffer_add_byte(out, encoded.data[i] == '+' ? '-' : encoded.data[i] == '/' ? '_' : encoded.data[i]);
+}
+
+char *px_seat_key(const char *principal, const char *session)
+{
+    px_auto_buffer struct px_buffer key = {0};
+    add_token(&key, principal);
+    px_buffer_add_byte(&key, '.');
+    add_token(&key, session);
+    return px_buffer_take(&key);
+}
+
+static struct px_seat **bucket_of(struct px_worker *worker, const char *key)
+{
+    uint32_t hash = 2166136261u;
+    for (; *key; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    return &worker->seats->buckets[hash % PX_SEAT_BUCKETS];
+}
+
+struct px_seat *px_seat_find(struct px_worker *worker, const char *key)
+{
+    struct px_seat *seat = *bucket_of(worker, key);
+    while (seat && strcmp(seat->key, key) != 0)
+        seat = seat->next;
+    return seat;
+}
+
+struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session)
+{
+    struct px_seat *seat = calloc(1, sizeof *seat);
+    if (!seat)
+        return NULL;
+    *seat = (struct px_seat){.worker = worker,
+                             .key = px_seat_key(principal, session),
+                             .principal = strdup(principal),
+                             .session = strdup(session)};
+    if (!seat->key || !seat->principal || !seat->session) {
+        free(seat->key);
+        free(seat->principal);
+        free(seat->session);
+        free(seat);
+        return NULL;
+    }
+    struct px_seat **bucket = bucket_of(worker, seat->key);
+    seat->next = *bucket;
+    *bucket = seat;
+    worker->seats->count++;
+    return seat;
+}
+
+void px_seat_drop(struct px_seat *seat)
+{
+    struct px_seat **at = bucket_of(seat->worker, seat->key);
+    while (*at != seat)
+        at = &(*at)->next;
+    *at = seat->next;
+    seat->worker->seats->count--;
+    free(seat->key);
+    free(seat->principal);
+    free(seat->session);
+    free(seat->other);
+    free(seat);
+}
+
+/* ---- The bucket ---- */
+
+static void entry_subject(char *ret, size_t size, const char *key)
+{
+    snprintf(ret, size, "$KV." SESSIONS_BUCKET ".%s", key);
+}
+
+long px_entry_error(natsMsg *message, json_t **ret)
+{
+    *ret = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    return (long)json_integer_value(json_object_get(json_object_get(*ret, "error"), "err_code"));
+}
+
+static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    px_auto_json json_t *answer = NULL;
+    (void)closure;
+    bool bad = !message || natsMsg_IsNoResponders(message);
+    long code = bad ? 0 : px_entry_error(message, &answer);
+    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
+    if (code == 10058) /* the bucket exists with other settings of the operator's */
+        return;
+    if ((bad || code) && !worker->seats->complained)
+        px_worker_say("no sessions: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
+    worker->seats->complained = bad || code;
+}
+
+static void make_stream(struct px_worker *worker)
+{
+    static const char config[] =
+        "{\"name\":\"" SESSIONS_STREAM "\",\"subjects\":[\"$KV." SESSIONS_BUCKET ".>\"],\"retention\":\"limits\","
+        "\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msgs_per_subject\":1,"
+        "\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\",\"num_replicas\":%lld,\"duplicate_window\":120000000000,"
+        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true}";
+    char text[600];
+    int64_t now = px_now_ns();
+    if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
+        return;
+    worker->seats->stream_ns = now;
+    int length = snprintf(text, sizeof text, config, (long long)worker->replicas);
+    px_ask_send(worker, "$JS.API.STREAM.CREATE." SESSIONS_STREAM, NULL, 0, text, (size_t)length, stream_made, NULL);
+}
+
+static void ignore_answer(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    (void)worker;
+    (void)closure;
+    (void)message;
+}
+
+/* Removes the entry, if it has not changed since this revision (0: in every case). */
+void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revision)
+{
+    char subject[400], text[520];
+    entry_subject(subject, sizeof subject, key);
+    int length = revision ? snprintf(text, sizeof text, "{\"filter\":\"%s\",\"seq\":%llu}", subject,
+                                     (unsigned long long)revision + 1)
+                          : snprintf(text, sizeof text, "{\"filter\":\"%s\"}", subject);
+    px_ask_send(worker, "$JS.API.STREAM.PURGE." SESSIONS_STREAM, NULL, 0, text, (size_t)length, ignore_answer, NULL);
+}
+
+void px_entry_create(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+{
+    static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
+    char subject[400], text[200];
+    entry_subject(subject, sizeof subject, key);
+    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
+    px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
+}
+
+/* ---- Calls of a seat ---- */
+
+static void remove_waiting(struct px_seat *seat, struct px_node_request *request)
+{
+    for (struct px_node_request **at = &seat->first; *at; at = &(*at)->next_of_seat)
+        if (*at == request) {
+            *at = request->next_of_seat;
+            if (!*at)
+                seat->last = at;
+            request->next_of_seat = NULL;
+            seat->count--;
+            return;
+        }
+}
+
+/* Returns the first call whose turn it is. */
+static struct px_node_request *next_call(const struct px_seat *seat)
+{
+    struct px_node_request *request = seat->ours ? seat->first : NULL;
+    while (request && request->ordered && seat->at_work)
+        request = request->next_of_seat;
+    return request;
+}
+
+/* Sends the calls whose turn it is. */
+static void step(struct px_seat *seat)
+{
+    struct px_node_request *request;
+    while ((request = next_call(seat))) {
+        remove_waiting(seat, request);
+        if (request->ordered)
+            seat->at_work = request;
+        request->seated = true;
+        px_node_begin(request);
+    }
+}
+
+/* Takes the first call that waits, to answer it with an error. */
+static struct px_node_request *take_first(struct px_seat *seat)
+{
+    struct px_node_request *request = seat->first;
+    if (request) {
+        remove_waiting(seat, request);
+        request->seat = NULL;
+    }
+    return request;
+}
+
+/* Answers all calls that wait, and forgets the seat. */
+static void refuse_all(struct px_seat *seat, int status, const char *code, const char *hint, const char *title)
+{
+    struct px_node_request *request;
+    while ((request = take_first(seat))) {
+        if (seat->other)
+            snprintf(request->owner, sizeof request->owner, "%s", seat->other);
+        px_answer_problem(request, status, code, hint, "%s", title);
+    }
+    px_seat_drop(seat);
+}
+
+static void refuse_unavailable(struct px_seat *seat)
+{
+    refuse_all(seat, 503, "overloaded", PX_JETSTREAM_HINT,
+               "the owner of the session is not known: JetStream does not answer");
+}
+
+/* The session was at a node that is gone. The entry is removed, so that the next `open` makes a new session. */
+static void lose(struct px_seat *seat)
+{
+    char title[PX_NODE_NAME_MAX + 80];
+    px_entry_remove(seat->worker, seat->key, seat->revision);
+    snprintf(title, sizeof title, "the session was at node %.64s, which is gone", seat->other);
+    refuse_all(seat, 410, "session_lost",
+               "Its state is lost. The next `open` or call with this id makes a new session.", title);
+}
+
+/* Sends `open` on to the owner, which answers the client. */
+static bool forward(struct px_seat *seat, struct px_node_request *request)
+{
+    char subject[500];
+    struct px_worker *worker = seat->worker;
+    const struct px_header headers[] = {{"Pyexec-Call", "OPEN"},
+                                        {"Accept", request->events ? "text/event-stream" : NULL}};
+    if (!request->opens || request->body.length > px_link_room(worker))
+        return false;
+    snprintf(subject, sizeof subject, "pyexec.v1.node.%s.s.%s", seat->other, seat->key);
+    if (px_link_say(worker, subject, request->reply, headers, PX_COUNT(headers), px_buffer_shown(&request->body),
+                    request->body.length) < 0)
+        return false;
+    px_node_abandon(request);
+    return true;
+}
+
+static void give_to_other(struct px_seat *seat)
+{
+    struct px_node_request *request;
+    while ((request = take_first(seat))) {
+        if (forward(seat, request))
+            continue;
+        snprintf(request->owner, sizeof request->owner, "%s", seat->other);
+        px_answer_problem(request, 421, "session_moved", "Send the call to the node that Pyexec-Node names.",
+                          "the session is at node %s", seat->other);
+    }
+    px_seat_drop(seat);
+}
+
+/* ---- Who owns the id ---- */
+
+static void claim(struct px_seat *seat);
+
+static void other_answered(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    struct px_seat *seat = closure;
+    px_auto_json json_t *answer = NULL;
+    (void)worker;
+    if (message && natsMsg_IsNoResponders(message)) {
+        lose(seat);
+        return;
+    }
+    /* Without an answer nobody knows: the node may be slow, or not reachable. Its clients find out. */
+    if (message)
+        px_entry_error(message, &answer);
+    const char *boot = json_string_value(json_object_get(answer, "boot"));
+    if (boot && strcmp(boot, seat->other_boot) != 0)
+        lose(seat);
+    else
+        give_to_other(seat);
+}
+
+/* Takes the owner from the entry's value. */
+static bool read_entry(struct px_seat *seat, const json_t *message)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    px_auto_buffer struct px_buffer text = {0};
+    const char *data = json_string_value(json_object_get(message, "data"));
+    if (!data || px_base64_decode(&text, data, strlen(data)) < 0)
+        return false;
+    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&text), text.length, 0, NULL);
+    const char *node = json_string_value(json_object_get(entry, "node")),
+               *boot = json_string_value(json_object_get(entry, "boot"));
+    if (!node || !boot || !*node || strlen(node) > PX_NODE_NAME_MAX || strspn(node, allowed) != strlen(node))
+        return false;
+    free(seat->other);
+    seat->other = strdup(node);
+    snprintf(seat->other_boot, sizeof seat->other_boot, "%s", boot);
+    seat->revision = (uint64_t)json_integer_value(json_object_get(message, "seq"));
+    return seat->other != NULL;
+}
+
+static void entry_read(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    struct px_seat *seat = closure;
+    px_auto_json json_t *answer = NULL;
+    if (!message || natsMsg_IsNoResponders(message)) {
+        refuse_unavailable(seat);
+        return;
+    }
+    long code = px_entry_error(message, &answer);
+    if (code == ERROR_NO_MESSAGE && seat->tries < SEAT_TRIES) { /* it was removed meanwhile */
+        claim(seat);
+        return;
+    }
+    if (code || !read_entry(seat, json_object_get(answer, "message"))) {
+        refuse_unavailable(seat);
+        return;
+    }
+    bool here = strcmp(seat->other, worker->node) == 0;
+    if (here && strcmp(seat->other_boot, worker->boot) == 0) {
+        seat->ours = true;
+        step(seat);
+    } else if (here) {
+        lose(seat);
+    } else {
+        char subject[128];
+        snprintf(subject, sizeof subject, "pyexec.v1.node.%s", seat->other);
+        px_ask_send(worker, subject, NULL, 0, "{\"do\":\"ping\"}", 13, other_answered, seat);
+    }
+}
+
+static void entry_created(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    struct px_seat *seat = closure;
+    px_auto_json json_t *answer = NULL;
+    char subject[400], text[440];
+    if (!message || natsMsg_IsNoResponders(message)) {
+        make_stream(worker);
+        refuse_unavailable(seat);
+        return;
+    }
+    long code = px_entry_error(message, &answer);
+    if (!code && json_object_get(answer, "seq")) {
+        seat->ours = seat->fresh = true;
+        step(seat);
+        return;
+    }
+    if (code != PX_ENTRY_EXISTS) {
+        refuse_unavailable(seat);
+        return;
+    }
+    entry_subject(subject, sizeof subject, seat->key);
+    int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"%s\"}", subject);
+    px_ask_send(worker, "$JS.API.STREAM.MSG.GET." SESSIONS_STREAM, NULL, 0, text, (size_t)length, entry_read, seat);
+}
+
+static void claim(struct px_seat *seat)
+{
+    seat->tries++;
+    px_entry_create(seat->worker, seat->key, entry_created, seat);
+}
+
+/* ---- `open` ---- */
+
+/* Reads or makes the id. False: the body goes to the server as it is, which says what is wrong with it. */
+static bool name_session(struct px_node_request *request)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    char made[PX_NODE_ID_SIZE + 2] = "s-";
+    px_auto_json json_t *body = request->body.length
+                                    ? px_json_loadb(px_buffer_shown(&request->body), request->body.length,
+                                                    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL)
+                                    : json_object();
+    const json_t *given = json_object_get(body, "id");
+    const char *id = json_string_value(given);
+    if (!json_is_object(body) || (given && !id))
+        return false;
+    if (!id) {
+        if (px_trace_make_id(made + 2, 16) < 0)
+            return false;
+        px_json_set(body, "id", json_string(id = made));
+        px_auto_free char *text = px_json_dumps(body, JSON_COMPACT);
+        px_buffer_done(&request->body);
+        px_buffer_add_string(&request->body, text);
+    }
+    if (!*id || strlen(id) > 128 || strspn(id, allowed) != strlen(id) || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
+        return false;
+    free(request->session);
+    request->session = strdup(id);
+    return request->session && px_buffer_ok(&request->body);
+}
+
+void px_sessions_open_call(struct px_node_request *request)
+{
+    request->opens = request->ordered = true;
+    strcpy(request->method, "POST");
+    free(request->path);
+    request->path = strdup("/v1/sessions");
+}
+
+/* The session exists, and this node has it: that is what the client wanted. */
+static void answer_existing(struct px_node_request *request)
+{
+    px_auto_free char *text =
+        px_json_take_text(json_pack("{s:s, s:s}", "id", request->session, "node", request->worker->node));
+    px_answer_last(request, 200, "application/json", text ? text : "{}", text ? strlen(text) : 2);
+}
+
+/* ---- The interface ---- */
+
+int px_sessions_init(struct px_worker *worker)
+{
+    worker->seats = calloc(1, sizeof *worker->seats);
+    return worker->seats ? 0 : -1;
+}
+
+void px_sessions_done(struct px_worker *worker)
+{
+    for (size_t i = 0; worker->seats && i < PX_SEAT_BUCKETS; i++)
+        while (worker->seats->buckets[i])
+            px_seat_drop(worker->seats->buckets[i]);
+    free(TAKE_PTR(worker->seats));
+}
+
+void px_sessions_ready(struct px_worker *worker)
+{
+    make_stream(worker);
+}
+
+bool px_sessions_take(struct px_node_request *request)
+{
+    struct px_worker *worker = request->worker;
+    if (request->seated) {
+        if (!request->forks || request->branches)
+            return false;
+        if (px_forks_name(request)) {
+            px_forks_claim(request);
+            return true;
+        }
+        json_decref(request->branches);
+        request->branches = json_array(); /* the server refuses the body */
+        return false;
+    }
+    if (request->opens && !name_session(request)) {
+        request->seated = true;
+        return false;
+    }
+    px_auto_free char *key = px_seat_key(request->principal, request->session);
+    struct px_seat *seat = key ? px_seat_find(worker, key) : NULL;
+    bool made = key && !seat && worker->seats->count < SEATS_MAX;
+    if (made)
+        seat = px_seat_add(worker, request->principal, request->session);
+    if (!seat || seat->count >= SEAT_CALLS_MAX) {
+        px_answer_problem(request, 503, "overloaded", "The code never started; send it again.",
+                          "too many calls or sessions wait at this node");
+        return true;
+    }
+    if (!seat->first)
+        seat->last = &seat->first;
+    *seat->last = request;
+    seat->last = &request->next_of_seat;
+    seat->count++;
+    seat->used_ns = px_now_ns();
+    request->seat = seat;
+    if (made)
+        claim(seat);
+    else
+        step(seat);
+    return true;
+}
+
+void px_sessions_left(struct px_node_request *request)
+{
+    struct px_seat *seat = TAKE_PTR(request->seat);
+    if (!seat)
+        return;
+    if (!request->forked)
+        px_forks_release(request);
+    remove_waiting(seat, request);
+    if (seat->at_work == request)
+        seat->at_work = NULL;
+    seat->used_ns = px_now_ns();
+    if (seat->ours && request->forgets && !seat->first && !seat->at_work) {
+        px_entry_remove(seat->worker, seat->key, 0);
+        px_seat_drop(seat);
+        return;
+    }
+    step(seat);
+}
+
+bool px_sessions_answered(struct px_node_request *request, int status)
+{
+    struct px_seat *seat = request->seat;
+    if (!seat)
+        return false;
+    bool closes = strcmp(request->method, "DELETE") == 0 && !strchr(request->path + strlen("/v1/sessions/"), '/');
+    bool never_made = seat->fresh && request->opens && status >= 400 && status != 409;
+    request->forked = status == 201;
+    request->forgets = never_made || (closes && (status == 204 || status == 404));
+    seat->fresh &= never_made;
+    if (request->opens && status == 409)
+        answer_existing(request);
+    return request->ended;
+}
+
+/* ---- Ended sessions ---- */
+
+static void session_checked(struct px_node_request *request)
+{
+    px_auto_free char *key = px_seat_key(request->principal, request->session);
+    struct px_seat *seat = key ? px_seat_find(request->worker, key) : NULL;
+    if (!seat)
+        return;
+    seat->used_ns = px_now_ns();
+    if (request->status == 404 && seat->ours && !seat->first && !seat->at_work) {
+        px_entry_remove(seat->worker, seat->key, 0);
+        px_seat_drop(seat);
+    }
+}
+
+/* Asks the server whether the session is still there. */
+static bool check(struct px_seat *seat)
+{
+    struct px_node_request *request = px_node_request_new(seat->worker, NULL);
+    px_auto_buffer struct px_buffer path = {0};
+    if (!request)
+        return false;
+    strcpy(request->method, "GET");
+    px_buffer_printf(&path, "/v1/sessions/%s", seat->session);
+    request->path = px_buffer_take(&path);
+    request->principal = strdup(seat->principal);
+    request->session = strdup(seat->session);
+    request->seated = true;
+    request->done = session_checked;
+    if (!request->path || !request->principal || !request->session) {
+        px_node_finish(request);
+        return false;
+    }
+    px_node_begin(request);
+    return true;
+}
+
+void px_sessions_tick(struct px_worker *worker, int64_t now_ns)
+{
+    struct px_sessions_table *seats = worker->seats;
+    unsigned checks = 0;
+    for (unsigned i = 0; i < PX_SEAT_BUCKETS / 16 && seats->count > SEATS_KEPT && checks < SEAT_CHECKS; i++) {
+        seats->cursor = (seats->cursor + 1) % PX_SEAT_BUCKETS;
+        for (struct px_seat *seat = seats->buckets[seats->cursor]; seat && checks < SEAT_CHECKS; seat = seat->next)
+            if (seat->ours && !seat->first && !seat->at_work && now_ns - seat->used_ns > SEAT_UNUSED_NS)
+                checks += check(seat);
+    }
+}

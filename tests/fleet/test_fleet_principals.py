@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what in a fleet: principals and ceilings, permissions of users and accounts, TLS; and a cluster of NATS servers."""
+import json
+import os
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+from nats_fleet import LOCAL, NO_RESPONDERS, Call, Nats, Server, Worker, b64, server_program, wait_until
+
+pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
+              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+TOKENS = "alice - timeout_ms=1000 max_sessions=5\nbob - \n"
+
+
+def readable(path, text):
+    path.write_text(text)
+    os.chmod(path, 0o644)
+    return str(path)
+
+
+def test_a_principal_has_its_ceiling_and_its_sessions(pyexec, open_folder, nothing_left):
+    tokens = readable(open_folder / "tokens", TOKENS)
+    with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "shared", "--token-file", tokens):
+        run = "pyexec.v1.as.%s.run"
+        assert nats.request(run % b64("alice"), '{"code": "1", "timeout_ms": 1000}').status == 200
+        answer = nats.request(run % b64("alice"), '{"code": "1", "timeout_ms": 1001}')
+        assert answer.status == 400 and "ceiling" in answer.json()["title"]
+        assert nats.request(run % b64("bob"), '{"code": "1", "timeout_ms": 1001}').status == 200
+        assert nats.request(run % b64("local"), '{"code": "1"}').status == 200
+        assert nats.request(run % b64("eve"), '{"code": "1"}').status == 401
+        for bad in ("a=", "....", "YQ=="):
+            assert nats.request(run % bad, '{"code": "1"}').status in (400, NO_RESPONDERS)
+        for name in ("alice", "bob"):
+            assert nats.request("pyexec.v1.as.%s.open" % b64(name), '{"id": "same"}').status == 201
+            place = "pyexec.v1.node.shared.s.%s.%s" % (b64(name), b64("same"))
+            assert nats.request(place, json.dumps({"code": "who = %r" % name})).status == 200
+        for name in ("alice", "bob"):
+            place = "pyexec.v1.node.shared.s.%s.%s" % (b64(name), b64("same"))
+            assert nats.request(place, '{"code": "who"}').json()["last_value_repr"] == repr(name)
+        listed = nats.request("pyexec.v1.node.shared.p." + b64("alice"), "", {"Pyexec-Call": "GET /v1/sessions"}).json()
+        assert [row["id"] for row in listed["sessions"]] == ["same"]
+
+
+def test_without_a_default_principal_only_named_ones_are_served(pyexec):
+    with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "named", env={**os.environ, "PYEXEC_NATS_PRINCIPAL": "none"}):
+        assert nats.request("pyexec.v1.run", '{"code": "1"}').status == NO_RESPONDERS
+        assert nats.request("pyexec.v1.open", "{}").status == NO_RESPONDERS
+        assert nats.request("pyexec.v1.as.%s.run" % LOCAL, '{"code": "1"}').status == 200
+
+
+def test_a_user_can_only_use_the_subjects_of_its_principal(pyexec, open_folder):
+    tokens = readable(open_folder / "tokens", TOKENS)
+    secret = readable(open_folder / "password", "worker's secret\n")
+    settings = """authorization { users: [
+        { user: worker, password: "worker's secret" }
+        { user: alice, password: secret, permissions: {
+            publish: ["pyexec.v1.as.YWxpY2U.>", "pyexec.v1.node.*.s.YWxpY2U.>", "pyexec.v1.node.*.p.YWxpY2U", "pyexec.v1.node.*.r.>"]
+            subscribe: "_INBOX.>" } } ] }"""
+    environment = {**os.environ, "PYEXEC_NATS_USER": "worker", "PYEXEC_NATS_PASSWORD_FILE": secret}
+    with Server(settings) as own, Worker(pyexec, own, "guarded", "--token-file", tokens, env=environment), \
+            Nats(own.port, "alice", "secret") as nats:
+        call = Call(nats, "pyexec.v1.as.YWxpY2U.run", {"code": "f()", "tools": [{"name": "f"}]}, events=True)
+        last = call.end(lambda name, message: name == "tool_call" and nats.publish(message.reply, '{"result": 7}'))
+        assert last.json()["last_value_repr"] == "7"
+        for subject in ("pyexec.v1.run", "pyexec.v1.as.Ym9i.run", "pyexec.v1.node.guarded.s.Ym9i.eA", "pyexec.v1.node.guarded"):
+            before = len(nats.errors)
+            nats.publish(subject, '{"code": "1"}', nats.inbox + ".x")
+            wait_until(lambda: len(nats.errors) > before, "the refusal")
+            assert "Permissions Violation" in nats.errors[-1]
+
+
+def test_accounts_give_the_short_subjects_to_their_users(pyexec, open_folder):
+    tokens = readable(open_folder / "tokens", TOKENS)
+    secret = readable(open_folder / "password", "w\n")
+    settings = """accounts {
+      WORKERS { users: [{user: worker, password: w}], exports: [{service: "pyexec.v1.>", response: stream}], jetstream: enabled }
+      ALICE { users: [{user: alice, password: a}], imports: [
+        { service: {account: WORKERS, subject: "pyexec.v1.as.YWxpY2U.run"}, to: "pyexec.v1.run" }
+        { service: {account: WORKERS, subject: "pyexec.v1.as.YWxpY2U.open"}, to: "pyexec.v1.open" }
+        { service: {account: WORKERS, subject: "pyexec.v1.node.*.s.YWxpY2U.*"} }
+        { service: {account: WORKERS, subject: "pyexec.v1.node.*.p.YWxpY2U"} }
+        { service: {account: WORKERS, subject: "pyexec.v1.node.*.r.>"} } ] } }"""
+    environment = {**os.environ, "PYEXEC_NATS_USER": "worker", "PYEXEC_NATS_PASSWORD_FILE": secret}
+    with Server(settings) as own, Worker(pyexec, own, "imported", "--token-file", tokens, env=environment), Nats(own.port, "alice", "a") as nats:
+        assert nats.request("pyexec.v1.run", '{"code": "1", "timeout_ms": 1001}').status == 400      # alice's ceiling
+        call = Call(nats, "pyexec.v1.run", {"code": "print('x' * 200000)\nf()", "tools": [{"name": "f"}]}, events=True)
+        last = call.end(lambda name, message: name == "tool_call" and nats.publish(message.reply, '{"result": 7}'))
+        assert last.json()["last_value_repr"] == "7"
+        assert nats.request("pyexec.v1.open", '{"id": "mine"}').status == 201
+        place = "pyexec.v1.node.imported.s.%s.%s"
+        assert nats.request(place % (b64("alice"), b64("mine")), '{"code": "2"}').json()["last_value_repr"] == "2"
+        assert nats.request(place % (b64("bob"), b64("mine")), '{"code": "2"}').status == NO_RESPONDERS
+
+
+def certificates(folder):
+    """Makes an authority, a server's certificate for localhost and a client's."""
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=folder)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=test authority")
+    for name in ("server", "client"):
+        (folder / (name + ".ext")).write_text("subjectAltName=DNS:localhost\n")
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name)
+        openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", name + ".ext",
+                "-out", name + ".pem")
+    for file in folder.iterdir():
+        os.chmod(file, 0o644)
+
+
+def test_tls_with_a_client_certificate_and_no_other_server_is_trusted(pyexec, open_folder):
+    certificates(open_folder)
+    settings = "tls { cert_file: %s/server.pem, key_file: %s/server.key, ca_file: %s/ca.pem, verify: true }" % ((open_folder,) * 3)
+    environment = {**os.environ, "PYEXEC_NATS_CA_FILE": str(open_folder / "ca.pem"), "PYEXEC_NATS_CERTIFICATE": str(open_folder / "client.pem"),
+                   "PYEXEC_NATS_CERTIFICATE_KEY": str(open_folder / "client.key")}
+    context = ssl.create_default_context(cafile=str(open_folder / "ca.pem"))
+    context.load_cert_chain(open_folder / "client.pem", open_folder / "client.key")
+    with Server(settings) as own:
+        with Worker(pyexec, "tls://localhost:%d" % own.port, "safe", env=environment), Nats(own.port, tls=context) as nats:
+            text = "x" * (3 << 20)
+            assert Call(nats, "pyexec.v1.run", {"code": "len(%r)" % text}).end().json()["last_value_repr"] == str(len(text))
+        # The certificate is for another name, or of an authority that is not trusted.
+        with Worker(pyexec, "tls://127.0.0.1:%d" % own.port, "fooled", ready=False, env=environment) as worker:
+            wait_until(lambda: "no NATS server can be reached" in worker.text() or "SSL" in worker.text(), "the refusal")
+            assert "serves" not in worker.text()
+        strangers = {**environment, "PYEXEC_NATS_CA_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+        with Worker(pyexec, "tls://localhost:%d" % own.port, "stranger", ready=False, env=strangers) as worker:
+            wait_until(lambda: "no NATS server can be reached" in worker.text() or "SSL" in worker.text(), "the refusal")
+            assert "serves" not in worker.text()
+
+
+def test_a_cluster_goes_on_without_one_of_its_three_servers(pyexec, nothing_left):
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    routes = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    settings = "cluster { name: c, listen: 127.0.0.1:%d, routes: [%s] }"
+    servers = []
+    try:
+        for number, route in enumerate(routes):
+            others = ", ".join("nats://127.0.0.1:%d" % other for other in routes if other != route)
+            servers.append(Server(settings % (route, others), name="s%d" % number))
+        environment = {**os.environ, "PYEXEC_NATS_REPLICAS": "3"}
+        with Worker(pyexec, servers, "w0", env=environment), Worker(pyexec, servers[1], "w1", env=environment), Nats(servers[2].port) as nats:
+            wait_until(lambda: nats.request("pyexec.v1.open", '{"id": "kept"}').status in (200, 201), "a session")
+            node = nats.request("pyexec.v1.open", '{"id": "kept"}').headers["Pyexec-Node"]
+            place = "pyexec.v1.node.%s.s.%s.%s" % (node, LOCAL, b64("kept"))
+            assert nats.request(place, '{"code": "x = 5"}').status == 200
+            wait_until(lambda: {nats.request("pyexec.v1.run", '{"code": "1"}').headers.get("Pyexec-Node") for _ in range(5)} == {"w0", "w1"}, "both")
+            servers[0].kill()       # w0 finds another server, and keeps its sessions
+            wait_until(lambda: nats.request("pyexec.v1.node.w0", '{"do": "ping"}').headers.get("Pyexec-Node") == "w0", "w0 at another server")
+            assert nats.request(place, '{"code": "x"}').json()["last_value_repr"] == "5"
+            wait_until(lambda: nats.request("pyexec.v1.open", '{"id": "kept"}').status == 200, "the list of sessions without one server")
+            wait_until(lambda: nats.request("pyexec.v1.open", "{}").status == 201, "a new session without one server")
+    finally:
+        for server in servers:
+            server.close()

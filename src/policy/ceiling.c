@@ -248,6 +248,20 @@ static void add_allowed(struct px_buffer *out, const struct px_policy *ceiling)
             px_buffer_printf(out, "%s'%s'", out->length ? ", " : "", ceiling->allowed_environments.items[i]);
 }
 
+/* It is stronger than the executor's interpreter, also when a later call of a session checks the session's policy again. */
+static int take_ceilings_environment(const struct judged *judged)
+{
+    struct px_policy *policy = judged->policy;
+    if (lower(judged, PX_FIELD_environment) < 0)
+        return -1;
+    if (!*policy->environment)
+        return 0;
+    policy->origin[PX_FIELD_python_bin] = PX_ORIGIN_DEFAULT;
+    if (policy->origin[PX_FIELD_environment] == PX_ORIGIN_DEFAULT)
+        policy->origin[PX_FIELD_environment] = PX_ORIGIN_FILE;
+    return 0;
+}
+
 int px_policy_limit_environment(struct px_policy *policy, const struct px_policy *ceiling, bool later,
                                 pyexec_error *error)
 {
@@ -258,7 +272,7 @@ int px_policy_limit_environment(struct px_policy *policy, const struct px_policy
     if (names && px_policy_allows_environment(ceiling, policy->environment))
         return 0;
     if (may_lower(&judged, PX_FIELD_environment))
-        return lower(&judged, PX_FIELD_environment);
+        return take_ceilings_environment(&judged);
     px_auto_buffer struct px_buffer allowed = {0};
     add_allowed(&allowed, ceiling);
     px_error_set(error, PYEXEC_INVALID_POLICY, "environment: '%s' is beyond this caller's ceiling, which allows %.300s",

@@ -73,6 +73,20 @@ def test_the_environment_of_a_token_is_its_default(server):
     assert run(server, "bob", "import learner", policy={"environment": ""}).json()["status"] == "error"
 
 
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_environment_of_a_token_is_the_default_of_its_sessions(server, ahead):
+    """The server has an interpreter of its own (PYEXEC_POLICY_PYTHON_BIN), which a token's environment replaces in each call."""
+    if ahead:
+        assert ask(server, "bob", "POST", "/v1/sessions", {"id": "own"}).status == 201
+    try:
+        for code, value in (("import learner; learner.DEPTH", "3"), ("learner.DEPTH + 1", "4")):
+            answer = run(server, "bob", code, "/v1/sessions/own/execute").json()
+            assert answer.get("last_value_repr") == value and answer["environment"]["name"] == "ml", answer
+        assert ask(server, "bob", "GET", "/v1/sessions/own").json()["policy"]["environment"] == "ml"
+    finally:
+        ask(server, "bob", "DELETE", "/v1/sessions/own")
+
+
 def test_a_ceiling_below_its_needs_is_named(server):
     answer = run(server, "carla", "1", policy={"environment": "large"})
     assert answer.status == 400, answer.body

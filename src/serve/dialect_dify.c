@@ -9,6 +9,7 @@
 #include "serve/dialect.h"
 #include "serve/http.h"
 #include "serve/run_request.h"
+#include "serve/server.h"
 
 static void refuse(struct px_http_request *request, int status, int code, const char *message)
 {
@@ -115,13 +116,31 @@ void px_dify_run(struct px_http_request *request)
     refuse(request, MHD_HTTP_OK, -400, "code: required");
 }
 
-/* The policy decides what may be imported, so this lists and installs nothing. */
+/* The packages of the environment that the caller's runs have, each with name and version. Without one the list is empty. */
+static json_t *list_packages(struct px_http_request *request)
+{
+    pyexec_error ignored;
+    px_auto(px_policy_done) struct px_policy policy = {0};
+    px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
+    px_auto_json json_t *list = NULL;
+    json_t *item, *packages;
+    size_t i;
+    if (px_run_request_policy(request, &policy, &ignored) == 0 && *policy.environment &&
+        pyexec_environments_object(request->server->executor, ceiling, &list, &ignored) == 0)
+        json_array_foreach(list, i, item)
+            if (strcmp(json_string_value(json_object_get(item, "name")), policy.environment) == 0 &&
+                (packages = json_object_get(item, "packages")))
+                return json_incref(packages);
+    return json_array();
+}
+
 void px_dify_dependencies(struct px_http_request *request)
 {
     if (is_python(request, MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "language")))
-        answer(request, json_pack("{s:[]}", "dependencies"));
+        answer(request, json_pack("{s:o}", "dependencies", list_packages(request)));
 }
 
+/* A request can't install anything. */
 void px_dify_update(struct px_http_request *request)
 {
     pyexec_error error;

@@ -94,5 +94,8 @@ def scenario():
     }
 
 
-report = {"once": raised(execute, "print(1)")} if target.get("once") else scenario()
+if "code" in target:
+    report = {"ran": raised(execute, target["code"]), "dependencies": dependencies()}
+else:
+    report = {"once": raised(execute, "print(1)")} if target.get("once") else scenario()
 print(json.dumps({"client": "httpx " + importlib.metadata.version("httpx"), **report}))

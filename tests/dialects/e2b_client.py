@@ -279,6 +279,17 @@ def commands_streamed(sandbox):
     return seen
 
 
+def templates():
+    """Returns template → what code in such a sandbox gets, over its contexts and its commands."""
+    seen = {}
+    for template in target["templates"]:
+        sandbox = Sandbox.create(template=template)
+        seen[template] = [told(sandbox.run_code(target["code"])), told(sandbox.run_code(target["code"], context=sandbox.create_code_context())),
+                          ran(sandbox, "python3 -c " + shlex.quote(target["code"]))]
+        sandbox.kill()
+    return seen
+
+
 def scenario():
     sandbox = Sandbox.create()
     report = {
@@ -310,7 +321,7 @@ def scenario():
 PARTS = {
     "rich": lambda sandbox: [{key: result[key] for key in (*result.formats(), "is_main_result")} for result in sandbox.run_code(RICH).results],
     "streamed": streamed, "cancelled": cancelled, "contexts": contexts,
-    "sandboxes": sandboxes, "files": files, "commands": commands, "commands_streamed": commands_streamed, "timeouts": lambda sandbox: timeouts(),
+    "sandboxes": sandboxes, "files": files, "commands": commands, "commands_streamed": commands_streamed, "timeouts": lambda sandbox: timeouts(), "templates": lambda sandbox: templates(),
 }
 
 

@@ -14,9 +14,9 @@ FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--a
 
 
 @contextlib.contextmanager
-def playing(own, *flags, others=()):
-    """A server with the page, for alice, whose token is TOKEN. Skips the test if pyexec was built without the page."""
-    with serving(own, *flags, tcp=True, tokens=[token_line("alice", TOKEN), *others]) as running:
+def playing(own, *flags, others=(), ceiling=(), env=None):
+    """A server with the page, for alice, whose token is TOKEN, and who has this ceiling. Skips the test if pyexec was built without the page."""
+    with serving(own, *flags, tcp=True, tokens=[token_line("alice", TOKEN, *ceiling), *others], env=env) as running:
         if b"not part of this build" in running.ask("GET", "/").body:
             pytest.skip("built without the playground: npm was not installed, or its registry could not be reached")
         yield running

@@ -11,6 +11,14 @@ export interface Session {
   policy?: Record<string, unknown>;
 }
 
+/** An environment that the caller may choose: a set of packages. */
+export interface Environment {
+  name: string;
+  packages?: {name: string; version: string}[];
+  /** Why it can't be used. */
+  error?: string;
+}
+
 export interface File {
   path: string;
   bytes: number;
@@ -128,6 +136,10 @@ export class Api {
 
   async session(id: string): Promise<Session> {
     return (await this.ask("GET", ofSession(id))).json();
+  }
+
+  async environments(): Promise<Environment[]> {
+    return (await (await this.ask("GET", "v1/environments")).json()).environments;
   }
 
   async createSession(request: {id?: string; policy?: unknown}): Promise<Session> {

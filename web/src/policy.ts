@@ -12,7 +12,8 @@ function summary(policy: Policy): [string, string][] {
     ["CPU", show("cpu_time_seconds", policy["cpu_time_seconds"])],
     ["Memory", show("address_space_bytes", policy["address_space_bytes"])],
     ["Files", files], ["Workspace", show("workspace_bytes", policy["workspace_bytes"])],
-    ["Network", network(policy)], ["Imports", imports]];
+    ["Network", network(policy)], ["Imports", imports],
+    ...(policy["environment"] ? [["Environment", String(policy["environment"])] as [string, string]] : [])];
 }
 
 function network(policy: Policy): string {

@@ -7,7 +7,8 @@ import time
 
 import nbformat
 import pytest
-from conftest import children
+import wheels
+from conftest import PROGRAM, children
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
@@ -41,6 +42,54 @@ def test_without_its_packages_it_says_what_to_install():
     code = "import sys, runpy\nsys.modules['ipykernel'] = None\nrunpy.run_module('pyexec.jupyter', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code, "install"], capture_output=True, text=True)
     assert done.returncode == 1 and "pip install" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory):
+    """Returns the store of two environments that `pyexec env` has made, with pip, from wheels of this test."""
+    root, folder = tmp_path_factory.mktemp("env"), tmp_path_factory.mktemp("wheels")
+    wheels.wheel(folder, "tally", "1.0", {"tally.py": "def total(*numbers): return sum(numbers)\n"})
+    wheels.wheel(folder, "words", "1.0", {"words.py": "COUNT = 3\n"})
+    variables = {**os.environ, "PYEXEC_ENV_ROOT": str(root), "PYEXEC_ENV_UV": "/nowhere/uv", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    for name, package in (("data", "tally"), ("text", "words")):
+        done = subprocess.run([PROGRAM, "env", "create", name, package], env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return str(root)
+
+
+def install_for(prefix, *arguments):
+    return subprocess.run([sys.executable, "-m", "pyexec.jupyter", "install", "--prefix", str(prefix), *arguments], capture_output=True, text=True)
+
+
+def test_each_environment_has_a_kernel(environments, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYEXEC_ENV_ROOT", environments)
+    for name in ("data", "text"):
+        done = install_for(tmp_path, "--environment", name)
+        assert done.returncode == 0 and "the kernel 'pyexec-%s'" % name in done.stdout and done.stderr == "", done.stderr
+    monkeypatch.delenv("PYEXEC_ENV_ROOT")       # the kernels know where their environments are
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "share/jupyter/kernels")])
+    assert specs.get_kernel_spec("pyexec-data").display_name == "Python (pyexec, data)"
+    for name, has, lacks, value in (("data", "import tally; tally.total(2, 3)", "import words", "5"), ("text", "import words; words.COUNT", "import tally", "3")):
+        kernel = Kernel(specs, "pyexec-" + name)
+        try:
+            assert kernel.value(has) == value
+            assert kernel.run(lacks)[1]["ename"] == "ModuleNotFoundError"
+        finally:
+            kernel.end()
+
+
+def test_a_notebook_in_an_environment(environments, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYEXEC_ENV_ROOT", environments)
+    assert install_for(tmp_path, "--environment", "data", "--name", "mine", "--display-name", "Mine").stderr == ""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share/jupyter"))
+    done = execute(notebook("from tally import total\nx = total(1, 2, 3)", "x * 7"), "mine")
+    assert done.cells[1].outputs[0].data["text/plain"] == "42"
+
+
+def test_an_install_for_an_environment_that_is_not_there_names_the_others(environments, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYEXEC_ENV_ROOT", environments)
+    done = install_for(tmp_path, "--environment", "dota")
+    assert done.returncode == 0 and "'dota'" in done.stderr and "'data'" in done.stderr and "text" in done.stderr, done.stderr
 
 
 @pytest.fixture

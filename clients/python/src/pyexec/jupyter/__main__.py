@@ -69,6 +69,8 @@ def install(options: argparse.Namespace) -> None:
         spec["argv"].append("--rich")
     if options.folder:
         spec["argv"] += ["--folder", options.folder]
+    if chosen and os.environ.get("PYEXEC_ENV_ROOT"):        # Jupyter may start without this variable
+        spec["env"]["PYEXEC_ENV_ROOT"] = os.environ["PYEXEC_ENV_ROOT"]
     if options.program:
         spec["env"]["PYEXEC"] = os.path.abspath(options.program)
     with tempfile.TemporaryDirectory() as folder:

@@ -133,7 +133,7 @@ int px_verify_source_run(struct px_verify_source *source, struct px_verify_place
 {
     struct px_child child;
     pyexec_error untrue;
-    if (!place->wanted || source->child.workspace >= 0) {
+    if (!place->wanted) {
         struct px_branch how = how_to_fork(source, policy);
         int result = px_branch_start(&source->child, &how, &child, error);
         if (result == 0)
@@ -148,7 +148,7 @@ int px_verify_source_run(struct px_verify_source *source, struct px_verify_place
         return result;
     px_verify_place_done(place);
     if (result == 0)
-        pyexec_result_free(*ret);
+        pyexec_result_free(TAKE_PTR(*ret));
     *error = untrue;
     return -1;
 }

@@ -19,7 +19,7 @@ struct px_verify_source {
     bool started;
 };
 
-/* Where a lane makes its tests of a source: a template, if the source has no workspace and there are enough tests. */
+/* Where a lane makes its tests of a source: a template, if there are enough tests. */
 struct px_verify_place {
     struct px_template template;
     bool wanted, open;

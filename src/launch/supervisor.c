@@ -72,20 +72,26 @@ static void start_family(const struct px_supervisor *supervisor, const struct px
     tell(supervisor, &event, pidfd);
 }
 
-/* In a process of its own, because it changes its namespaces. That process also answers. */
+/* In a process of its own, because it changes its namespaces. That process also answers, and that of PX_LAUNCH_SWAP stays. */
 static void place(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, const int *fds)
 {
     struct px_launch_event event = {.type = PX_EVENT_PLACED, .token = request->token};
+    bool stays = request->op == PX_LAUNCH_SWAP;
     pid_t pid = px_clone3(0, SIGCHLD, NULL);
     if (pid > 0)
         return;
     if (pid == 0) {
         event.pid = getpid();
-        px_place(request, fds, &event.error);
+        if (stays)
+            px_place_enter_mounts(request, fds[0], &event.error);
+        else
+            px_place(request, fds, &event.error);
     } else {
         px_error_exhausted(&event.error, errno, "can't start a process");
     }
     tell(supervisor, &event, -1);
+    if (pid == 0 && stays && event.error.code == PYEXEC_OK)
+        px_place_swap(request, fds[1]);
     if (pid == 0)
         _exit(EXIT_SUCCESS);
 }
@@ -103,7 +109,7 @@ static void take_request(struct px_supervisor *supervisor)
         start_zygote(supervisor, &request, fds);
     else if (whole && request.op == PX_LAUNCH_FAMILY && count == 2)
         start_family(supervisor, &request, fds);
-    else if (whole && request.op == PX_LAUNCH_PLACE && count > 0)
+    else if (whole && ((request.op == PX_LAUNCH_PLACE && count > 0) || (request.op == PX_LAUNCH_SWAP && count == 2)))
         place(supervisor, &request, fds);
     px_close_fds(fds, PX_COUNT(fds));
 }

@@ -85,6 +85,15 @@ enum px_launch_op {
     /* With the pidfd of a process and, if `path` is not empty, a mount to attach there. If that is of a folder of the host, the
      * pidfd of the process's source follows. */
     PX_LAUNCH_PLACE,
+    /* With the pidfd of a template and a socket. The process that does it stays, and serves struct px_launch_swap on the socket. */
+    PX_LAUNCH_SWAP,
+};
+
+/* host → the process of PX_LAUNCH_SWAP, which answers with an errno (int32_t): takes away the mount that it has attached at
+ * `path` last and, if `attach`, attaches the mount that comes with this. */
+struct px_launch_swap {
+    uint32_t magic;
+    uint32_t attach;
 };
 
 /* The network of a kind of zygotes, and so of their children. */
@@ -102,7 +111,7 @@ struct px_launch_zygote {
     uint32_t isolate_site;
     uint32_t network;  /* enum px_network */
     px_layers missing; /* layers that were refused to an earlier zygote and may be missing */
-    /* PX_LAUNCH_PLACE */
+    /* PX_LAUNCH_PLACE, PX_LAUNCH_SWAP */
     int32_t host_pid;   /* the process in the host's PID namespace */
     uint32_t map_ids;   /* write its id maps, so that it can make user namespaces */
     uint32_t read_only; /* attach the mount read-only */

@@ -153,15 +153,15 @@ static int ask_source(struct fork *fork, struct px_child_ends *ends, pyexec_erro
     return 0;
 }
 
-static int place(const struct fork *fork, struct px_launch_zygote *request, const int *fds, size_t count,
-                 pyexec_error *error)
+int px_branch_place(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds, size_t count,
+                    pyexec_error *error)
 {
     struct px_launch_event event;
     int none = -1;
-    if (px_launcher_ask(fork->family->launcher, request, fds, count, &event, &none, error) < 0)
+    if (px_launcher_ask(launcher, request, fds, count, &event, &none, error) < 0)
         return -1;
     if (event.pid > 0)
-        px_launcher_forget(fork->family->launcher, event.pid);
+        px_launcher_forget(launcher, event.pid);
     px_close_fd(&none);
     if (event.error.code == PYEXEC_OK)
         return 0;
@@ -174,7 +174,8 @@ static int map_source(const struct fork *fork, pyexec_error *error)
 {
     struct px_family_member *member = fork->source->member;
     struct px_launch_zygote request = {.op = PX_LAUNCH_PLACE, .host_pid = fork->source->host_pid, .map_ids = true};
-    if (!fork->checkpoint && !member->mapped && place(fork, &request, &fork->source->pidfd, 1, error) < 0)
+    if (!fork->checkpoint && !member->mapped &&
+        px_branch_place(fork->family->launcher, &request, &fork->source->pidfd, 1, error) < 0)
         return -1;
     member->mapped |= !fork->checkpoint;
     return 0;
@@ -281,28 +282,33 @@ static void undo(struct fork *fork)
         px_branch_end_strangers(source);
 }
 
-/* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
-static int copy_workspace(const struct fork *fork, struct px_branch *branch, pyexec_error *error)
+int px_branch_copy_workspace(const struct px_branch *how, int from, int *ret, pyexec_error *error)
 {
-    struct px_clone_request request = *branch->shape;
+    struct px_clone_request request = *how->shape;
     struct px_clone_reply reply;
     struct px_cloned cloned;
     bool lost;
+    request.op = PX_CLONE_WORKSPACE;
+    request.workspace = PX_WORKSPACE_NEW;
+    request.forkable = 0;
+    if (px_zygotes_clone(how->zygotes, &request, NULL, 0, &reply, &cloned, &lost, error) < 0)
+        return -1;
+    *ret = cloned.workspace;
+    if (*ret < 0)
+        return px_error_exhausted(error, EMFILE, "can't receive the workspace");
+    return px_workspace_copy(from, *ret, error);
+}
+
+/* Makes the workspace of the branch, and copies that of the source, whose process does nothing meanwhile. */
+static int copy_workspace(const struct fork *fork, struct px_branch *branch, pyexec_error *error)
+{
     if (fork->source->workspace < 0 || (fork->checkpoint && px_workspace_is_empty(fork->source->workspace)))
         return 0;
     if (branch->folder >= 0) {
         fork->branch->workspace = TAKE_FD(branch->folder);
         return px_workspace_copy(fork->source->workspace, fork->branch->workspace, error);
     }
-    request.op = PX_CLONE_WORKSPACE;
-    request.workspace = PX_WORKSPACE_NEW;
-    request.forkable = 0;
-    if (px_zygotes_clone(branch->zygotes, &request, NULL, 0, &reply, &cloned, &lost, error) < 0)
-        return -1;
-    fork->branch->workspace = cloned.workspace;
-    if (cloned.workspace < 0)
-        return px_error_exhausted(error, EMFILE, "can't receive the workspace");
-    return px_workspace_copy(fork->source->workspace, cloned.workspace, error);
+    return px_branch_copy_workspace(branch, fork->source->workspace, &fork->branch->workspace, error);
 }
 
 static int attach_workspace(const struct fork *fork, const struct px_branch *branch, pyexec_error *error)
@@ -314,7 +320,7 @@ static int attach_workspace(const struct fork *fork, const struct px_branch *bra
     if (fork->branch->workspace < 0 || fork->checkpoint)
         return 0;
     snprintf(request.path, sizeof request.path, "%s", branch->shape->workspace_path);
-    return place(fork, &request, fds, of_host ? 3 : 2, error);
+    return px_branch_place(fork->family->launcher, &request, fds, of_host ? 3 : 2, error);
 }
 
 int px_branch_let_run(struct px_family *family, pid_t checkpoint, pyexec_error *error)

@@ -52,9 +52,17 @@ int px_branch_check_source(const struct px_child *source, bool checkpoint, pyexe
 int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
                     pyexec_error *error);
 
-/* Checks a test while the kernel holds it and its template. `user_namespace`: that of the template, when that was made. */
-int px_branch_check_test(const struct px_child *template, const struct px_child *test,
+/* Checks a test while the kernel holds it and its template, which was made by `how`. `user_namespace`: that of the template, when that was
+ * made. */
+int px_branch_check_test(const struct px_child *template, const struct px_child *test, const struct px_branch *how,
                          const struct stat *user_namespace, pyexec_error *error);
+
+/* Makes a workspace in memory with a copy of these files. Call close() on *ret in both cases. */
+int px_branch_copy_workspace(const struct px_branch *how, int from, int *ret, pyexec_error *error);
+
+/* Sends a request about a process of a family to the supervisor (PX_LAUNCH_PLACE). */
+int px_branch_place(struct px_launcher *launcher, struct px_launch_zygote *request, const int *fds, size_t count,
+                    pyexec_error *error);
 
 /* Reads the user namespace of a process. Returns 0 or -1. */
 int px_branch_user_namespace(const struct px_child *child, struct stat *ret);

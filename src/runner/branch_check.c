@@ -134,6 +134,14 @@ static bool same_line(const char *left, const char *right, const char *name)
     return length == strcspn(b + 1, "\n") && memcmp(a + 1, b + 1, length) == 0;
 }
 
+/* True if its current folder is that of its own root. */
+static bool is_at_its_root(pid_t pid)
+{
+    char folder[8];
+    return read_link(pid, "cwd", folder, sizeof folder) && strcmp(folder, "/") == 0 &&
+           read_link(pid, "root", folder, sizeof folder) && strcmp(folder, "/") == 0 && is_on_own_root(pid, "cwd");
+}
+
 static int check_status(const struct px_child *source, const struct px_child *branch, pyexec_error *error)
 {
     static const char *const empty[] = {"\nCapInh:\t0000000000000000\n",
@@ -152,10 +160,7 @@ static int check_status(const struct px_child *source, const struct px_child *br
             return refuse(i < 4 ? "kept capabilities" : "does not have all layers of its source", error);
     if (!same_line(was, is, "\nSeccomp_filters:") || !same_line(was, is, "\nUid:") || !same_line(was, is, "\nGid:"))
         return refuse("does not have all layers of its source", error);
-    char folder[8];
-    if (!read_link(branch->host_pid, "cwd", folder, sizeof folder) || strcmp(folder, "/") != 0 ||
-        !read_link(branch->host_pid, "root", folder, sizeof folder) || strcmp(folder, "/") != 0 ||
-        !is_on_own_root(branch->host_pid, "cwd"))
+    if (!is_at_its_root(branch->host_pid))
         return refuse("kept a folder of its source", error);
     if (!strstr(was, "\nThreads:\t1\n"))
         return refuse("comes from a process with several threads", error);
@@ -291,15 +296,6 @@ static int check_memory(const struct px_child *source, const struct px_child *br
     return px_error_hint(error, "Close the mapping before the call ends (mmap.close(), del of a numpy.memmap).");
 }
 
-int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
-                    pyexec_error *error)
-{
-    if (check_status(source, branch, error) < 0 || check_namespaces(source, branch, error) < 0 ||
-        check_descriptors(branch, error) < 0 || check_memory(source, branch, how, error) < 0)
-        return -1;
-    return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
-}
-
 int px_branch_user_namespace(const struct px_child *child, struct stat *ret)
 {
     char path[32];
@@ -325,7 +321,8 @@ static bool has_only_given_descriptors(const struct px_child *child)
     return stat(path, &folder) == 0 && folder.st_size == PX_BRANCH_FDS;
 }
 
-/* True if the process has no shared mapping but those of read-only files. False also if the kernel can't be asked (before Linux 6.11). */
+/* True if the process has no shared mapping but those of read-only files. False also if the kernel can't be asked (before Linux 6.11).
+ * check_memory() then looks closer, and says which mapping it is. */
 static bool shares_no_memory(const struct px_child *child)
 {
     char path[32];
@@ -340,15 +337,25 @@ static bool shares_no_memory(const struct px_child *child)
     return maps >= 0 && errno == ENOENT;
 }
 
+int px_branch_check(const struct px_child *source, const struct px_child *branch, const struct px_branch *how,
+                    pyexec_error *error)
+{
+    if (check_status(source, branch, error) < 0 || check_namespaces(source, branch, error) < 0 ||
+        check_descriptors(branch, error) < 0)
+        return -1;
+    bool no_files = source->workspace < 0 && how->mount < 0; /* so there can be no private mapping of one */
+    if (!(no_files && shares_no_memory(branch)) && check_memory(source, branch, how, error) < 0)
+        return -1;
+    return px_child_alive(branch) ? 0 : refuse("ended before it was complete", error);
+}
+
 /* A clone without new namespaces has those of its template, its filters, its Landlock domain and no_new_privs, and no capability,
  * because its template has none (credentials(7), seccomp(2), landlock(7), prctl(2)). That was seen when the template was made, as for
- * every branch. What its template can have changed since, by native code, is what the two share: descriptors and memory; and a second
- * thread could hide descriptors. */
-int px_branch_check_test(const struct px_child *template, const struct px_child *test,
+ * every branch. What its template can have changed since, by native code, is what the two share: descriptors, memory, and a current
+ * folder in the template's workspace; and a second thread could hide descriptors. */
+int px_branch_check_test(const struct px_child *template, const struct px_child *test, const struct px_branch *how,
                          const struct stat *user_namespace, pyexec_error *error)
 {
-    static const struct px_clone_request none = {.workspace_path = "/workspace"};
-    const struct px_branch how = {.shape = &none, .mount = -1};
     struct stat namespace;
     if (px_branch_user_namespace(test, &namespace) < 0 || namespace.st_ino != user_namespace->st_ino ||
         namespace.st_dev != user_namespace->st_dev)
@@ -357,8 +364,10 @@ int px_branch_check_test(const struct px_child *template, const struct px_child 
         return refuse("comes from a process with several threads", error);
     if (!has_only_given_descriptors(test) && check_descriptors(test, error) < 0)
         return -1;
-    if (!shares_no_memory(test) && check_memory(template, test, &how, error) < 0)
+    if (!shares_no_memory(test) && check_memory(template, test, how, error) < 0)
         return -1;
+    if (template->workspace >= 0 && !is_at_its_root(test->host_pid))
+        return refuse("kept a folder of its source", error);
     return px_child_alive(test) ? 0 : refuse("ended before it was complete", error);
 }
 

@@ -12,12 +12,13 @@ struct px_template {
     struct px_family_member *tests; /* stands for its test */
     struct stat user_namespace;
     int control; /* a socket to the family's process, about its tests */
-    const struct px_clone_request *shape;
-    int timeout_ms;
+    int swap;    /* a socket to the process that attaches the workspaces of its tests, or -1 */
+    bool swaps;  /* its answer has not come yet */
+    struct px_branch how;
 };
 
-/* Makes a template of `source`, which has no workspace, as px_branch_start() makes a branch. Returns 0, or -1 with `error`; call
- * px_template_close() in both cases. */
+/* Makes a template of `source`, as px_branch_start() makes a branch. Its workspace is the one that each test gets a copy of, and no
+ * test can reach it. Returns 0, or -1 with `error`; call px_template_close() in both cases. */
 int px_template_open(struct px_child *source, struct px_branch *how, struct px_template *ret, pyexec_error *error);
 void px_template_close(struct px_template *template);
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many forks, and SIGKILL for each process of pyexec at random moments while sessions are forked: what survives has its own state and can be
-forked, and nothing is left. Short here; PYEXEC_NIGHTLY=1 (make nightly) makes many more rounds."""
+"""Many forks, and SIGKILL for each process of pyexec at random moments while sessions are forked and calls are undone: what survives has its
+own state and can be forked, and nothing is left. Short here; PYEXEC_NIGHTLY=1 (make nightly) makes many more rounds."""
 import contextlib
 import os
 import random
@@ -77,7 +77,8 @@ def test_many_forks_leave_nothing(pyexec, nothing_left):
 
 
 class Traffic:
-    """Threads that fork the members of two families and look at the branches, until they are stopped. A call may fail, but no answer may be wrong."""
+    """Threads that fork the members of two families, undo a call in each branch and look at it, until they are stopped. A call may fail, but no
+    answer may be wrong."""
 
     def __init__(self, executor):
         self.executor, self.wrong, self.stopping, self.done = executor, [], threading.Event(), 0
@@ -104,6 +105,8 @@ class Traffic:
                 branch = "b%d.%d" % (number, turn)
                 try:
                     self.executor.fork(name, branch)
+                    self.executor.call(branch, "data.clear(); mine = 'undone'", checkpoint=True)
+                    self.executor.undo(branch)
                     result = self.executor.call(branch, "mine, sum(data), os.kill(os.getpid(), 0)")
                     right = result["last_value_repr"] == repr((name, 12497500, None))
                     # When the branch was ended before the call, the call has made a new session of this name.

@@ -143,13 +143,14 @@ def test_a_verify_whose_process_is_killed_ends_and_leaves_nothing(pyexec, nothin
                 answers.append(failure)
         thread = threading.Thread(target=verify)
         thread.start()
-        wait_for(lambda: len(members(executor)) >= 6 or not thread.is_alive(), "no template and test")
-        victim = (members(executor) + [0] * 4)[which]
+        seen = []
+        wait_for(lambda: seen.append(members(executor)) or len(seen[-1]) >= 6 or not thread.is_alive(), "no template and test")
+        victim = seen[-1][which]
         assert victim > 1
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
-            pass        # it was a test, which has ended
+            pass        # it was a test, which has ended, or the verify has
         thread.join()
         if not isinstance(answers[0], Failure):
             assert len(answers[0]["tests"]) == 40 and set(verdicts(answers[0])) <= {"pass", "error", "killed", "crashed"}

@@ -39,7 +39,7 @@ struct template
 struct family {
     int control, handover, listener;
     struct member *members;
-    size_t count;
+    size_t count, full; /* when there are `full`, those that have ended are forgotten */
     /* The fork that the host has asked for. */
     pid_t source;           /* 0: none */
     bool checkpoint;        /* it is to clone a checkpoint, not a branch */
@@ -54,7 +54,8 @@ struct family {
 
 /* True if the thread belongs to the process. The process may have another user id. */
 bool px_family_is_thread_of(pid_t process, pid_t thread);
-bool px_family_is_member(const struct family *family, pid_t thread);
+/* True if this is the number of a process of the family that is known and lives. Its further threads have other numbers. */
+bool px_family_is_member(const struct family *family, pid_t pid);
 bool px_family_has_ended(int pidfd);
 
 /* Returns true if the kernel took the answer: the caller still waited. */
@@ -67,8 +68,8 @@ bool px_family_give(const struct family *family, uint64_t id, const int fds[PX_B
 
 void px_family_add_template(struct family *family, pid_t pid, int control);
 
-/* True if the thread belongs to a test that has arrived and lives. */
-bool px_family_is_test(const struct family *family, pid_t thread);
+/* True if this is the number of a test that has arrived and lives. */
+bool px_family_is_test(const struct family *family, pid_t pid);
 
 /* Returns false if the question is not about a template and its tests. */
 bool px_family_take_of_template(struct family *family, const struct seccomp_notif *question);

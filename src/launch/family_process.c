@@ -61,17 +61,17 @@ bool px_family_has_ended(int pidfd)
     return px_poll(&polled, 1, 0) != 0;
 }
 
-bool px_family_is_member(const struct family *family, pid_t thread)
+bool px_family_is_member(const struct family *family, pid_t pid)
 {
-    if (px_family_is_test(family, thread))
+    if (px_family_is_test(family, pid))
         return true;
     for (size_t i = 0; i < family->count; i++)
-        if (px_family_is_thread_of(family->members[i].pid, thread) && !px_family_has_ended(family->members[i].pidfd))
+        if (family->members[i].pid == pid && !px_family_has_ended(family->members[i].pidfd))
             return true;
     return false;
 }
 
-static int add_member(struct family *family, pid_t pid)
+static void forget_ended(struct family *family)
 {
     size_t kept = 0;
     for (size_t i = 0; i < family->count; i++)
@@ -80,6 +80,15 @@ static int add_member(struct family *family, pid_t pid)
         else
             family->members[kept++] = family->members[i];
     family->count = kept;
+}
+
+/* Those that have ended are looked for after some have been added, because each costs a system call. */
+static int add_member(struct family *family, pid_t pid)
+{
+    if (family->count >= family->full || family->count == FAMILY_MEMBERS_MAX) {
+        forget_ended(family);
+        family->full = family->count + family->count / 8 + 16;
+    }
     int pidfd = family->count < FAMILY_MEMBERS_MAX ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     if (pidfd < 0)
         return -1;
@@ -110,7 +119,8 @@ bool px_family_give(const struct family *family, uint64_t id, const int fds[PX_B
     return true;
 }
 
-/* A thread says that it is the new branch. It is, if it belongs to no process that was there before. */
+/* A thread says that it is the new branch. It is, if it is the first thread of a process that was not there before: of others
+ * pidfd_open(2) gives none. */
 static void take_arrival(struct family *family, const struct seccomp_notif *question)
 {
     pid_t pid = (pid_t)question->pid;

@@ -39,12 +39,11 @@ void px_family_add_template(struct family *family, pid_t pid, int control)
     memset(template->fds, -1, sizeof template->fds);
 }
 
-bool px_family_is_test(const struct family *family, pid_t thread)
+bool px_family_is_test(const struct family *family, pid_t pid)
 {
     for (size_t i = 0; i < family->template_count; i++) {
         const struct template *template = &family->templates[i];
-        if (template->pidfd >= 0 && px_family_is_thread_of(template->test, thread) &&
-            !px_family_has_ended(template->pidfd))
+        if (template->pidfd >= 0 && template->test == pid && !px_family_has_ended(template->pidfd))
             return true;
     }
     return false;

@@ -159,7 +159,25 @@ static void server_failed(struct px_secret_relay *relay)
     refuse(relay, PX_SECRET_PROBLEM_SERVER, 502, about);
 }
 
+static void bad_response(struct px_secret_relay *relay, const char *why)
+{
+    refuse(relay, PX_SECRET_PROBLEM_SERVER, 502, why);
+}
+
 /* ---- Requests ---- */
+
+/* The script is told what is wrong when its request is there, since until then nothing could be answered. Between two requests the
+ * connection is closed instead (move_response): libraries then open another one. */
+static bool server_takes_request(struct px_secret_relay *relay)
+{
+    if (relay->server.failed)
+        server_failed(relay);
+    else if (relay->server.plain.length && !relay->responses)
+        bad_response(relay, "it sent an answer before there was a request");
+    else if (relay->server.ended && !relay->responses)
+        bad_response(relay, "it closed the connection before it got a request");
+    return !relay->over && px_side_is_ready(&relay->server) && !relay->server.ended;
+}
 
 static bool take_request_head(struct px_secret_relay *relay)
 {
@@ -169,11 +187,7 @@ static bool take_request_head(struct px_secret_relay *relay)
     size_t length = plain->length ? px_http_head_length(plain->data, plain->length, &relay->request_scanned) : 0;
     if (!length && plain->length < PX_HTTP_HEAD_MAX)
         return false;
-    if (relay->server.failed) {
-        server_failed(relay);
-        return false;
-    }
-    if (!px_side_is_ready(&relay->server) || relay->server.ended)
+    if (!server_takes_request(relay))
         return false;
     if (!length || length > PX_HTTP_HEAD_MAX)
         why = "the head of the request is too long";
@@ -235,9 +249,13 @@ static bool move_request(struct px_secret_relay *relay)
 
 /* ---- Responses ---- */
 
-static void bad_response(struct px_secret_relay *relay, const char *why)
+/* A part of the answer has been passed on: the script sees one without an end. */
+static void break_response(struct px_secret_relay *relay, const char *why)
 {
-    refuse(relay, PX_SECRET_PROBLEM_SERVER, 502, why);
+    relay->over = true;
+    relay->problem = PX_SECRET_PROBLEM_SERVER;
+    snprintf(relay->text, sizeof relay->text, "pyexec could not read the answer of %s:%u: %s.", relay->host,
+             relay->port, why);
 }
 
 static void send_content(struct px_secret_relay *relay, const struct px_buffer *content)
@@ -273,6 +291,14 @@ static void end_response(struct px_secret_relay *relay)
         close_client(relay);
 }
 
+/* Without this check, the end of a head that is none would be waited for. */
+static bool begins_as_response(const struct px_buffer *bytes)
+{
+    static const char start[] = "HTTP/1.";
+    size_t length = bytes->length < sizeof start - 1 ? bytes->length : sizeof start - 1;
+    return length == 0 || memcmp(bytes->data, start, length) == 0;
+}
+
 /* The head is scrubbed as a whole, before it is parsed. */
 static bool take_response_head(struct px_secret_relay *relay)
 {
@@ -282,6 +308,10 @@ static bool take_response_head(struct px_secret_relay *relay)
     px_auto_buffer struct px_buffer clean = {0}, made = {0};
     uint64_t body = 0;
     size_t length = plain->length ? px_http_head_length(plain->data, plain->length, &relay->response_scanned) : 0;
+    if (!length && !begins_as_response(plain)) {
+        bad_response(relay, "it answers with something else than HTTP/1");
+        return false;
+    }
     if (!length && plain->length < PX_HTTP_HEAD_MAX)
         return false;
     px_scrub_take(&relay->scrub, plain->data, length, &clean);
@@ -322,26 +352,25 @@ static bool take_response_body(struct px_secret_relay *relay)
         size_t start = 0;
         ptrdiff_t taken = px_http_body_next(&relay->response_body, plain->data + at, plain->length - at, &start);
         if (taken < 0) {
-            relay->over = true; /* the script sees an answer without an end */
-            relay->problem = PX_SECRET_PROBLEM_SERVER;
-            snprintf(relay->text, sizeof relay->text, "pyexec could not read the answer of %s:%u: bad chunks.",
-                     relay->host, relay->port);
+            break_response(relay, "bad chunks");
             return false;
         }
         px_scrub_take(&relay->scrub, plain->data + at + start, (size_t)taken - start, &content);
         at += (size_t)taken;
     }
     px_buffer_consume(plain, at);
+    bool ended = relay->server.ended && !plain->length;
+    /* Without "close notify" anybody on the way can have cut the answer (RFC 9112, 9.8). */
     bool done = relay->response_body.done ||
-                (relay->response_framing == PX_HTTP_UNTIL_END && relay->server.ended && !plain->length);
+                (relay->response_framing == PX_HTTP_UNTIL_END && ended && px_side_was_closed(&relay->server));
     /* A body with a length is not waited for before its end. */
     if (!done && relay->response_framing != PX_HTTP_LENGTH)
         px_scrub_pause(&relay->scrub, &content);
     send_content(relay, &content);
     if (done)
         end_response(relay);
-    else if (relay->server.ended && !plain->length)
-        relay->over = true;
+    else if (ended)
+        break_response(relay, "it ended too early");
     return at > 0 || done;
 }
 
@@ -370,18 +399,20 @@ static bool move_response(struct px_secret_relay *relay)
         return take_tunnel(relay);
     switch (relay->response_stage) {
     case RESPONSE_NONE:
-        /* Between two requests a server may close the connection; libraries then open another one. */
-        if (relay->server.ended && relay->responses)
+        /* Between two requests a server may close the connection, or say why it will; libraries then open another one. */
+        if (relay->responses && (relay->server.ended || relay->server.plain.length))
             close_client(relay);
-        else if (relay->server.plain.length)
-            relay->over = true; /* an answer without a request */
         return false;
     case RESPONSE_HEAD:
         if (take_response_head(relay))
             return true;
-        if (!relay->over && relay->server.ended && relay->responses)
+        if (relay->over || !relay->server.ended)
+            return false;
+        if (relay->server.plain.length)
+            bad_response(relay, "it closed the connection within the head of its answer");
+        else if (relay->responses)
             close_client(relay);
-        else if (!relay->over && relay->server.ended)
+        else
             bad_response(relay, "it closed the connection without an answer");
         return false;
     case RESPONSE_BODY:

@@ -313,6 +313,119 @@ static void test_answers_that_are_refused(void **state)
     }
 }
 
+static void end_host(struct world *world, bool says_so)
+{
+    if (says_so)
+        px_side_close(&world->host);
+    else
+        world->ends.server_ended = true;
+    run(world);
+}
+
+/* The script has no answer so far, and the server ends. */
+static void expect_end(void **state, const char *before, const char *request, const char *after, const char *why)
+{
+    for (int says_so = 0; says_so < 2; says_so++) {
+        struct world world;
+        const char *text;
+        open_world(*state, ((const struct fixture *)*state)->host_context, 20000, &world);
+        run(&world);
+        if (before) {
+            say(&world.host, before);
+            end_host(&world, says_so);
+            assert_true(world.goes_on); /* until there is a request to answer */
+        }
+        say(&world.script, request);
+        run(&world);
+        if (after) {
+            say(&world.host, after);
+            run(&world);
+            end_host(&world, says_so);
+        }
+        assert_non_null(strstr(text_of(&world.script), "HTTP/1.1 502 Bad Gateway\r\n"));
+        assert_non_null(strstr(text_of(&world.script), why));
+        assert_true(world.script.ended);
+        assert_false(world.goes_on);
+        assert_int_equal(px_secret_relay_problem(world.relay, &text), PX_SECRET_PROBLEM_SERVER);
+        close_world(&world);
+    }
+}
+
+static void test_server_that_ends_without_an_answer(void **state)
+{
+    expect_end(state, "", GET "\r\n", NULL, "it closed the connection before it got a request");
+    expect_end(state, "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", GET "\r\n", NULL,
+               "it sent an answer before there was a request");
+    expect_end(state, NULL, GET "\r\n", "", "it closed the connection without an answer");
+    expect_end(state, NULL, GET "\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "it closed the connection without an answer");
+    expect_end(state, NULL, GET "\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "it closed the connection within the head");
+    expect_end(state, NULL, "POST / HTTP/1.1\r\nHost: " HOST "\r\nContent-Length: 9\r\n\r\n12", "",
+               "it closed the connection without an answer");
+}
+
+/* Its connection stays open, and nothing of it has an end that could be waited for. */
+static void test_server_that_does_not_speak_http(void **state)
+{
+    static const char *const answers[] = {"SSH-2.0-x", "\r\nHTTP/1.1 200 OK\r\n", "HTTP/2 200", "H3", "{\"error\": 1}"};
+    for (size_t i = 0; i < PX_COUNT(answers); i++) {
+        struct world world;
+        begin(*state, &world, 20000, GET "\r\n");
+        say(&world.host, answers[i]);
+        run(&world);
+        assert_non_null(strstr(text_of(&world.script), "502 Bad Gateway\r\n"));
+        assert_non_null(strstr(text_of(&world.script), "it answers with something else than HTTP/1"));
+        assert_false(world.goes_on);
+        close_world(&world);
+    }
+}
+
+/* An answer that ends with its connection has an end for the script only if the server has said so. */
+static void test_answer_that_is_cut(void **state)
+{
+    static const struct {
+        const char *answer;
+        bool says_so, complete;
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\n\r\nhello", true, true},
+        {"HTTP/1.1 200 OK\r\n\r\nhello", false, false},
+        {"HTTP/1.1 200 OK\r\n\r\n", false, false},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", true, false},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", true, false},
+    };
+    for (size_t i = 0; i < PX_COUNT(cases); i++) {
+        struct world world;
+        const char *text;
+        begin(*state, &world, 20000, GET "\r\n");
+        say(&world.host, cases[i].answer);
+        run(&world);
+        end_host(&world, cases[i].says_so);
+        assert_false(world.goes_on);
+        assert_int_equal(strstr(text_of(&world.script), "\r\n0\r\n\r\n") != NULL, cases[i].complete);
+        assert_int_equal(px_secret_relay_problem(world.relay, &text),
+                         cases[i].complete ? PX_SECRET_NO_PROBLEM : PX_SECRET_PROBLEM_SERVER);
+        close_world(&world);
+    }
+}
+
+/* Between two requests it may end; libraries then open another connection. */
+static void test_server_that_ends_between_two_requests(void **state)
+{
+    static const char *const last[] = {"", "HTTP/1.1 408 Request Timeout\r\n\r\n"};
+    for (size_t i = 0; i < PX_COUNT(last); i++) {
+        struct world world;
+        const char *text;
+        begin(*state, &world, 20000, GET "\r\n");
+        say(&world.host, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        run(&world);
+        say(&world.host, last[i]);
+        end_host(&world, true);
+        assert_string_equal(text_of(&world.script), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        assert_true(world.script.ended && px_side_was_closed(&world.script));
+        assert_int_equal(px_secret_relay_problem(world.relay, &text), PX_SECRET_NO_PROBLEM);
+        close_world(&world);
+    }
+}
+
 /* A certificate of our own authority is not one that servers are checked with. */
 static void test_certificate_of_the_server_is_checked(void **state)
 {
@@ -394,6 +507,10 @@ int main(void)
         cmocka_unit_test(test_several_requests_on_a_connection),
         cmocka_unit_test(test_requests_that_are_refused),
         cmocka_unit_test(test_answers_that_are_refused),
+        cmocka_unit_test(test_server_that_ends_without_an_answer),
+        cmocka_unit_test(test_server_that_does_not_speak_http),
+        cmocka_unit_test(test_answer_that_is_cut),
+        cmocka_unit_test(test_server_that_ends_between_two_requests),
         cmocka_unit_test(test_certificate_of_the_server_is_checked),
         cmocka_unit_test(test_websocket_is_scrubbed),
         cmocka_unit_test(test_authority_is_the_same_for_the_next_proxy),

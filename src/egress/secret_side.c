@@ -37,6 +37,11 @@ bool px_side_is_ready(const struct px_side *side)
     return SSL_is_init_finished(side->ssl) && !side->failed;
 }
 
+bool px_side_was_closed(const struct px_side *side)
+{
+    return SSL_get_shutdown(side->ssl) & SSL_RECEIVED_SHUTDOWN;
+}
+
 /* Returns true if there may be more. */
 static bool judge(struct px_side *side, int result)
 {

@@ -26,6 +26,8 @@ void px_side_done(struct px_side *side);
 bool px_side_read(struct px_side *side, struct evbuffer *from, bool no_more);
 
 bool px_side_is_ready(const struct px_side *side);
+/* True if the other end has said that nothing follows ("close notify"). Without that, an end can come from anybody on the way. */
+bool px_side_was_closed(const struct px_side *side);
 void px_side_write(struct px_side *side, const void *bytes, size_t length);
 /* Says that nothing follows. */
 void px_side_close(struct px_side *side);

@@ -57,7 +57,8 @@ struct px_mcp_caller {
     const char *traceparent, *tracestate;       /* its span, from headers of the transport; NULL: none */
     const char *principal;                      /* for spans; NULL: there are no principals */
     pyexec_turn *turn;                          /* the turn of the call; NULL: it takes one */
-    json_t *ceiling; /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
+    json_t *ceiling;     /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
+    const char *secrets; /* as for pyexec_request_set_secrets() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
     /* Both may be NULL. `runs` is called with the code when a run begins. `ran` is called when a run that was sent to a

@@ -138,6 +138,8 @@ static int make_request(struct px_mcp_call *call, json_t *arguments, pyexec_erro
         pyexec_request_set_object(call->request, arguments, error) < 0)
         return -1;
     pyexec_request_set_ceiling_object(call->request, call->caller.ceiling);
+    if (pyexec_request_set_secrets(call->request, call->caller.secrets) < 0)
+        return px_error_oom(error);
     return take_trace(call, error);
 }
 

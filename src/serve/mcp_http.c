@@ -22,7 +22,7 @@ struct px_mcp_request {
     struct px_mcp_call *call;
     struct px_mcp_servers *servers; /* the MCP servers of the HTTP server */
     struct px_principal_servers *held;
-    char *prefix, *scope;
+    char *prefix, *scope, *secrets;
     json_t *ceiling;
     struct px_policy policy;
     struct px_mcp_executions executions;
@@ -37,6 +37,7 @@ void px_mcp_http_free(struct px_mcp_request *mcp)
     px_mcp_servers_give(mcp->servers, mcp->held);
     free(mcp->prefix);
     free(mcp->scope);
+    free(mcp->secrets);
     json_decref(mcp->ceiling);
     px_policy_done(&mcp->policy);
     free(mcp);
@@ -173,16 +174,18 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
         return NULL;
     mcp->servers = server->mcp_servers;
     mcp->ceiling = px_principals_ceiling(&server->principals, request->principal);
+    mcp->secrets = px_principals_secrets(&server->principals, request->principal);
     mcp->executions = (struct px_mcp_executions){server->options->execution_ttl_ms, px_mcp_http_start, px_mcp_http_show,
                                                  px_mcp_http_cancel};
     px_trace_context_format(&request->caller, mcp->traceparent);
-    bool good = mcp->ceiling && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
+    bool good = mcp->ceiling && mcp->secrets && asprintf(&mcp->prefix, "%s/", principal) >= 0 &&
                 (!client || asprintf(&mcp->scope, "%s/%s", principal, client) >= 0);
     const struct px_mcp_caller caller = {.prefix = mcp->prefix,
                                          .scope = mcp->scope,
                                          .version = PX_MCP_ASSUMED,
                                          .executions = &mcp->executions,
                                          .ceiling = mcp->ceiling,
+                                         .secrets = mcp->secrets,
                                          .notify = notify,
                                          .runs = runs,
                                          .ran = ran,

@@ -337,21 +337,31 @@ json_t *px_principals_ceiling(struct px_principals *principals, const struct px_
     return ceiling;
 }
 
-char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal)
+/* A reload can replace the text at any time. */
+static char *copy_names(struct px_principals *principals, char *const *names)
 {
     pthread_mutex_lock(&principals->lock);
-    char *names = strdup(principal->servers ? principal->servers : "");
+    char *copy = strdup(*names ? *names : "");
     pthread_mutex_unlock(&principals->lock);
-    return names;
+    return copy;
+}
+
+char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal)
+{
+    return copy_names(principals, &principal->servers);
+}
+
+char *px_principals_secrets(struct px_principals *principals, const struct px_principal *principal)
+{
+    return copy_names(principals, &principal->secrets);
 }
 
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
                          pyexec_request *request)
 {
     px_auto_json json_t *ceiling = px_principals_ceiling(principals, principal);
+    px_auto_free char *secrets = px_principals_secrets(principals, principal);
     pyexec_request_set_ceiling_object(request, ceiling);
-    pthread_mutex_lock(&principals->lock);
     /* Without memory the request has none. */
-    (void)!pyexec_request_set_secrets(request, principal->secrets ? principal->secrets : "");
-    pthread_mutex_unlock(&principals->lock);
+    (void)!pyexec_request_set_secrets(request, secrets);
 }

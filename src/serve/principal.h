@@ -70,6 +70,9 @@ json_t *px_principals_ceiling(struct px_principals *principals, const struct px_
 /* Returns the names of the MCP servers that it may use, for free(): "" for none. NULL: no memory. */
 char *px_principals_servers(struct px_principals *principals, const struct px_principal *principal);
 
+/* The same for the secrets that its runs may use. */
+char *px_principals_secrets(struct px_principals *principals, const struct px_principal *principal);
+
 /* Lowers the limits of a request to the principal's ceiling, and gives it the principal's secrets. */
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,
                          pyexec_request *request);

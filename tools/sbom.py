@@ -26,17 +26,21 @@ import uuid
 import zipfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-OURS = ("pyexec", "pyexec-launch", "pyexec_guest.abi3.so")
+GUEST = "pyexec_guest.abi3.so"
+OURS = ("pyexec", "pyexec-launch", "pyexec-egress", GUEST)
 # The licenses of Debian's source packages of which something can be linked into the program. The texts of Debian are longer:
 # they are about all files of the source.
 LICENSES = {
+    "c-ares": "MIT",
     "glibc": "LGPL-2.1-or-later",
     "gcc-12": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "jansson": "MIT",
     "libbsd": "BSD-3-Clause",
     "libedit": "BSD-3-Clause",
+    "libevent": "BSD-3-Clause",
     "libmd": "BSD-3-Clause",
     "ncurses": "X11",
+    "openssl": "Apache-2.0",
 }
 
 
@@ -156,7 +160,7 @@ def components(files, folder, texts):
     """Returns the components of other projects in these files, sorted, each once."""
     static = [os.path.basename(name) for name, content in files
               if os.path.basename(name) in OURS and (is_static(content) or name.endswith(".abi3.so"))]
-    found = linked(folder, sorted(set(static)), texts) if any(name != OURS[2] for name in static) else []
+    found = linked(folder, sorted(set(static)), texts) if any(name != GUEST for name in static) else []
     for name, content in files:
         if os.path.basename(name) == "pyexec_serve.so":
             found += npm_packages(content)

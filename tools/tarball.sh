@@ -23,6 +23,7 @@ put() { # MODE FROM TO
 bundle=$work/linux-$(uname -m)
 put 755 "$bundle/pyexec" bin/pyexec
 put 755 "$bundle/pyexec-launch" libexec/pyexec/pyexec-launch
+put 755 "$bundle/pyexec-egress" libexec/pyexec/pyexec-egress
 put 755 "$bundle/pyexec_guest.abi3.so" libexec/pyexec/pyexec_guest.abi3.so
 "$bundle/pyexec" manpage >"$work/manpage"
 put 644 "$work/manpage" share/man/man1/pyexec.1

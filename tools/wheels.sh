@@ -45,9 +45,10 @@ if $server; then
     libraries=$work/old-libc/beside
 else
     "$source/tools/bundle.sh" "$work/bundle"
-    for file in pyexec pyexec-launch pyexec_guest.abi3.so; do
+    for file in pyexec pyexec-launch pyexec-egress pyexec_guest.abi3.so; do
         cp "$work/bundle/linux-$machine/$file" "$program/$file"
     done
+    [ ! -e "$work/bundle/linux-$machine/LICENSES.txt" ] || cp "$work/bundle/linux-$machine/LICENSES.txt" "$licences"
 fi
 
 wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")

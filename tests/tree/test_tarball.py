@@ -14,7 +14,7 @@ from conftest import ROOT, USERS, uid_of
 from environments import kept
 
 SHELLS = [["dash"], ["busybox", "sh"], ["bash", "--posix"]]
-INSTALLED = ["bin/pyexec", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/man/man1/pyexec.1",
+INSTALLED = ["bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/man/man1/pyexec.1",
              "share/bash-completion/completions/pyexec", "share/zsh/site-functions/_pyexec",
              "share/fish/vendor_completions.d/pyexec.fish", "share/doc/pyexec/LICENSE", "share/doc/pyexec/pyexec.spdx.json"]
 
@@ -63,11 +63,14 @@ def test_it_installs_runs_and_is_removed_without_a_trace(unpacked, user, shell, 
     assert "not in PATH" in done.stdout and "%s/bin/pyexec\n" % prefix in done.stdout and done.stderr == ""
     assert set(INSTALLED) <= files(prefix)
     assert {path for path in files(prefix) if os.access(prefix / path, os.X_OK)} == {
-        "bin/pyexec", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/pyexec/install.sh"}
+        "bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/pyexec/install.sh"}
     shutil.rmtree(unpacked)
     done = user(prefix / "bin/pyexec", "run", "--json", "-c", "6 * 7")
     result = json.loads(done.stdout)
     assert (result["last_value_repr"], result["missing_layers"]) == ("42", []), result
+    done = user(prefix / "bin/pyexec", "run", "--json", "--any-import", "--timeout", "60s", "--cpu-time-seconds", "50", "--allow-host", "a.example", "-c",
+                "import urllib.request\nurllib.request.urlopen('https://evil.example/')")
+    assert [denial["what"] for denial in json.loads(done.stdout)["denials"]] == ["request to evil.example:443"], done
     done = user(*shell, prefix / "share/pyexec/install.sh", "--uninstall")
     assert done.returncode == 0 and os.listdir(prefix) == [], (done, os.listdir(prefix))
 
@@ -171,7 +174,8 @@ def test_its_bill_of_materials_has_each_file_and_each_linked_library(sbom, unpac
     listed = {row["fileName"].split("/", 2)[2]: row["checksums"][1]["checksumValue"] for row in facts["files"]}
     assert listed == {path: hashlib.sha256(open(os.path.join(unpacked, path), "rb").read()).hexdigest() for path in files(unpacked)}
     linked = {row["name"]: (row["versionInfo"], row["licenseDeclared"]) for row in facts["packages"][1:]}
-    for package, name in (("libjansson-dev", "jansson"), ("libc6-dev", "glibc"), ("libedit-dev", "libedit")):
+    for package, name in (("libjansson-dev", "jansson"), ("libc6-dev", "glibc"), ("libedit-dev", "libedit"), ("libevent-dev", "libevent"),
+                          ("libc-ares-dev", "c-ares"), ("libssl-dev", "openssl")):
         version = subprocess.run(["dpkg-query", "-W", "-f", "${source:Version}", package], capture_output=True, text=True).stdout
         assert linked[name][0] == version, linked
     assert all(license != "NOASSERTION" for _, license in linked.values())

@@ -11,6 +11,7 @@ import zipfile
 import pytest
 
 from conftest import ORDINARY, ROOT
+from secret_site import VALUE, operator, shown
 
 RUNTIME = "pyexec_runtime-0.1.0-py3-none-manylinux_2_31_x86_64.whl"
 CLIENT = "pyexec_client-0.1.0-py3-none-any.whl"
@@ -72,6 +73,22 @@ def test_the_command_is_on_the_path_of_the_environment(user):
     report = user.run("pyexec", "doctor")
     assert report.returncode == 0, report.stdout + report.stderr
     assert user.run("pyexec", "run", "-c", "1 / 0").returncode == 1
+
+
+def test_a_script_reaches_an_allowed_host_and_uses_a_secret_there(user):
+    """The proxy in the wheel, with its own TLS."""
+    with operator(user.uid) as place:
+        site = place.site()
+        code = ("import os, urllib.request\nrequest = urllib.request.Request('https://%s/', headers={'Authorization': os.environ['API_KEY']})\n"
+                "(urllib.request.urlopen(request).headers['X-Echo'], os.environ['API_KEY'])" % site.host)
+        run = ("pyexec", "run", "--json", "--any-import", "--timeout", "60s", "--cpu-time-seconds", "50", "--allow-host", site.host, "-c")
+        result = json.loads(user.output(*run, code, **place.settings(api_key=(site.host, VALUE))))
+        assert result["status"] == "ok", (result["error_repr"], result["denials"])
+        echoed, placeholder = eval(result["last_value_repr"])
+        assert echoed == "Bearer " + shown(placeholder) and site.got("/") == "Bearer " + VALUE
+        denied = json.loads(user.output(*run, "import urllib.request\nurllib.request.urlopen('https://evil.example/')"))
+        assert [denial["what"] for denial in denied["denials"]] == ["request to evil.example:443"], denied
+        site.close()
 
 
 def test_the_command_ends_as_the_program_does_when_nobody_reads_its_output(user):
@@ -139,7 +156,7 @@ def test_the_same_tree_makes_the_same_wheels(wheels):
 def test_the_program_in_the_wheel_is_executable_and_has_its_licence(wheels):
     with zipfile.ZipFile("%s/%s" % (wheels, RUNTIME)) as wheel:
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in wheel.infolist()}
-    assert modes["pyexec_runtime/program/pyexec"] == modes["pyexec_runtime/program/pyexec-launch"] == 0o755
+    assert {modes["pyexec_runtime/program/" + name] for name in ("pyexec", "pyexec-launch", "pyexec-egress")} == {0o755}
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in modes)
 
 

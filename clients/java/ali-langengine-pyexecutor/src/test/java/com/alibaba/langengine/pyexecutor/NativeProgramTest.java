@@ -109,6 +109,15 @@ class NativeProgramTest {
     }
 
     @Test
+    void theJarsProgramHasTheProxyForTheNetworkByName() throws Exception {
+        Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
+        String result = output(List.of(program.toString(), "run", "--json", "--any-import", "--timeout", "60s", "--cpu-time-seconds", "50", "--allow-host",
+                "a.example", "-c", "import urllib.request\nurllib.request.urlopen('https://evil.example/')"));
+        Map<?, ?> denial = (Map<?, ?>) ((List<?>) Json.parseObject(result).get("denials")).get(0);
+        assertEquals("request to evil.example:443", denial.get("what"), result);
+    }
+
+    @Test
     void whatWasChangedInTheCacheIsNotRun() throws Exception {
         Path program = BundledProgram.unpack(temporary, ROOT, HERE);
         Files.setPosixFilePermissions(program, PosixFilePermissions.fromString("rwx------"));
@@ -164,7 +173,7 @@ class NativeProgramTest {
         }
         List<?> includes = (List<?>) ((Map<?, ?>) config.get("resources")).get("includes");
         String folder = "com/alibaba/langengine/pyexecutor/native/" + HERE + "/";
-        for (String file : List.of("SHA256SUMS", "pyexec", "pyexec-launch", "pyexec_guest.abi3.so")) {
+        for (String file : List.of("SHA256SUMS", "pyexec", "pyexec-launch", "pyexec-egress", "pyexec_guest.abi3.so", "LICENSES.txt")) {
             assertNotNull(getClass().getClassLoader().getResource(folder + file), file);
             assertTrue(includes.stream().anyMatch(item -> (folder + file).matches((String) ((Map<?, ?>) item).get("pattern"))), file);
         }

@@ -13,6 +13,7 @@
  *   worker_events.c    parses server-sent events
  *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
  *   worker_forks.c     forks of sessions
+ *   worker_keys.c      requests with a key
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
  *   worker_node.c      commands of the node, and NATS micro services
@@ -190,6 +191,8 @@ struct px_node_request {
     json_t *branches;                 /* ids */
     size_t claimed;                   /* how many of them belong to this node */
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
+    char *key;                        /* of requests with one key only one starts; or NULL */
+    bool keyed;                       /* the key belongs to this request */
     char *environment;                /* becomes the policy's `environment`; or NULL */
     struct px_buffer headers;         /* of the HTTP request: texts, each ended by a NUL */
     struct px_buffer body;
@@ -223,7 +226,7 @@ struct px_worker {
     json_t *config, *labels;
     const char *node, *queue, *principal, *socket;
     char boot[PX_NODE_ID_SIZE];
-    char started[40]; /* RFC 3339 */
+    char started[40]; /* RFC 3339, with a fraction: nats-py does not read it without one */
     pid_t server;
     struct px_sessions_table *seats;
     int64_t replicas;                          /* of the bucket of sessions */
@@ -310,6 +313,12 @@ void px_sessions_left(struct px_node_request *request);
 /* The server has answered with this status. Returns true if the client has its answer. */
 bool px_sessions_answered(struct px_node_request *request, int status);
 void px_sessions_tick(struct px_worker *worker, int64_t now_ns);
+
+/* ---- Keys (worker_keys.c) ---- */
+
+void px_keys_ready(struct px_worker *worker);
+/* Claims the key; then the request goes to the server, or is refused. */
+void px_keys_claim(struct px_node_request *request);
 
 /* ---- Answers (worker_answer.c) ---- */
 

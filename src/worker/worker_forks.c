@@ -86,7 +86,7 @@ void px_forks_claim(struct px_node_request *request)
         return;
     }
     memcpy(fork->id, request->id, sizeof fork->id);
-    px_entry_create(request->worker, key, branch_claimed, fork);
+    px_seat_create_entry(request->worker, key, branch_claimed, fork);
 }
 
 /* Replaces `count` by ids. False: the server says what is wrong with the body. */

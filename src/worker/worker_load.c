@@ -180,6 +180,7 @@ static void take_name(struct px_worker *worker, void *closure, natsMsg *message)
     }
     worker->serving = true;
     px_sessions_ready(worker);
+    px_keys_ready(worker);
     join(worker, PX_TOPIC_NODE);
     join(worker, PX_TOPIC_ABOUT);
     join(worker, PX_TOPIC_SERVICE);

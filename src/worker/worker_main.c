@@ -205,7 +205,7 @@ static int open_worker(struct px_worker *worker)
     const struct timeval tick = {.tv_usec = PX_NODE_TICK_MS * 1000};
     time_t now = time(NULL);
     struct tm parts;
-    strftime(worker->started, sizeof worker->started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+    strftime(worker->started, sizeof worker->started, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&now, &parts));
     worker->base = event_base_new();
     if (!worker->base || px_trace_make_id(worker->boot, PX_NODE_ID_SIZE - 1) < 0)
         return -1;

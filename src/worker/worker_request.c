@@ -70,6 +70,7 @@ static void free_request(struct px_node_request *request)
     free(request->path);
     free(request->principal);
     free(request->session);
+    free(request->key);
     json_decref(request->branches);
     free(request->environment);
     free(request);
@@ -137,6 +138,10 @@ void px_node_begin(struct px_node_request *request)
     struct px_worker *worker = request->worker;
     if ((request->session || request->opens) && px_sessions_take(request))
         return;
+    if (request->key && !request->keyed) {
+        px_keys_claim(request);
+        return;
+    }
     if (request->environment && !set_environment(request)) {
         if (!request->ended)
             px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "the node has no memory for the request");

@@ -12,6 +12,7 @@
 #define ROUTE_TOKENS 8
 #define ROUTE_VALUE_MAX 1024u
 #define SESSION_ID_MAX 128u
+#define RUN_KEY_MAX 128u
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 static bool refuse(struct px_node_request *request, int status, const char *code, const char *title, const char *hint)
@@ -90,6 +91,12 @@ static bool take_headers(struct px_node_request *request, natsMsg *message)
         request->events |= i == 0 && strstr(value, "text/event-stream");
         typed |= i == 1;
     }
+    const char *key = px_link_header(message, "Pyexec-Key");
+    if (key && (!*key || strlen(key) > RUN_KEY_MAX || !printable(key)))
+        return refuse(request, 400, "invalid_request", "Pyexec-Key is not valid",
+                      "Send 1 to 128 printable ASCII characters.");
+    if (key && !(request->key = strdup(key)))
+        return false;
     static const char json[] = "Content-Type: application/json";
     if (!typed)
         px_buffer_add(&request->headers, json, sizeof json);

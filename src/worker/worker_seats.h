@@ -41,8 +41,12 @@ struct px_seat *px_seat_find(struct px_worker *worker, const char *key);
 struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session);
 void px_seat_drop(struct px_seat *seat);
 
-/* Makes the entry, with this node as the owner, if there is none. */
-void px_entry_create(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
+/* Makes an entry of a bucket, with this node as its value, if there is none. */
+void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure);
+/* The same for the entry of a session. */
+void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
+/* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. */
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns);
 /* Removes the entry, if it has not changed since this revision (0: in every case). */
 void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revision);
 /* Parses an answer of JetStream, which the caller frees, and returns its error code; 0: none. */

@@ -123,20 +123,27 @@ static void stream_made(struct px_worker *worker, void *closure, natsMsg *messag
     worker->seats->complained = bad || code;
 }
 
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns)
+{
+    static const char limits[] =
+        "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,"
+        "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\","
+        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
+    char subject[100], text[600];
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", name);
+    int length = snprintf(text, sizeof text,
+                          "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"num_replicas\":%lld,%s}",
+                          name, name, age_ns, (long long)worker->replicas, limits);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, NULL);
+}
+
 static void make_stream(struct px_worker *worker)
 {
-    static const char config[] =
-        "{\"name\":\"" SESSIONS_STREAM "\",\"subjects\":[\"$KV." SESSIONS_BUCKET ".>\"],\"retention\":\"limits\","
-        "\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msgs_per_subject\":1,"
-        "\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\",\"num_replicas\":%lld,\"duplicate_window\":120000000000,"
-        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true}";
-    char text[600];
     int64_t now = px_now_ns();
     if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
         return;
     worker->seats->stream_ns = now;
-    int length = snprintf(text, sizeof text, config, (long long)worker->replicas);
-    px_ask_send(worker, "$JS.API.STREAM.CREATE." SESSIONS_STREAM, NULL, 0, text, (size_t)length, stream_made, NULL);
+    px_bucket_make(worker, SESSIONS_BUCKET, "0");
 }
 
 static void ignore_answer(struct px_worker *worker, void *closure, natsMsg *message)
@@ -157,13 +164,19 @@ void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revisio
     px_ask_send(worker, "$JS.API.STREAM.PURGE." SESSIONS_STREAM, NULL, 0, text, (size_t)length, ignore_answer, NULL);
 }
 
-void px_entry_create(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure)
 {
     static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
-    char subject[400], text[200];
-    entry_subject(subject, sizeof subject, key);
+    char text[200];
     int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
     px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
+}
+
+void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+{
+    char subject[400];
+    entry_subject(subject, sizeof subject, key);
+    px_entry_create(worker, subject, fn, closure);
 }
 
 /* ---- Calls of a seat ---- */
@@ -373,7 +386,7 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
 static void claim(struct px_seat *seat)
 {
     seat->tries++;
-    px_entry_create(seat->worker, seat->key, entry_created, seat);
+    px_seat_create_entry(seat->worker, seat->key, entry_created, seat);
 }
 
 /* ---- `open` ---- */

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests with a key: at most one of them starts, however often it is sent and whatever is killed. A tool, called over the client,
+is the counter outside of the fleet."""
+import collections
+import os
+import queue
+import random
+import secrets
+import threading
+import time
+
+import pytest
+
+from conftest import BUILD
+from nats_fleet import NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, server_program, wait_until
+
+pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
+              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+RUN = "pyexec.v1.run"
+ENVIRONMENT = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
+TICK = {"code": "tick()", "tools": [{"name": "tick"}]}
+
+
+def test_a_key_starts_one_request(pyexec):
+    with Server() as own, Worker(pyexec, own, "k0", env=ENVIRONMENT), Worker(pyexec, own, "k1", env=ENVIRONMENT), Nats(own.port) as nats:
+        key, answers, barrier = secrets.token_hex(8), [], threading.Barrier(30)
+
+        def race():
+            with Nats(own.port) as other:
+                barrier.wait(PATIENCE)
+                answers.append(other.request(RUN, '{"code": "6 * 7"}', {"Pyexec-Key": key}))
+        threads = [threading.Thread(target=race) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answer.status for answer in answers) == [200] + [409] * 29
+        assert {answer.json().get("code") for answer in answers} == {None, "already_started"}
+        assert nats.request(RUN, '{"code": "1"}', {"Pyexec-Key": key + "x"}).status == 200
+        for bad in ("x" * 129, "a\u00e9"):
+            assert nats.request(RUN, '{"code": "1"}', {"Pyexec-Key": bad}).status == 400
+
+
+def test_keys_need_jetstream(pyexec):
+    with Server(jetstream=False) as own, Worker(pyexec, own, "k2", env=ENVIRONMENT), Nats(own.port) as nats:
+        answer = nats.request(RUN, '{"code": "1"}', {"Pyexec-Key": "k"})
+        assert answer.status == 503 and "JetStream" in answer.json()["title"]
+
+
+def send(nats, key, ticks):
+    """Sends the request until it is certain whether it ran. Returns the last status."""
+    while True:
+        call = Call(nats, RUN, TICK, events=True, headers={"Pyexec-Key": key})
+
+        def count(name, message):
+            if name == "tool_call":
+                ticks[key] += 1
+                nats.publish(message.reply, '{"result": 1}')
+        silent = 0
+        while True:
+            try:
+                name, _, message = call.next(timeout=0.5)
+            except queue.Empty:
+                silent += 1
+                if silent > 4 and (not call.about or nats.is_gone(call.about + ".ping") or nats.request(call.about + ".ping").status == 404):
+                    break       # the answer is lost: ask with the same key
+                continue
+            silent = 0
+            if name:
+                count(name, message)
+                continue
+            if message.status in (200, 409):
+                return message.status
+            if message.status not in (502, 503, NO_RESPONDERS):
+                return (message.status, message.data)
+            break
+        time.sleep(0.05)
+
+
+def test_keyed_requests_under_kills_run_at_most_once(pyexec, nothing_left):
+    with Server() as own:
+        workers = [Worker(pyexec, own, "v%d" % number, env=ENVIRONMENT) for number in range(2)]
+        todo, ticks, ends, stop = queue.Queue(), collections.Counter(), {}, threading.Event()
+        for number in range(240):
+            todo.put("key-%d" % number)
+
+        def client():
+            with Nats(own.port) as nats:
+                while True:
+                    try:
+                        key = todo.get_nowait()
+                    except queue.Empty:
+                        return
+                    ends[key] = send(nats, key, ticks)
+
+        def killer():
+            chance = random.Random(7)
+            while not stop.wait(0.7):
+                number = chance.randrange(2)
+                workers[number].process.kill()
+                workers[number].close()
+                workers[number] = Worker(pyexec, own, "v%d" % number, ready=False, env=ENVIRONMENT)
+                wait_until(lambda: "serves" in workers[number].text() or workers[number].process.poll() is not None or stop.is_set(), "the worker")
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        kills = threading.Thread(target=killer)
+        for thread in threads + [kills]:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join(600)
+        finally:
+            stop.set()
+            kills.join()
+            for worker in workers:
+                worker.close()
+        assert len(ends) == 240 and set(ends.values()) <= {200, 409}, ends
+        assert max(ticks.values()) == 1, "a request ran twice"
+        assert all(ticks[key] == 1 for key, end in ends.items() if end == 200)
+        never = [key for key, end in ends.items() if end == 409 and not ticks[key]]
+        assert len(never) < 24, never       # killed between the key and the start, or before the tool call reached its client

@@ -86,10 +86,11 @@ def test_lintian_finds_no_error(debs):
 def test_the_program_needs_none_of_the_servers_libraries(debs):
     depends = {name: subprocess.run(["dpkg-deb", "-f", path, "Depends"], capture_output=True, text=True).stdout
                for name, path in debs.items()}
-    assert set(depends) == {"pyexec", "pyexec-server", "pyexec-runtime", "libpyexec0", "libpyexec-dev"}
+    assert set(depends) == {"pyexec", "pyexec-server", "pyexec-worker", "pyexec-runtime", "libpyexec0", "libpyexec-dev"}
     for library in ("libmicrohttpd", "libarchive", "libsystemd"):
         assert library in depends["pyexec-server"]
         assert not any(library in text for name, text in depends.items() if name != "pyexec-server"), depends
+    assert [name for name, text in depends.items() if "libnats" in text] == ["pyexec-worker"], depends
     for name in ("pyexec-runtime", "libpyexec0", "libpyexec-dev"):          # in `pyexec` the proxy of allowed_hosts needs it
         assert "libssl" not in depends[name], depends
 
@@ -114,6 +115,8 @@ def test_unpacked_anywhere_it_runs_and_says_which_package_is_missing(debs, open_
     done = subprocess.run([program, "serve", "--listen", "unix:/nowhere/socket"], capture_output=True, text=True,
                           env=environment, cwd="/", timeout=60, **ids)
     assert done.returncode == 125 and "Install the package of the server" in done.stderr, done.stderr
+    done = subprocess.run([program, "worker", "--nats", "nats://127.0.0.1:1"], capture_output=True, text=True, env=environment, cwd="/", timeout=60, **ids)
+    assert done.returncode == 125 and "Install the package pyexec-worker" in done.stderr, done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make such a tree")
@@ -308,10 +311,10 @@ def test_an_upgrade_restarts_the_server_and_keeps_the_socket_and_the_configurati
 
 
 def test_removed_it_is_gone_and_purged_its_configuration_too(machine):
-    assert machine.run("dpkg", "-r", "pyexec-server", timeout=120).returncode == 0
+    assert machine.run("dpkg", "-r", "pyexec-worker", "pyexec-server", timeout=120).returncode == 0
     assert machine.run("pgrep", "-u", "pyexec").stdout == ""
     assert machine.run("systemctl", "is-active", "pyexec.socket").stdout.strip() != "active"
-    done = machine.run("dpkg", "-P", "pyexec-server", "pyexec", "libpyexec-dev", "libpyexec0", "pyexec-runtime", timeout=120)
+    done = machine.run("dpkg", "-P", "pyexec-worker", "pyexec-server", "pyexec", "libpyexec-dev", "libpyexec0", "pyexec-runtime", timeout=120)
     assert done.returncode == 0, done.stderr
     assert not os.path.exists(machine.path("/etc/pyexec/pyexec.conf")) and not os.path.exists(machine.path("/usr/libexec/pyexec"))
 

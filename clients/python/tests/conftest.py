@@ -13,6 +13,7 @@ from pyexec import AsyncPyexec, Pyexec
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BUILD = os.environ.get("PYEXEC_BUILD", os.path.join(ROOT, "build"))
 sys.path += [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "support")]
+from nats_fleet import Server, Worker, server_program  # noqa: E402
 from serving import serving, token_line  # noqa: E402
 
 os.environ["PYEXEC"] = PROGRAM = os.path.join(BUILD, "pyexec")
@@ -49,14 +50,29 @@ def server():
         yield running
 
 
+@pytest.fixture(scope="session")
+def fleet():
+    """Two workers at a NATS server. A call of a session must reach the right one."""
+    if not os.path.exists(PROGRAM + "-worker"):
+        pytest.skip("the build has no pyexec-worker")
+    if not server_program():
+        pytest.skip("nats-server is not installed")
+    flags, environment = ["--files", "full", "--any-import"], {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
+    with Server() as running, Worker(_Program(), running, "one", *flags, env=environment), \
+            Worker(_Program(), running, "two", *flags, env=environment):
+        yield running
+
+
 def _make(cls, transport, request):
     if transport == "rpc":
         return cls(policy=POLICY)
+    if transport == "nats":
+        return cls.connect(request.getfixturevalue("fleet").url)
     server = request.getfixturevalue("server")
     return cls.connect("unix:" + server.socket) if transport == "unix" else cls.connect("http://" + server.tcp, token="secret")
 
 
-@pytest.fixture(params=["rpc", "unix", "tcp"])
+@pytest.fixture(params=["rpc", "unix", "tcp", "nats"])
 def transport(request):
     return request.param
 
@@ -98,7 +114,7 @@ def children(of=None):
 @pytest.fixture(autouse=True)
 def _no_process_left(request):
     """Fails a test that leaves a process. The server is not counted, because it lives for the whole test session."""
-    if "server" in request.fixturenames or "px" in request.fixturenames or "make_async" in request.fixturenames:
+    if {"server", "fleet", "px", "make_async"} & set(request.fixturenames):
         yield
         return
     before = children()

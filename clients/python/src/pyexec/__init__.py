@@ -15,7 +15,7 @@ from .client import Files, Pyexec, Session, Stream
 from .errors import (
     ClosedError, ConflictError, ConnectionLostError, InternalError, InvalidPolicyError, InvalidRequestError, NotFoundError,
     OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError,
-    SessionBusyError, SessionLimitError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
+    SessionBusyError, SessionLimitError, SessionLostError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 )
 from .tools import ToolDenied, ToolError
 from .types import (
@@ -30,7 +30,7 @@ __all__ = [
     "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
-    "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionNotForkableError", "SessionNotFoundError",
-    "ShuttingDownError", "Stream",
+    "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionLostError", "SessionNotForkableError",
+    "SessionNotFoundError", "ShuttingDownError", "Stream",
     "Test", "Tolerance", "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Undone", "Usage", "Verdict", "Verified", "VerifyFields",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 from . import _operations as operations
 from ._operations import Operation, SessionOperations
 from ._transport import Call, Event, OnEvent, Transport
-from .client import RETRY_OVERLOADED, http_transport, rpc_transport
+from .client import RETRY_OVERLOADED, remote_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
 from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
@@ -54,9 +54,10 @@ class AsyncPyexec:
         self._transport = rpc_transport(policy, session, host, program, retry_overloaded)
 
     @classmethod
-    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED) -> Self:
+    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED,
+                credentials: Optional[str] = None, principal: Optional[str] = None) -> Self:
         client = cls.__new__(cls)
-        client._transport = http_transport(url, token, retry_overloaded)
+        client._transport = remote_transport(url, token, retry_overloaded, credentials, principal)
         return client
 
     async def start(self) -> Mapping[str, Any]:

@@ -6,9 +6,10 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from . import _operations as operations
 from ._operations import Operation, SessionOperations, plain_policy
@@ -35,9 +36,21 @@ def rpc_transport(policy: Optional[Policy], session: Optional[SessionConfig], ho
     return RetryingTransport(RpcTransport(program, {key: value for key, value in initialize.items() if value}), retry_overloaded)
 
 
-def http_transport(url: str, token: Optional[str], retry_overloaded: float) -> Transport:
-    from ._http import HttpTransport    # imported only here, because it needs httpx
-    return RetryingTransport(HttpTransport(url, token), retry_overloaded)
+def remote_transport(url: str, token: Optional[str], retry_overloaded: float, credentials: Optional[str],
+                     principal: Optional[str]) -> Transport:
+    from ._remote import Connection, RemoteTransport
+    connect: Callable[[], Connection]
+    if url.startswith(("nats://", "tls://")):
+        from ._nats import NatsConnection       # imported only here, because it needs nats-py
+        connect = partial(NatsConnection, url, token, credentials, principal)
+    elif not url.startswith(("unix:", "http://", "https://")):
+        raise ValueError("url: 'unix:/PATH', 'http://HOST:PORT', 'https://HOST', 'nats://HOST:PORT' or 'tls://HOST:PORT', not %r" % url)
+    elif credentials is not None or principal is not None:
+        raise ValueError("credentials and principal: only for nats:// and tls://; over HTTP the token says who calls")
+    else:
+        from ._http import HttpConnection       # needs httpx
+        connect = partial(HttpConnection, url, token)
+    return RetryingTransport(RemoteTransport(connect), retry_overloaded)
 
 
 def begin(transport: Transport, operation: Operation[Any], on_event: Optional[OnEvent] = None) -> Call:
@@ -64,10 +77,13 @@ class Pyexec:
         self.policy: Mapping[str, Any] = plain_policy(policy)       # as the caller gave it; empty over HTTP
 
     @classmethod
-    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED) -> Self:
-        """Makes a client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT". Needs pyexec-client[http]."""
+    def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED,
+                credentials: Optional[str] = None, principal: Optional[str] = None) -> Self:
+        """Makes a client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT" (needs pyexec-client[http]), or of the fleet of a NATS
+        server at "nats://HOST:PORT" or "tls://HOST:PORT", several servers with commas between (needs pyexec-client[nats];
+        docs/scale.md). Only for NATS: credentials is the path of a .creds file, principal the one whose subjects are used."""
         client = cls.__new__(cls)
-        client._transport, client.policy = http_transport(url, token, retry_overloaded), {}
+        client._transport, client.policy = remote_transport(url, token, retry_overloaded, credentials, principal), {}
         return client
 
     def aio(self) -> AsyncPyexec:

@@ -64,6 +64,12 @@ class SessionNotForkableError(PyexecError):
     code = "session_not_forkable"
 
 
+class SessionLostError(PyexecError):
+    """Over NATS: the node of the session is gone, and the session's state with it. The next call with its id makes a new session."""
+
+    code = "session_lost"
+
+
 class OverloadedError(PyexecError):
     code = "overloaded"
 

@@ -1,0 +1,189 @@
+"""A fleet over NATS: what is different from the other transports. What is the same is tested with them (the fixture `px`)."""
+import base64
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import PROGRAM, _Program
+from nats_fleet import Server, Worker, server_program
+
+from pyexec import ConnectionLostError, EnvironmentInfo, InvalidPolicyError, OverloadedError, Pyexec, SessionLostError
+
+pytestmark = [pytest.mark.skipif(not os.path.exists(PROGRAM + "-worker"), reason="the build has no pyexec-worker"),
+              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+LARGE = ["--files", "full", "--any-import", "--max-stdout-bytes", "64M", "--address-space-bytes", "2G", "--timeout", "60s",
+         "--cpu-time-seconds", "60"]
+PLAIN = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
+
+
+@pytest.fixture
+def nats():
+    with Server() as server:
+        yield server
+
+
+def worker(server, node, *flags, **settings):
+    return Worker(_Program(), server, node, *(flags or LARGE), env={**PLAIN, **settings})
+
+
+def test_a_nats_server_that_is_not_there_ran_nothing():
+    with pytest.raises(ConnectionLostError, match="127.0.0.1:9.*never started"):
+        Pyexec.connect("nats://user:secret@127.0.0.1:9,127.0.0.1:9").execute_once("1")
+
+
+def test_a_fleet_without_a_node_is_overloaded_until_one_comes(nats):
+    with Pyexec.connect(nats.url, retry_overloaded=0) as px, Pyexec.connect(nats.url, retry_overloaded=120) as patient:
+        for call in (lambda: px.execute_once("1"), lambda: px.session().execute("1"), lambda: px.verify("", [{"code": "1"}]),
+                     px.environments):
+            with pytest.raises(OverloadedError, match="pyexec worker --nats") as refused:
+                call()
+            assert refused.value.retry_after > 0
+        found = []
+        thread = threading.Thread(target=lambda: found.append(patient.execute_once("6 * 7")))
+        thread.start()
+        with worker(nats, "late"):
+            thread.join(60)
+            assert found[0].last_value_repr == "42"
+
+
+def test_large_bodies_both_ways_and_large_answers_of_tools(nats):
+    with worker(nats, "large"), Pyexec.connect(nats.url) as px:
+        text = os.urandom(12 << 20).hex()
+        assert px.execute_once("t = open('in').read(); print(t)", files={"in": text}).stdout == text + "\n"
+        events = list(px.stream("t = open('in').read(); print(t)", files={"in": text}))
+        assert "".join(event.text for event in events[:-1]) == text + "\n" == events[-1].stdout
+        code = "a = f('x' * 3000000)\nlen(a), set(a)"
+        assert px.execute_once(code, tools={"f": lambda text: "y" * len(text)}).last_value_repr == "(3000000, {'y'})"
+
+
+def test_a_lost_node_is_noticed_and_its_run_is_not_repeated(nats, tmp_path):
+    with worker(nats, "victim") as victim, Pyexec.connect(nats.url) as px:
+        stream = px.stream("import time\nprint('on', flush=True)\ntime.sleep(50)")
+        assert next(stream).text == "on\n"
+        with worker(nats, "other"):
+            victim.process.kill()
+            with pytest.raises(ConnectionLostError, match="not known"):
+                stream.result()
+            assert px.execute_once("1").ok
+
+
+def test_a_lost_session_is_an_error_once(nats):
+    with worker(nats, "victim") as victim, Pyexec.connect(nats.url) as px:
+        session = px.session(policy={"max_value_bytes": 5})
+        session.execute("x = 1")
+        with worker(nats, "other"):
+            victim.process.kill()
+            victim.process.wait()
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    result = session.execute("x")
+                except SessionLostError as lost:
+                    assert "victim" in lost.message
+                    break
+                except ConnectionLostError:         # NATS has not noticed it yet
+                    assert time.monotonic() < deadline
+                else:
+                    pytest.fail("the state can't be there: %r" % (result,))
+            result = session.execute("'long enough'")
+            assert result.session.execution_count == 1 and result.last_value_truncated
+
+
+def test_two_clients_share_a_session_wherever_it_lives(fleet):
+    with Pyexec.connect(fleet.url) as one, Pyexec.connect(fleet.url) as two:
+        for number in range(6):
+            session = one.session()
+            session.execute("x = %d" % number)
+            other = two.session(session.id)
+            assert other.files.list() == []         # the first call is not an execution, and may reach the wrong node
+            assert other.execute("x").last_value_repr == str(number)
+            assert session.id in [row["id"] for row in two.sessions()]
+            session.close()
+
+
+def test_a_node_that_lost_the_session_to_another_one_says_where_it_is(fleet):
+    with Pyexec.connect(fleet.url) as px:
+        session = px.session()
+        session.execute("x = 1")
+        nodes = px._transport._inner._connection.nodes
+        nodes[session.id] = {"one": "two", "two": "one"}[nodes[session.id]]
+        assert session.execute("x").last_value_repr == "1"
+        session.close()
+
+
+def test_environments_are_chosen_by_subject(nats, tmp_path):
+    stores = pytest.importorskip("stores")
+    store = stores.HandMadeStore(tmp_path / "env")
+    store.add("data", {"tally": "def total(*numbers): return sum(numbers)"})
+    with worker(nats, "plain"), worker(nats, "rich", "--allowed-environments", "data", PYEXEC_ENV_ROOT=store.root), \
+            Pyexec.connect(nats.url) as px:
+        for _ in range(8):
+            result = px.execute_once("import tally; tally.total(2, 3)", policy={"environment": "data"})
+            assert result.last_value_repr == "5" and result.environment == EnvironmentInfo("data", result.environment.hash)
+        with pytest.raises(InvalidPolicyError, match="'dota'"):
+            px.execute_once("1", policy={"environment": "dota"})
+
+
+def test_a_password_and_a_principal(tmp_path):
+    alice = base64.urlsafe_b64encode(b"alice").decode().rstrip("=")
+    tokens = tmp_path / "tokens"
+    tokens.write_text("alice -\n")
+    tokens.chmod(0o600)
+    settings = """authorization { users: [ { user: worker, password: w },
+        { user: alice, password: a, permissions: { publish: ["pyexec.v1.as.%s.>", "pyexec.v1.node.*.s.%s.>", "pyexec.v1.node.*.p.%s",
+          "pyexec.v1.node.*.r.>"], subscribe: "_INBOX.>" } } ] }""" % (alice, alice, alice)
+    with Server(settings) as server:
+        with Worker(_Program(), server.url.replace("//", "//worker:w@"), "guarded", *LARGE, "--token-file", str(tokens), env=PLAIN):
+            with Pyexec.connect(server.url.replace("//", "//alice:a@"), principal="alice") as px:
+                assert px.execute_once("6 * 7").last_value_repr == "42"
+                assert px.execute_once("len(f())", tools={"f": lambda: "x" * 2000000}).last_value_repr == "2000000"
+                with px.session() as session:
+                    session.execute("x = 1")
+                    assert session.execute("x").last_value_repr == "1"
+            with pytest.raises(ConnectionLostError, match="lets this client in.*never started"):
+                Pyexec.connect(server.url.replace("//", "//alice:wrong@")).start()
+
+
+def test_a_restart_of_the_nats_server_is_survived(nats):
+    with worker(nats, "patient"), Pyexec.connect(nats.url, retry_overloaded=120) as px:
+        assert px.execute_once("1").ok
+        nats.kill()
+        nats.start()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert px.execute_once("1").ok
+                break
+            except ConnectionLostError:
+                assert time.monotonic() < deadline
+
+
+def test_closing_ends_the_runs_of_the_client(nats):
+    with worker(nats, "busy", "--any-import", "--timeout", "60s") as busy, Pyexec.connect(nats.url) as other:
+        px = Pyexec.connect(nats.url)
+        stream = px.stream("import time\nprint('on', flush=True)\ntime.sleep(50)")
+        assert next(stream).text == "on\n"
+        px.close()
+        with pytest.raises(BaseException):
+            stream.result()
+        assert other.execute_once("1").ok
+        busy.process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        assert busy.process.wait(60) == 0 and time.monotonic() - begun < 40     # it has no run to wait for
+
+
+def test_settings_that_do_not_fit_are_refused_at_once():
+    with pytest.raises(ValueError, match="nats://HOST:PORT"):
+        Pyexec.connect("amqp://x")
+    with pytest.raises(ValueError, match="only for nats://"):
+        Pyexec.connect("http://x", principal="a")
+
+
+def test_without_nats_py_the_error_names_what_to_install():
+    code = "import sys\nsys.modules['nats'] = None\nfrom pyexec import Pyexec\nPyexec.connect('nats://x')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'pyexec-client[nats]'" in done.stderr

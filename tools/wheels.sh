@@ -5,8 +5,8 @@
 # those of tools/source-date.sh.
 #
 # The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
-# a system may lack. --without-server leaves out `pyexec serve`, MCP servers over HTTP and the exporter of traces: the rest is
-# static (tools/bundle.sh), and is built in a minute, without a network.
+# a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --without-server leaves out `pyexec serve`, MCP servers
+# over HTTP and the exporter of traces: the rest is static, and is built in a minute, without a network.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 server=true
@@ -40,15 +40,18 @@ licences=$work/licences
 rm -rf "$program" "$licences" "$work/plain" "$work/repaired"
 mkdir -p "$program" "$licences" "$work/plain" "$work/repaired"
 libraries=
+# The proxy is static in each wheel.
+"$source/tools/bundle.sh" "$work/bundle"
+bundle=$work/bundle/linux-$machine
+cp "$bundle/pyexec-egress" "$program"
+[ ! -e "$bundle/LICENSES.txt" ] || cp "$bundle/LICENSES.txt" "$licences"
 if $server; then
     "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
     libraries=$work/old-libc/beside
 else
-    "$source/tools/bundle.sh" "$work/bundle"
-    for file in pyexec pyexec-launch pyexec-egress pyexec_guest.abi3.so; do
-        cp "$work/bundle/linux-$machine/$file" "$program/$file"
+    for file in pyexec pyexec-launch pyexec_guest.abi3.so; do
+        cp "$bundle/$file" "$program"
     done
-    [ ! -e "$work/bundle/linux-$machine/LICENSES.txt" ] || cp "$work/bundle/linux-$machine/LICENSES.txt" "$licences"
 fi
 
 wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")

@@ -135,6 +135,8 @@ def test_no_result_log_metric_trace_or_file_has_a_value(place, pyexec, nothing_l
 
 def test_no_process_but_the_proxy_has_a_value(place, pyexec):
     """Host, supervisor, zygotes, the session's process and the exporter of traces, while the session lives."""
+    if os.environ.get("SANITIZE"):
+        pytest.skip("a program with sanitizers has terabytes of address space, which can't be searched")
     with used(place, pyexec) as (server, _, _):
         family = family_of(server.process.pid)
         assert len(family) >= 5, family
@@ -214,6 +216,8 @@ def test_others_of_its_user_can_not_read_the_proxy(place, pyexec, open_folder):
 
 def test_there_is_no_core_file_of_proxy_and_script(place, pyexec, open_folder):
     """With no limit for core files in the server."""
+    if os.environ.get("SANITIZE"):
+        pytest.skip("sanitizers take the signals that would leave a core file")
     def no_limit():
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

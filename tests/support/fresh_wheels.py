@@ -20,6 +20,8 @@ STEPS = [
     ("from Python", """test "$(python3 -c "from pyexec import Pyexec; print(Pyexec().execute_once('6*7').last_value_repr)")" = 42"""),
     ("doctor", "pyexec doctor >~/doctor"),
     ("run", 'test "$(pyexec run -c "print(6 * 7)")" = 42'),
+    ("allowed_hosts", r'''pyexec run --json --any-import --timeout 60s --allow-host a.example -c "import urllib.request; urllib.request.urlopen('https://evil.example/')" >~/denied
+grep -q "request to evil.example:443" ~/denied'''),
     ("serve", r'''python3 - <<'END'
 import http.client, json, os, socket, subprocess
 path = os.path.expanduser("~/socket")

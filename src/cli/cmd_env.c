@@ -297,6 +297,8 @@ static int check_operands(const struct subcommand *subcommand, const struct cli_
     if (operands->count > least && !subcommand->packages) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env %s: unexpected argument '%.100s'", subcommand->name,
                      operands->items[least]);
+        if (subcommand->run == run_list)
+            return px_error_hint(error, "`pyexec env show %s` shows one environment.", operands->items[least]);
         return px_error_hint(error, "`pyexec env --help` says what it takes.");
     }
     return 0;

@@ -168,17 +168,32 @@ static int take(struct env_python *from, struct env_python *ret)
     return 0;
 }
 
+static bool take_any(void *closure, const char *program)
+{
+    (void)closure;
+    (void)program;
+    return true;
+}
+
+static bool is_there(const char *program)
+{
+    return strchr(program, '/') ? access(program, X_OK) == 0 : px_path_search(program, take_any, NULL);
+}
+
 static int find_program(const char *program, struct env_python *ret, pyexec_error *error)
 {
     px_auto(candidates_done) struct candidates named = {0};
     add_named(&named, program);
     if (named.count)
         return take(&named.items[0], ret);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' is not a Python that pyexec can use", program);
+    const char *what = is_there(program)      ? "is not a Python that pyexec can use"
+                       : strchr(program, '/') ? "is not a program"
+                                              : "is not a program in the folders of PATH";
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' %s", program, what);
     return px_error_hint(
         error,
-        "pyexec needs CPython 3.%d to 3.%d with the GIL. Give a version such as 3.12, a path, or a name "
-        "in PATH.",
+        "pyexec needs CPython 3.%d to 3.%d with the GIL. Install python3, or name another one: --python with a version "
+        "such as 3.12, a path, or a name in PATH.",
         OLDEST_MINOR, NEWEST_MINOR);
 }
 

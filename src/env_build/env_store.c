@@ -54,9 +54,14 @@ static int make_folders(const char *path)
         slash = strchr(slash + 1, '/');
         if (slash)
             *slash = '\0';
-        /* An existing folder may be in one that this user can't write to. */
-        if (*copy && make_readable(AT_FDCWD, copy) < 0 && errno != EEXIST && access(copy, F_OK) < 0)
-            return -1;
+        if (*copy && make_readable(AT_FDCWD, copy) < 0) {
+            int failed = errno; /* access(2) would hide the reason */
+            /* An existing folder may be in one that this user can't write to. */
+            bool there = failed == EEXIST || access(copy, F_OK) == 0;
+            errno = failed;
+            if (!there)
+                return -1;
+        }
         if (slash)
             *slash = '/';
     }

@@ -235,6 +235,9 @@ def test_an_unwritable_root_says_what_to_do(one):
     one.environment["PYEXEC_ENV_ROOT"] = "/proc/environments"
     message = one.fails("create", "data", "alpha")
     assert "can't make the folder in '/proc/environments'" in message and "hint:" in message
+    one.environment["PYEXEC_ENV_ROOT"] = "/sys/environments/env"     # nobody may make a folder there
+    message = one.fails("create", "data", "alpha")
+    assert "'/sys/environments/env': " in message and "PYEXEC_ENV_ROOT=/FOLDER" in message, message
     file = one.write("file", "")
     one.environment["PYEXEC_ENV_ROOT"] = file
     assert "'%s'" % file in one.fails("create", "data", "alpha")
@@ -244,7 +247,10 @@ def test_wrong_uses_are_explained(one):
     for arguments, text in [([], "no subcommand"), (["creat", "x"], "Did you mean `pyexec env create`?"), (["create"], "no name given"),
                             (["create", "x"], "no packages given"), (["list", "x"], "unexpected argument"), (["remove", "x", "--json"], "no option --json"),
                             (["prune", "--unused-days", "x"], "not a number of days"), (["create", "x", "a", "--python", "3.99"], "There are: 3."),
-                            (["create", "x", "a", "--python", "/bin/sh"], "is not a Python"), (["update", "x"], "There are no environments yet")]:
+                            (["create", "x", "a", "--python", "/bin/sh"], "is not a Python"),
+                            (["create", "x", "a", "--python", "/nowhere/python"], "'/nowhere/python' is not a program"),
+                            (["create", "x", "a", "--python", "pythonic"], "'pythonic' is not a program in the folders of PATH"),
+                            (["list", "x"], "`pyexec env show x`"), (["create"], "`pyexec env create data pandas`"), (["update", "x"], "There are no environments yet")]:
         assert text in one.fails(*arguments), arguments
 
 

@@ -137,6 +137,7 @@ static void on_tick(evutil_socket_t fd, short what, void *closure)
     int64_t now = px_now_ns();
     (void)fd;
     (void)what;
+    on_child(0, 0, worker);   /* the server may have ended before this program could get the signal */
     px_link_read_all(worker); /* drained subscriptions */
     px_ask_tick(worker, now);
     px_node_tick(worker, now);

@@ -267,6 +267,13 @@ def test_a_second_node_of_the_same_name_does_not_start(pyexec, server, worker, n
         assert "another node of the fleet has the name" in second.text()
 
 
+def test_a_server_that_can_not_start_ends_the_worker(pyexec, server, nothing_left):
+    """Often the server has ended before the worker can get the signal. Then two of five workers never ended."""
+    for number in range(8):
+        done = pyexec.run("worker", "--nats", server.url, "--node", "never%d" % number, "--listen", "unix:/nowhere/socket")
+        assert done.returncode == 125 and "the server ended with status 125" in done.stderr.decode(), done.stderr
+
+
 def test_bad_settings_are_refused_with_the_remedy(pyexec):
     for flags, text in (([], "no NATS server is named"), (["--nats", "nats://127.0.0.1:1", "--node", "a b"], "can't be the name of a node"),
                         (["--nats", "nats://127.0.0.1:1", "--creds", "/nonexistent"], "--creds"),

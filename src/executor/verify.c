@@ -68,6 +68,7 @@ struct verify {
     _Atomic size_t next;
     _Atomic bool stop;
     _Atomic bool cancelled;
+    _Atomic bool sent; /* as that of a request; lanes do not write to the caller's */
     _Atomic size_t answer_bytes;
     pthread_mutex_t lock; /* protects `error` */
     pyexec_error error;   /* of the host; the first one */
@@ -179,7 +180,7 @@ static int run_test(struct lane *lane, size_t index, pyexec_error *error)
     int status = execute(lane, test, &result, error);
     restore_own(&own);
     if (lane->request->sent)
-        verify->request->sent = true;
+        atomic_store(&verify->sent, true);
     if (status < 0 && error->code == PYEXEC_SESSION_NOT_FORKABLE)
         status = px_verdict_not_forkable(&result, error);
     if (status == 0 && px_verdict_decide(&verify->tests, test, result, &outcome->verdict) < 0)
@@ -365,6 +366,7 @@ static int run_tests(struct verify *verify, struct px_turn *turn, pyexec_error *
         start_lanes(verify);
     while (run_next(&verify->lanes[0]));
     await_lanes(verify);
+    verify->request->sent |= atomic_load(&verify->sent);
     for (size_t i = 0; i < verify->lane_count; i++) {
         px_verify_place_done(&verify->lanes[i].compiled);
         px_verify_place_done(&verify->lanes[i].loaded);

@@ -97,7 +97,8 @@ static int open_crew(struct px_line_server *server, int input, int stop, pyexec_
 
 static void end_crew(struct px_line_server *server)
 {
-    px_crew_free(TAKE_PTR(server->crew));
+    px_crew_free(server->crew); /* its threads use the pointer until they have ended */
+    server->crew = NULL;
     server->tasks->server = NULL;
     px_close_fd(&server->rest.fd);
 }

@@ -125,6 +125,16 @@ void px_close_fds(int *fds, size_t count)
         px_close_fd(&fds[i]);
 }
 
+int px_lock_file(int fd, bool exclusive)
+{
+    struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    if (errno == EACCES || errno == EAGAIN)
+        errno = EWOULDBLOCK;
+    return -1;
+}
+
 int px_memory_file(const char *name, const void *bytes, size_t length)
 {
     px_auto_fd int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

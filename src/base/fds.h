@@ -43,6 +43,11 @@ bool px_wake(int eventfd);
 /* Takes the wake-ups so far from an eventfd that does not block. True if there were any. */
 bool px_wake_take(int eventfd);
 
+/* Takes a lock of the whole file, which belongs to the open file description (F_OFD_SETLK, fcntl(2)): whoever inherits the descriptor holds it
+ * too. `exclusive` needs a descriptor that can write, unlike flock(2): so a user who may only read the file can't hold it against others.
+ * Does not wait. Returns 0, or -1 with errno: EWOULDBLOCK if somebody else holds it. */
+int px_lock_file(int fd, bool exclusive);
+
 /* Makes a sealed, read-only memory file with these bytes, at offset 0. Returns -1 with errno. */
 int px_memory_file(const char *name, const void *bytes, size_t length);
 

@@ -182,17 +182,20 @@ static int read_packages(const struct order *order, const struct env_folder *fol
                          char hex[PX_SHA256_HEX + 1], pyexec_error *error)
 {
     px_auto_buffer struct px_buffer path = {0};
+    px_auto(env_texts_done) struct env_texts standard = {0};
     struct px_sha256 hash;
     const char *minor_end = strrchr(order->found.version, '.');
     px_buffer_printf(&path, "%s/env/venv/lib/python%.*s/site-packages", folder->path,
                      (int)(minor_end - order->found.version), order->found.version);
     if (!px_buffer_ok(&path))
         return px_error_oom(error);
+    if (env_python_modules(&order->found, &standard, error) < 0)
+        return -1;
     px_sha256_init(&hash);
     px_sha256_add_string(&hash, "pyexec environment 1");
     px_sha256_add_string(&hash, order->found.version);
     px_sha256_add_string(&hash, order->found.path);
-    if (env_packages_read(path.data, ret, &hash, error) < 0)
+    if (env_packages_read(path.data, &standard, ret, &hash, error) < 0)
         return -1;
     hash_order(order, &hash);
     px_sha256_end(&hash, hex);

@@ -228,7 +228,15 @@ static int list_packages(const char *site_packages, struct texts *ret, pyexec_er
     return ret->failed ? px_error_oom(error) : 0;
 }
 
-int env_packages_read(const char *site_packages, struct env_packages *ret, struct px_sha256 *hash, pyexec_error *error)
+/* Python finds the module of its standard library first. So a package with a module of such a name, say ctypes, must not make it one
+ * that scripts may import. */
+static bool is_standard(const struct env_texts *standard, char *const *name)
+{
+    return standard->count && bsearch(name, standard->items, standard->count, sizeof *standard->items, compare_texts);
+}
+
+int env_packages_read(const char *site_packages, const struct env_texts *standard, struct env_packages *ret,
+                      struct px_sha256 *hash, pyexec_error *error)
 {
     px_auto(texts_done) struct texts packages = {0}, modules = {0};
     *ret = (struct env_packages){json_array(), json_array()};
@@ -239,7 +247,7 @@ int env_packages_read(const char *site_packages, struct env_packages *ret, struc
             return px_error_oom(error);
     texts_sort(&modules);
     for (size_t i = 0; i < modules.count; i++)
-        if (!i || strcmp(modules.items[i], modules.items[i - 1]) != 0)
+        if ((!i || strcmp(modules.items[i], modules.items[i - 1]) != 0) && !is_standard(standard, &modules.items[i]))
             px_json_append(ret->imports, json_string(modules.items[i]));
     return json_is_array(ret->packages) && json_is_array(ret->imports) ? 0 : px_error_oom(error);
 }

@@ -5,16 +5,18 @@
 
 #include "base/json.h"
 #include "base/sha256.h"
+#include "env_build/env_command.h"
 #include "pyexec.h"
 
 struct env_packages {
     json_t *packages; /* array of {name, version}, in the order of the names */
-    json_t *imports;  /* array of top-level modules, in order */
+    json_t *imports;  /* array of top-level modules, in order, without those that the standard library has too */
 };
 void env_packages_done(struct env_packages *packages);
 
 /* Reads VENV/lib/pythonX.Y/site-packages. Adds each package, its version and the hashes of its files to `hash`: not what differs
- * between two installations of the same files. */
-int env_packages_read(const char *site_packages, struct env_packages *ret, struct px_sha256 *hash, pyexec_error *error);
+ * between two installations of the same files. `standard`: the modules of the standard library, in order. */
+int env_packages_read(const char *site_packages, const struct env_texts *standard, struct env_packages *ret,
+                      struct px_sha256 *hash, pyexec_error *error);
 
 #endif

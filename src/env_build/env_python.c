@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "env_build/env_command.h"
+#include "policy/fields.h"
 
 #define PYTHONS_MAX 64
 #define OLDEST_MINOR 8
@@ -33,19 +34,26 @@ static const char question[] =
     "gil=not sysconfig.get_config_var('Py_GIL_DISABLED')\n"
     "print('pyexec-python',platform.python_implementation(),'%d.%d.%d'%sys.version_info[:3],int(gil),os.path.realpath(exe))\n";
 
+/* Runs code, and returns the exit status, or -1. */
+static int run(const char *program, const char *code, struct px_buffer *output, pyexec_error *error)
+{
+    px_auto(env_texts_done) struct env_texts environment = {0};
+    struct env_command command = {.environment = &environment, .lock = -1};
+    const char *const arguments[] = {program, "-I", "-S", "-c", code};
+    env_command_environment(&environment, false, NULL);
+    for (size_t i = 0; i < PX_COUNT(arguments); i++)
+        env_texts_add(&command.arguments, arguments[i]);
+    int status = env_command_run(&command, output, error);
+    env_texts_done(&command.arguments);
+    return status;
+}
+
 /* Returns 0, or -1 if it is not an interpreter that pyexec can use. */
 static int ask(const char *program, struct env_python *ret)
 {
     pyexec_error error;
     px_auto_buffer struct px_buffer output = {0};
-    px_auto(env_texts_done) struct env_texts environment = {0};
-    struct env_command command = {.environment = &environment, .lock = -1};
-    const char *const arguments[] = {program, "-I", "-S", "-c", question};
-    env_command_environment(&environment, false, NULL);
-    for (size_t i = 0; i < PX_COUNT(arguments); i++)
-        env_texts_add(&command.arguments, arguments[i]);
-    int status = env_command_run(&command, &output, &error);
-    env_texts_done(&command.arguments);
+    int status = run(program, question, &output, &error);
     const char *answer = status == 0 ? strstr(px_buffer_shown(&output), "pyexec-python CPython ") : NULL;
     unsigned major, minor, micro, gil;
     int path_at = 0;
@@ -60,6 +68,33 @@ static int ask(const char *program, struct env_python *ret)
         return -1;
     }
     return 0;
+}
+
+/* The folders too: Python has sys.stdlib_module_names since 3.10, and a distribution adds modules of its own. */
+static const char modules_question[] =
+    "import os,sys,sysconfig\n"
+    "names=set(sys.builtin_module_names)|set(getattr(sys,'stdlib_module_names',()))\n"
+    "for folder in (sysconfig.get_path('stdlib'),sysconfig.get_path('platstdlib'),sysconfig.get_config_var('DESTSHARED')):\n"
+    "    if folder and os.path.isdir(folder): names.update(name.split('.')[0] for name in os.listdir(folder))\n"
+    "sys.stdout.write('pyexec-modules '+' '.join(sorted(name for name in names if name.isidentifier() and name.isascii()))+'\\n')\n";
+
+int env_python_modules(const struct env_python *python, struct env_texts *ret, pyexec_error *error)
+{
+    px_auto_buffer struct px_buffer output = {0};
+    int status = run(python->path, modules_question, &output, error);
+    char *answer = status == 0 ? strstr(px_buffer_shown(&output), "pyexec-modules ") : NULL;
+    if (status < 0)
+        return -1;
+    if (!answer) {
+        px_error_set(error, PYEXEC_INTERNAL, "'%s' does not list its standard library: %.300s", python->path,
+                     px_buffer_shown(&output));
+        return px_error_hint(error, "Look whether this Python is whole, or choose another one with --python.");
+    }
+    char *rest = answer + strlen("pyexec-modules ");
+    rest[strcspn(rest, "\n")] = '\0';
+    for (const char *name; (name = strsep(&rest, " "));)
+        env_texts_add(ret, name);
+    return ret->failed ? px_error_oom(error) : 0;
 }
 
 /* ---- Those that are there ---- */
@@ -205,7 +240,9 @@ int env_python_find(const struct env_python_wish *wish, struct env_python *ret, 
     if (requires)
         env_python_satisfies("3.8.0", requires, &valid);
     if (!valid) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "requires-python: '%.100s' can't be read", requires);
+        char shown[PX_SHOWN_MAX];
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "requires-python: %s can't be read",
+                     px_show(requires, strlen(requires), shown));
         return px_error_hint(error, "Write version specifiers such as >=3.11 or >=3.9,<3.13.");
     }
     if (wanted && !is_version(wanted))

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "env_build/env_command.h"
 #include "pyexec.h"
 
 struct env_python {
@@ -23,6 +24,9 @@ struct env_python_wish {
 /* Looks at: the default, pythonX.Y in the folders of PATH, and what uv has installed. Nothing is ever downloaded. invalid_request,
  * with a list of the interpreters that are there, if none is right. */
 int env_python_find(const struct env_python_wish *wish, struct env_python *ret, pyexec_error *error);
+
+/* Appends the top-level modules of the interpreter's standard library, in order of their bytes. */
+int env_python_modules(const struct env_python *python, struct env_texts *ret, pyexec_error *error);
 
 /* True if a version such as 3.11.2 satisfies the specifiers of requires-python (PEP 440). *ret_valid is false if they
  * can't be read. */

@@ -7,18 +7,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/fds.h"
 #include "base/retry.h"
 #include "env_build/env_tree.h"
 
 #define LOCK_POLL_NS 10000000
+#define WRITER_WAIT_SECONDS 20
 
 /* ---- Errors ---- */
 
@@ -32,7 +34,7 @@ static int store_error(const struct env_store *store, const char *what, pyexec_e
                              "[env] of the configuration, or PYEXEC_ENV_ROOT=/FOLDER.");
     if (failed == ENOSPC || failed == EDQUOT)
         return px_error_hint(error, "The disk is full. `pyexec env remove` and `pyexec env prune` free space.");
-    return px_error_hint(error, "The folder must be on a file system that has symbolic links and flock(2).");
+    return px_error_hint(error, "The folder must be on a file system that has symbolic links and locks (fcntl(2)).");
 }
 
 /* ---- The root ---- */
@@ -132,19 +134,34 @@ int env_name_check(const char *name, pyexec_error *error)
 
 /* ---- Locks ---- */
 
-/* Waits for the lock of the writer: a short time, because nothing is built, copied or removed while it is held. */
+static int writer_held(const struct env_store *store, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_OVERLOADED, "environments: another process has held '%s/writer.lock' for %d seconds",
+                 store->root, WRITER_WAIT_SECONDS);
+    px_error_hint(
+        error,
+        "A `pyexec env` that works holds it only for a moment. `lslocks` shows the process: end it if it is stuck, "
+        "or try again.");
+    return -1;
+}
+
+/* Waits for the lock of the writer: a short time, because nothing is built, copied or removed while it is held. Only the owner of the file
+ * can open it, so nobody else can hold it. */
 static int lock_writer(const struct env_store *store, pyexec_error *error)
 {
-    px_auto_fd int fd = px_openat(store->fd, "writer.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    px_auto_fd int fd = px_openat(store->fd, "writer.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         store_error(store, "open writer.lock", error);
         return -1;
     }
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    (void)!fchmod(fd, 0600); /* an earlier version made it readable */
+    for (int64_t end = px_now_ns() + WRITER_WAIT_SECONDS * INT64_C(1000000000); px_lock_file(fd, true) < 0;) {
         if (errno != EWOULDBLOCK) {
             store_error(store, "lock writer.lock", error);
             return -1;
         }
+        if (px_now_ns() >= end)
+            return writer_held(store, error);
         px_sleep_ns(LOCK_POLL_NS);
     }
     return TAKE_FD(fd);
@@ -155,8 +172,8 @@ static int lock_folder(const struct env_store *store, const char *part, const ch
 {
     char path[300];
     snprintf(path, sizeof path, "%s/%s/lock", part, name);
-    px_auto_fd int fd = px_openat(store->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+    px_auto_fd int fd = px_openat(store->fd, path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0 || px_lock_file(fd, true) < 0)
         return -1;
     return TAKE_FD(fd);
 }
@@ -316,8 +333,8 @@ static int make_folder(const struct env_store *store, struct env_folder *ret, py
         return store_error(store, "make a folder", error);
     ret->store = store;
     ret->fd = px_openat(store->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    ret->lock = ret->fd < 0 ? -1 : px_openat(ret->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (ret->lock < 0 || flock(ret->lock, LOCK_EX | LOCK_NB) < 0)
+    ret->lock = ret->fd < 0 ? -1 : px_openat(ret->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (ret->lock < 0 || px_lock_file(ret->lock, true) < 0)
         return store_error(store, "lock a folder", error);
     px_auto_buffer struct px_buffer whole = {0};
     px_buffer_printf(&whole, "%s/%s", store->root, path);

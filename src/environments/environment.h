@@ -86,7 +86,7 @@ bool px_environment_same(const struct px_environment *one, const struct px_envir
 /* True while the environment's name leads to its files. False after an update or a removal. */
 bool px_environment_is_current(const struct px_environment *environment);
 
-/* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (flock(2)).
+/* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (px_lock_file()).
  * Sets the lock's time of change, the time of the last use. python_not_found when the folder is gone, or is being removed. */
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error);
 

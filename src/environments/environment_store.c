@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -252,7 +251,7 @@ int px_environment_lock(const struct px_environment *environment, int *ret_fd, p
     if (fd < 0)
         return px_errno_exhausted(errno) ? px_error_exhausted(error, errno, "can't lock the environment")
                                          : gone(environment->name, path, errno, error);
-    if (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+    if (px_lock_file(fd, false) < 0) {
         px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "environment '%s': '%s' is being removed", environment->name,
                      environment->folder);
         return px_error_hint(error, "Another process removes it at this moment: try again.");

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -268,6 +267,32 @@ static void test_a_store_in_a_folder_that_others_can_write_to_is_refused(void **
     px_environment_unref(f->environment);
 }
 
+/* Only root can give a folder to a group that it is not in. */
+static void test_a_store_in_a_folder_that_a_group_can_write_to_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct px_environments *store;
+    if (geteuid() != 0)
+        skip();
+    make_folder(f, "build");
+    make_folder(f, "build/inner");
+    move(f, "names", "build/inner/names");
+    move(f, "store", "build/inner/store");
+    assert_int_equal(px_environments_new(below(f, "build/inner"), &store, &f->error), 0);
+    px_environments_free(f->store);
+    f->store = store;
+    assert_int_equal(chown(below(f, "build"), 0, 60123), 0);
+    assert_int_equal(chmod(below(f, "build"), 0775), 0);
+    require_refused(f, PYEXEC_SANDBOX_UNAVAILABLE, "a group can write");
+    assert_int_equal(chmod(below(f, "build"), 01775), 0); /* nobody can rename what another user owns */
+    assert_int_equal(get(f, "data"), 0);
+    px_environment_unref(f->environment);
+    assert_int_equal(chmod(below(f, "build"), 0775), 0);
+    assert_int_equal(chown(below(f, "build"), 0, 0), 0); /* root's group */
+    assert_int_equal(get(f, "data"), 0);
+    px_environment_unref(f->environment);
+}
+
 static void test_a_folder_of_another_user_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -347,11 +372,11 @@ static void test_the_lock_keeps_the_folder_and_a_removal_keeps_readers_out(void 
     int held, other;
     assert_int_equal(px_environment_lock(f->environment, &held, &f->error), 0);
     assert_int_equal(px_environment_lock(f->environment, &other, &f->error), 0);
-    px_auto_fd int remover = open(below(f, "store/" ONE "/lock"), O_RDONLY | O_CLOEXEC);
-    assert_int_equal(flock(remover, LOCK_EX | LOCK_NB), -1);
+    px_auto_fd int remover = open(below(f, "store/" ONE "/lock"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(px_lock_file(remover, true), -1);
     close(held);
     close(other);
-    assert_int_equal(flock(remover, LOCK_EX | LOCK_NB), 0);
+    assert_int_equal(px_lock_file(remover, true), 0);
     assert_int_equal(px_environment_lock(f->environment, &held, &f->error), -1);
     assert_non_null(strstr(f->error.message, "is being removed"));
     px_environment_unref(f->environment);
@@ -397,6 +422,7 @@ int main(void)
         TEST(test_a_name_that_leads_out_of_the_store_is_refused),
         TEST(test_a_folder_that_others_can_write_to_is_refused),
         TEST(test_a_store_in_a_folder_that_others_can_write_to_is_refused),
+        TEST(test_a_store_in_a_folder_that_a_group_can_write_to_is_refused),
         TEST(test_a_folder_of_another_user_is_refused),
         TEST(test_a_folder_that_is_gone_is_named),
         TEST(test_an_interpreter_that_is_gone_is_named),

@@ -47,6 +47,14 @@ int px_environment_trust(int fd, const char *path, pyexec_error *error)
     return status.st_mode & (S_IWGRP | S_IWOTH) ? writable(path, status.st_mode, error) : 0;
 }
 
+/* A group that gives nobody else the right to write: that of root, or one with the number of the user who runs pyexec, as
+ * distributions make a private group for each user. In a user namespace root's group can have the overflow id, as "/" has then. */
+static bool is_operators_group(gid_t group)
+{
+    struct stat top;
+    return group == 0 || group == geteuid() || (stat("/", &top) == 0 && group == top.st_gid);
+}
+
 int px_environment_trust_above(const char *path, pyexec_error *error)
 {
     char real[PATH_MAX];
@@ -59,7 +67,9 @@ int px_environment_trust_above(const char *path, pyexec_error *error)
             return px_error_errno(error, PYEXEC_PYTHON_NOT_FOUND, errno, "environment: can't look at '%s'", real);
         if (!is_operator(status.st_uid))
             return other_owner(real, status.st_uid, error);
-        if (status.st_mode & S_IWOTH && !(status.st_mode & S_ISVTX))
+        if (status.st_mode & S_ISVTX)
+            continue;
+        if (status.st_mode & S_IWOTH || (status.st_mode & S_IWGRP && !is_operators_group(status.st_gid)))
             return writable(real, status.st_mode, error);
     }
     return 0;

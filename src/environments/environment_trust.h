@@ -10,7 +10,8 @@
 int px_environment_trust(int fd, const char *path, pyexec_error *error);
 
 /* Checks the folders above `path`, up to the root of the file system: who can write to one of them could put another
- * folder in its place. A folder with the sticky bit, such as /tmp, does not allow that. */
+ * folder in its place. A folder with the sticky bit, such as /tmp, does not allow that. The group of root may write there, and a group with
+ * the number of the user who runs this process. */
 int px_environment_trust_above(const char *path, pyexec_error *error);
 
 #endif

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """pyexec env: create, list, show, update, remove, freeze, prune. docs/environments.md has the promises."""
-import fcntl
 import json
 import os
 import stat
@@ -10,6 +9,7 @@ import time
 import pytest
 
 import env_stores
+import wheels
 
 
 @pytest.fixture
@@ -24,6 +24,14 @@ def store(pyexec):
 def one(own):
     """The same, for one user."""
     store = env_stores.CommandStore(own)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def pip(own):
+    """Environments made with pip from a folder of wheels."""
+    store = env_stores.CommandStore(own, fast=False)
     yield store
     store.close()
 
@@ -130,7 +138,7 @@ def test_update_switches_and_keeps_what_is_in_use(store):
     old = store.folder("data")
     assert "nothing has changed" in store.run("update", "data").stderr.decode() and store.folder("data") == old
     with open(old + "/lock") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)        # as a host does that has warm parents of it
+        assert env_stores.lock(lock)            # as a host does that has warm parents of it
         store.write("version", "2\n")
         store.ok("update", "data")
         new = store.folder("data")
@@ -265,3 +273,65 @@ def test_the_installer_does_not_run_in_the_folder_of_the_caller(one):
     one.ok("create", "data", "alpha")
     with open(os.path.join(one.home, "ran-in")) as file:
         assert file.read().startswith(one.root + "/build/")
+
+
+# Holds each lock of the store that it can open, in each way that there is, until its input ends.
+HOLDER = """
+import fcntl, os, struct, sys
+held = []
+for folder, _, files in os.walk(sys.argv[1]):
+    for name in files:
+        if name in ("lock", "writer.lock"):
+            try: file = open(os.path.join(folder, name))
+            except PermissionError: continue
+            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhxxxxqqixxxx", fcntl.F_RDLCK, 0, 0, 0, 0))
+            held.append(file)
+print(len(held), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can start a process of another user")
+def test_a_user_who_may_only_read_holds_up_nobody(one):
+    """A lock of flock(2) needs no right to write, so any user of the machine could have held these for ever."""
+    one.write("alpha/alpha.py", "")
+    one.ok("create", "data", "alpha")
+    holder = subprocess.Popen(["/usr/bin/python3", "-c", HOLDER, one.root], user=65534, group=65534, extra_groups=[],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"1\n"                   # that of the environment, and not writer.lock
+        done = one.program.run("run", "--environment", "data", "-c", "import alpha; 42", env=one.environment, timeout=120)
+        assert (done.returncode, done.stdout) == (0, b"42\n"), done.stderr
+        one.ok("create", "other", "beta", timeout=120)
+        one.write("version", "2\n")
+        one.ok("update", "data", timeout=120)
+        one.ok("remove", "data", timeout=120)
+        assert len(one.parts("store")) == 2                         # the first one is being read
+    finally:
+        holder.communicate(b"", timeout=60)
+    one.ok("prune")
+    assert len(one.parts("store")) == 1
+    one.check()
+
+
+def test_a_writer_that_is_stuck_is_named_after_a_while(one):
+    one.ok("create", "data", "alpha")
+    assert stat.S_IMODE(os.stat(one.root + "/writer.lock").st_mode) == 0o600
+    with open(one.root + "/writer.lock", "r+") as file:
+        assert env_stores.lock(file, exclusive=True)
+        message = one.fails("remove", "data", timeout=120)
+    assert "writer.lock' for 20 seconds" in message and "lslocks" in message
+    one.ok("remove", "data")
+
+
+def test_modules_of_the_standard_library_are_not_added_to_what_scripts_may_import(pip):
+    """Python takes its own ctypes first. So a package that has a module of this name would only put it on the list."""
+    names = ["csv.py", "subprocess/__init__.py", "ctypes/extra.py", "os.py", "_thread.py", "honest.py", "tests/__init__.py"]
+    wheels.wheel(pip.wheels, "sly", "1.0", {name: "" for name in names})
+    document = pip.json("create", "data", "sly")
+    assert document["imports"] == ["honest", "tests"]
+    for name in ("subprocess", "ctypes", "os"):
+        done = pip.program.run("run", "--environment", "data", "-c", "import " + name, env=pip.environment, timeout=120)
+        assert done.returncode == 1 and b"not allowed" in done.stderr, (name, done.stderr)
+    assert pip.program.run("run", "--environment", "data", "-c", "import honest; 1", env=pip.environment, timeout=120).stdout == b"1\n"

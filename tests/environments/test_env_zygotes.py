@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The zygotes of environments: many at once, updates and removals while runs and sessions use them, and a damaged store."""
-import fcntl
 import os
 import shutil
 import time
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import env_stores
 import stores
 from library import Executor, Failure
 
@@ -23,12 +23,8 @@ def eventually(condition, seconds=60):
 
 def is_held(folder):
     """True if somebody holds the lock of the environment's folder."""
-    with open(folder + "/lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+    with open(folder + "/lock", "r+") as lock:
+        return not env_stores.lock(lock, exclusive=True)
 
 
 @pytest.fixture

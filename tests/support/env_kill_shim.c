@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -72,10 +71,16 @@ int unlinkat(int folder, const char *path, int flags)
     return REAL(unlinkat)(folder, path, flags);
 }
 
-int flock(int fd, int operation)
+/* Locks. Programs with 64-bit offsets call fcntl64(). */
+int fcntl64(int fd, int command, ...)
 {
-    count();
-    return REAL(flock)(fd, operation);
+    va_list list;
+    va_start(list, command);
+    void *argument = va_arg(list, void *);
+    va_end(list);
+    if (command == F_OFD_SETLK)
+        count();
+    return REAL(fcntl64)(fd, command, argument);
 }
 
 int fchmodat(int folder, const char *path, mode_t mode, int flags)

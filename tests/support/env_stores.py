@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store of environments for a test, with packages made by hand."""
+import fcntl
 import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 
 # Puts a package without modules, or those of $DEMO in the home folder, into the environment: quick, and without a network.
@@ -20,6 +22,7 @@ done
 site=$(echo "$(dirname "$python")"/../lib/python3.*/site-packages)
 while read -r name; do
     case $name in -*) continue ;; esac
+    name=${name%%[!A-Za-z0-9._-]*}
     version=1; [ ! -e "$HOME/version" ] || read -r version < "$HOME/version"
     mkdir "$site/$name-$version.dist-info"
     printf 'Metadata-Version: 2.1\nName: %s\nVersion: %s\n' "$name" "$version" > "$site/$name-$version.dist-info/METADATA"
@@ -31,6 +34,16 @@ while read -r name; do
     done
 done < "$file"
 """
+
+
+def lock(file, exclusive=False):
+    """Takes an open file description lock, as pyexec does. Returns False if somebody else holds it."""
+    whole = struct.pack("hhxxxxqqixxxx", fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)
+        return True
+    except BlockingIOError:
+        return False
 
 
 class CommandStore:

@@ -17,6 +17,8 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "base/utf8.h"
+#include "policy/fields.h"
+#include "policy/requirement.h"
 
 #define LINE_LONGEST ((size_t)8000) /* hashes of all files of a package can be on one line */
 #define SHOWN_LONGEST ((size_t)900)
@@ -49,34 +51,10 @@ void env_requirements_done(struct env_requirements *requirements)
     env_texts_done(&requirements->variables);
 }
 
-bool env_package_name(const char *requirement, char name[ENV_PACKAGE_NAME_MAX])
-{
-    size_t length = 0;
-    bool separator = false;
-    for (const char *at = requirement; *at; at++) {
-        char c = *at;
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        if (c == '-' || c == '_' || c == '.') {
-            separator = true;
-            continue;
-        }
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')))
-            break;
-        if (length + 3 > ENV_PACKAGE_NAME_MAX || (separator && !length))
-            return false;
-        if (separator)
-            name[length++] = '-';
-        separator = false;
-        name[length++] = c;
-    }
-    name[length] = '\0';
-    return length > 0;
-}
-
 static int refuse(const struct origin *origin, const char *line, const char *why, const char *hint, pyexec_error *error)
 {
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "requirement '%.200s' %s", line, why);
+    char shown[PX_SHOWN_MAX];
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "requirement %s %s", px_show(line, strlen(line), shown), why);
     if (origin->file)
         px_error_wrap(error, "'%s' line %u", origin->file, origin->line);
     return px_error_hint(error, "%s", hint);
@@ -104,12 +82,12 @@ static bool is_file_name(const char *text, size_t length)
  * query, a fragment, a marker and options. */
 static const char *find_address(const char *line, size_t *ret_length)
 {
-    char name[ENV_PACKAGE_NAME_MAX];
+    char name[PX_PACKAGE_NAME_MAX];
     const char *start = line, *at = strchr(line, '@');
     size_t names = strcspn(line, " <>=!~;,@[(");
     bool has_address =
         strchr("./~", *line) || memchr(line, '/', names) || memchr(line, ':', names) || is_file_name(line, names);
-    if (!has_address && at && env_package_name(line, name)) {
+    if (!has_address && at && px_package_name(line, name)) {
         start = at + 1 + strspn(at + 1, " \t");
         has_address = true;
     }
@@ -209,9 +187,9 @@ static struct px_buffer *target_of(const struct origin *origin)
 
 static int take_requirement(const struct origin *origin, const char *line, pyexec_error *error)
 {
-    char name[ENV_PACKAGE_NAME_MAX];
+    char name[PX_PACKAGE_NAME_MAX];
     size_t length;
-    if (!find_address(line, &length) && !env_package_name(line, name))
+    if (!find_address(line, &length) && !px_package_name(line, name))
         return refuse(origin, line, "does not begin with the name of a package",
                       "Write requirements such as pandas, pandas==2.2.3 or \"pandas>=2,<3\".", error);
     struct px_buffer *target = target_of(origin);
@@ -401,9 +379,9 @@ int env_requirements_add(struct env_requirements *requirements, const char *requ
 int env_requirements_add_name(struct env_requirements *requirements, const char *requirement, pyexec_error *error)
 {
     const struct origin origin = {.requirements = requirements};
-    char name[ENV_PACKAGE_NAME_MAX];
+    char name[PX_PACKAGE_NAME_MAX];
     size_t length;
-    if (!is_ascii(requirement) || !env_package_name(requirement, name) || find_address(requirement, &length) ||
+    if (!is_ascii(requirement) || !px_package_name(requirement, name) || find_address(requirement, &length) ||
         strstr(requirement, "${") || strstr(requirement, " --"))
         return refuse(
             &origin, requirement, "is not the name of a package",

@@ -32,9 +32,4 @@ int env_requirements_add_file(struct env_requirements *requirements, const char 
 int env_requirements_add_lines(struct env_requirements *requirements, const char *bytes, size_t length,
                                bool constraints, pyexec_error *error);
 
-/* The name of a package in the form in which names are compared (PEP 503): "Ruamel.YAML[all]>=1" gives ruamel-yaml. Returns false
- * if the requirement does not begin with a name, as a path or an address does not. */
-#define ENV_PACKAGE_NAME_MAX 200
-bool env_package_name(const char *requirement, char name[ENV_PACKAGE_NAME_MAX]);
-
 #endif

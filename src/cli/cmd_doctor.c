@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "cli/commands.h"
+#include "cli/doctor_environments.h"
 #include "cli/doctor_fix.h"
 #include "cli/help.h"
 #include "cli/print.h"
@@ -160,6 +161,7 @@ static int render(struct page *page, const json_t *doctor)
     size_t missing = add_layers(page, json_object_get(doctor, "layers"));
     size_t escaped = add_selftest(page, json_object_get(doctor, "selftest"));
     add_pairs(page, "machine", json_object_get(doctor, "details"));
+    cli_doctor_add_environments(&page->out, json_object_get(doctor, "environments"));
     add_pairs(page, "limits of a run", json_object_get(doctor, "limits"));
     add_verdict(page, possible, missing, escaped);
     return possible && !missing && !escaped ? CLI_EXIT_OK : CLI_EXIT_UNSAFE;
@@ -201,6 +203,7 @@ static int run(const struct cli_arguments *arguments, void *target)
     if (cli_settings_load(&settings, arguments, &error) < 0 || cli_settings_find_environment(&settings, &error) < 0 ||
         cli_settings_examine(&settings, true, &doctor, &error) < 0)
         return cli_fail(&error);
+    px_json_set(doctor, "environments", cli_doctor_environments(&settings, doctor));
     int status = report(doctor, options->json, &error);
     return status < 0 ? cli_fail(&error) : status;
 }

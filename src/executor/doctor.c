@@ -291,8 +291,8 @@ static int examine(struct doctor *doctor, const struct px_policy *policy, const 
     if (doctor->python_ok)
         try_proxy(doctor, host, python, by_name, sizeof by_name);
     px_json_set(doctor->report, "details",
-                json_pack("{s:i, s:s, s:s}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup,
-                          "network_by_name", by_name));
+                json_pack("{s:i, s:s, s:s, s:I}", "landlock_abi", doctor->landlock_abi, "cgroup", doctor->cgroup,
+                          "network_by_name", by_name, "zygote_memory_bytes", (json_int_t)px_kinds_memory_max(host)));
     px_layers needed = px_layers_required() & ~px_runtime_allowed(host);
     bool ok = tried == 0 && !(doctor->missing & needed), held = true;
     int result = ok && with_selftest ? selftest(doctor, &held, error) : 0;

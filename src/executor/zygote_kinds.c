@@ -19,19 +19,21 @@
 #define POOL_LEAST 2 /* children for each shape, however many kinds there are */
 #define CHECK_NS INT64_C(1000000000)
 
-void px_kinds_init(struct px_kinds *kinds, const struct px_host *host)
+uint64_t px_kinds_memory_max(const struct px_host *host)
 {
     struct px_host_memory memory;
+    if (host->zygote_memory)
+        return (uint64_t)host->zygote_memory;
+    px_host_memory_read(&memory);
+    return memory.total_bytes / PART_OF_MEMORY < MEMORY_LEAST ? MEMORY_LEAST : memory.total_bytes / PART_OF_MEMORY;
+}
+
+void px_kinds_init(struct px_kinds *kinds, const struct px_host *host)
+{
     struct rlimit files;
-    *kinds = (struct px_kinds){.memory_max = (uint64_t)host->zygote_memory, .count_max = SIZE_MAX};
+    *kinds = (struct px_kinds){.memory_max = px_kinds_memory_max(host), .count_max = SIZE_MAX};
     kinds->pool_size = (size_t)host->pool_size;
     kinds->pool_idle_ns = host->pool_idle_ms * PX_NS_PER_MS;
-    if (!kinds->memory_max) {
-        px_host_memory_read(&memory);
-        kinds->memory_max = memory.total_bytes / PART_OF_MEMORY;
-        if (kinds->memory_max < MEMORY_LEAST)
-            kinds->memory_max = MEMORY_LEAST;
-    }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
         kinds->count_max = (size_t)files.rlim_cur / 2 / DESCRIPTORS_OF_A_KIND;
         if (kinds->count_max < COUNT_LEAST)

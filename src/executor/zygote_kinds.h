@@ -48,6 +48,9 @@ struct px_kinds {
     int64_t shared_ns; /* when the pools last got their sizes */
 };
 
+/* Returns zygote_memory, or what it stands for on this machine. */
+uint64_t px_kinds_memory_max(const struct px_host *host);
+
 /* Takes the bounds from the configuration, the machine's memory and this process's limit of open files. */
 void px_kinds_init(struct px_kinds *kinds, const struct px_host *host);
 

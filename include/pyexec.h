@@ -326,6 +326,10 @@ PYEXEC_API void pyexec_turn_free(pyexec_turn *turn);
 /* Ends the job before its turn is freed. Call it after the job's last execution, so that another job can begin. */
 PYEXEC_API void pyexec_turn_give_back(pyexec_turn *turn);
 
+/* Gives the turn back for the time in which the job waits for something else than a run. The job goes on: other jobs of its session wait
+ * for its end. Its next execution takes a turn again. */
+PYEXEC_API void pyexec_turn_pause(pyexec_turn *turn);
+
 /* Executes the request with this turn; the request does not wait for another one. The turn is borrowed, and can be used by one
  * execution at a time. A call that must wait for another call of its session gives the turn back during that time. NULL: no
  * turn. */
@@ -601,10 +605,11 @@ PYEXEC_API int64_t pyexec_session_info_age_ms(const pyexec_session_info *info);
 PYEXEC_API int64_t pyexec_session_info_idle_ms(const pyexec_session_info *info);
 PYEXEC_API const char *pyexec_session_info_restarted(const pyexec_session_info *info); /* NULL: its state is not lost */
 /* Only for a session that was asked for by its id: its policy as a JSON object, its tools as a JSON list of their
- * definitions, and the quota of its workspace. */
+ * definitions, the quota of its workspace, and the name of its environment ("": none). */
 PYEXEC_API const char *pyexec_session_info_policy_json(const pyexec_session_info *info);
 PYEXEC_API const char *pyexec_session_info_tools_json(const pyexec_session_info *info);
 PYEXEC_API uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info);
+PYEXEC_API const char *pyexec_session_info_environment(const pyexec_session_info *info);
 /* Also only for such a session. Its memory now, read at the first call of one of the two: where processes share a page, each has an
  * equal part of it; and the part that no other process shares. 0: a call is in progress, or the kernel does not tell. */
 PYEXEC_API uint64_t pyexec_session_info_memory_bytes(const pyexec_session_info *info);

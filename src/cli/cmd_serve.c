@@ -104,6 +104,7 @@ static int set_flags(struct px_serve_config *config, const struct cli_serve_flag
 int cli_serve_load(struct cli_serve *serve, const struct cli_arguments *arguments, const struct cli_serve_flags *flags,
                    pyexec_error *error)
 {
+    serve->config_file = arguments->config;
     const struct px_config into = {.session = &serve->session, .serve = &serve->config, .mcp = &serve->mcp};
     if (cli_settings_load(&serve->settings, arguments, error) < 0 ||
         cli_settings_find_environment(&serve->settings, error) < 0 ||
@@ -142,6 +143,8 @@ int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *
         .config = &serve->config,
         .mcp = &serve->mcp,
         .telemetry = &settings->telemetry,
+        .env = &settings->env,
+        .config_file = serve->config_file,
         .max_concurrent = settings->host.max_concurrent,
         .max_asleep = settings->host.max_asleep,
         .queue_length = settings->host.queue_length,

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cleanup.h"
 #include "cli/help.h"
@@ -56,20 +55,16 @@ static void compare_memory(json_t *found, uint64_t needed, uint64_t largest, uin
 
 /* Looks at each environment that has a name of its own. */
 static void look_at_all(json_t *found, struct px_environments *store, const struct px_host *host, uint64_t most,
-                        char *const *names, size_t count)
+                        const struct px_environment_names *names)
 {
     json_t *broken = json_array();
     uint64_t needed = 0, largest = 0;
-    json_int_t named = 0, cached = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < names->count; i++) {
         pyexec_error error;
         const struct px_environment *environment;
-        bool own = strncmp(names[i], PX_ENVIRONMENT_CACHED, strlen(PX_ENVIRONMENT_CACHED)) != 0;
-        named += own;
-        cached += !own;
-        if (px_environments_get(store, names[i], &environment, &error) < 0) {
-            px_json_append(broken,
-                           json_pack("{s:s, s:s, s:s}", "name", names[i], "error", error.message, "hint", error.hint));
+        if (px_environments_get(store, names->items[i], &environment, &error) < 0) {
+            px_json_append(broken, json_pack("{s:s, s:s, s:s}", "name", names->items[i], "error", error.message, "hint",
+                                             error.hint));
             continue;
         }
         uint64_t bytes = preload_bytes(environment, host);
@@ -77,7 +72,7 @@ static void look_at_all(json_t *found, struct px_environments *store, const stru
         largest = bytes > largest ? bytes : largest;
         px_environment_unref(environment);
     }
-    px_json_merge(found, json_pack("{s:I, s:I, s:o, s:I, s:I}", "count", named, "cached", cached, "broken", broken,
+    px_json_merge(found, json_pack("{s:I, s:o, s:I, s:I}", "count", (json_int_t)names->count, "broken", broken,
                                    "preload_bytes", (json_int_t)needed, "zygote_memory_bytes", (json_int_t)most));
     compare_memory(found, needed, largest, most);
 }
@@ -87,20 +82,20 @@ json_t *cli_doctor_environments(const struct cli_settings *settings, const json_
     const json_t *details = json_object_get(doctor, "details");
     uint64_t most = (uint64_t)json_integer_value(json_object_get(details, "zygote_memory_bytes"));
     pyexec_error error;
-    char **names = NULL;
-    size_t count = 0;
+    size_t cached = 0;
     json_t *found = json_object();
     struct px_environments *store = NULL;
+    px_auto(px_environment_names_done) struct px_environment_names names = {0};
     px_auto(env_store_done) struct env_store written = {.fd = -1};
     if (env_store_open(&written, &settings->env, false, &error) < 0 ||
-        env_store_names(&written, &names, &count, &error) < 0 ||
+        px_environment_names_given(written.root, &names, &cached, &error) < 0 ||
         px_environments_new(settings->env.root, &store, &error) < 0)
         environments_problem(found, &error);
     else
-        look_at_all(found, store, &settings->host, most, names, count);
+        look_at_all(found, store, &settings->host, most, &names);
+    px_json_set(found, "cached", json_integer((json_int_t)cached));
     if (written.root)
         px_json_set(found, "root", json_string(written.root));
-    env_store_free_names(names, count);
     px_environments_free(store);
     return found;
 }

@@ -19,6 +19,7 @@ struct cli_serve {
     struct px_session_config session;
     struct px_serve_config config;
     struct px_mcp_config mcp;
+    const char *config_file; /* the one that was named, or NULL */
 };
 
 /* The caller zeroes it, and calls cli_serve_done() in every case. */

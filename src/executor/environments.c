@@ -147,6 +147,12 @@ static void write_hint(struct px_buffer *out, const json_t *list, const struct p
             out,
             "%s is in the environment%s %s: set the policy's environment%s. A session keeps the one that it began with.",
             module, count > 1 ? "s" : "", px_buffer_shown(&names), count > 1 ? " to one of them" : "");
+    else if (missing && px_environment_name_is_cached(policy->environment))
+        px_buffer_printf(
+            out,
+            "%s is not among the packages that were asked for, and nothing can be installed from a script: ask "
+            "for %s too (packages of the request, --with), or use another module.",
+            module, package_of(module));
     else if (missing && policy->env)
         px_buffer_printf(
             out,

@@ -98,6 +98,12 @@ void pyexec_turn_give_back(pyexec_turn *turn)
     px_turn_job_end(turn->job.turn.turns, &turn->job);
 }
 
+void pyexec_turn_pause(pyexec_turn *turn)
+{
+    if (turn)
+        px_turn_give_back(&turn->job.turn);
+}
+
 void pyexec_turn_free(pyexec_turn *turn)
 {
     if (turn)

@@ -187,6 +187,11 @@ uint64_t pyexec_session_info_workspace_bytes(const pyexec_session_info *info)
     return (uint64_t)info->policy.workspace_bytes;
 }
 
+const char *pyexec_session_info_environment(const pyexec_session_info *info)
+{
+    return info->policy.environment ? info->policy.environment : "";
+}
+
 int pyexec_sessions_json(pyexec_executor *executor, char **ret, pyexec_error *error)
 {
     pyexec_session_list *list __attribute__((cleanup(drop_list))) = NULL;

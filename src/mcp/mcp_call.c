@@ -62,6 +62,10 @@ static int unknown_argument(const struct px_mcp_tool *tool, json_t *properties, 
     json_object_foreach(properties, key, value)
         px_spelling_offer(&nearest, key);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s takes no argument '%.100s'", tool->name, name);
+    if (strcmp(name, "packages") == 0)
+        return px_error_hint(
+            error, "Nothing can be installed from here. The argument `environment`, if the tool has it, chooses "
+                   "packages that are there.");
     if (nearest.best)
         return px_error_hint(error, "Did you mean '%s'?", nearest.best);
     return px_error_hint(error, "Leave it out; tools/list has the tool's arguments.");

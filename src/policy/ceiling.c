@@ -266,6 +266,9 @@ int px_policy_limit_environment(struct px_policy *policy, const struct px_policy
                                 pyexec_error *error)
 {
     const struct judged judged = {policy, ceiling, later, error};
+    /* The call that made the session was allowed to have its packages, and later calls can't name others. */
+    if (later && px_environment_name_is_cached(policy->environment))
+        return 0;
     /* The environment in the line of a token is for all runs of this caller that name none. */
     bool own = ceiling->origin[PX_FIELD_environment] == PX_ORIGIN_REQUEST;
     bool names = policy->origin[PX_FIELD_environment] == PX_ORIGIN_REQUEST || later || !own;

@@ -174,6 +174,11 @@ static int unknown_field(const char *key, pyexec_error *error)
     for (size_t i = 0; i < PX_COUNT(keys); i++)
         px_buffer_printf(&known, "%s%s", i ? ", " : "", keys[i].key);
     px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
+    if (strcmp(key, "packages") == 0)
+        return px_error_hint(
+            error,
+            "Only POST /v1/execute and the calls of sessions of `pyexec serve` take packages. Choose an environment "
+            "with these packages: `environment` in the policy.");
     return px_error_hint(error, "A request has %s; limits and permissions are keys of policy.",
                          px_buffer_shown(&known));
 }

@@ -18,6 +18,7 @@
 #include "serve/file_routes.h"
 #include "serve/fork_route.h"
 #include "serve/mcp_http.h"
+#include "serve/packages.h"
 #include "serve/playground.h"
 #include "serve/route.h"
 #include "serve/run_request.h"
@@ -50,6 +51,8 @@ static int take_body(struct px_http_request *request, pyexec_request *run, struc
         return pyexec_request_set_json(run, body, length, error);
     log_code(request, object);
     if (px_execution_take(request, object, run, ret_execution, ret_detach, error) < 0)
+        return -1;
+    if (px_packages_take(request, object, error) < 0)
         return -1;
     /* Without code a detached execution would be accepted, and fail only when it starts. */
     if (*ret_detach && !json_object_get(object, "code")) {

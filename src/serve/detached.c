@@ -36,6 +36,7 @@ void px_detached_drop(struct px_detached *gone)
         pthread_mutex_destroy(&detached->carrier.lock);
         free(detached->carrier.session);
         free(detached->carrier.session_key);
+        free(detached->carrier.packages);
         free(detached->result);
         free(detached->problem);
         free(detached->content);
@@ -380,6 +381,7 @@ static struct px_detached *make(struct px_http_request *request, struct px_execu
     memcpy(carrier->code_hash, request->code_hash, sizeof carrier->code_hash);
     carrier->session = TAKE_PTR(request->session);
     carrier->session_key = TAKE_PTR(request->session_key);
+    carrier->packages = TAKE_PTR(request->packages);
     carrier->reserved = request->reserved;
     request->reserved = 0;
     execution->client = NULL;

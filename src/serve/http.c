@@ -88,6 +88,7 @@ void px_http_request_release(struct px_http_request *request)
     free(request->session);
     free(request->session_key);
     free(request->environment);
+    free(request->packages);
     free(request->named);
     free(request->upload);
     px_mcp_http_free(request->mcp);

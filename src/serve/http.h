@@ -73,6 +73,7 @@ struct px_http_request {
     char *session;     /* the session id in the path, or NULL */
     char *named;       /* the id of a tool call or an execution in the path, or NULL */
     char *session_key; /* PRINCIPAL/ID for the library */
+    char *packages;    /* that the run needs, sorted, a line for each (packages.h); or NULL */
     char *environment; /* the environment of the session, if this request makes it; or NULL */
     char *rest;        /* the path of a file: points into `path`; or "" */
     struct px_buffer body;

@@ -236,6 +236,39 @@ void px_log_verify(struct px_log *log, const struct px_http_request *request, co
     put(log, log->audit, true, entry);
 }
 
+static json_t *packages_of(const struct px_http_request *request)
+{
+    json_t *list = json_array();
+    for (const char *line = request->packages; *line;) {
+        size_t length = strcspn(line, "\n");
+        px_json_append(list, json_stringn(line, length));
+        line += length + (line[length] == '\n');
+    }
+    return list;
+}
+
+void px_log_packages(struct px_log *log, const struct px_http_request *request, const char *outcome, const char *name,
+                     int64_t nanoseconds)
+{
+    bool found = strcmp(outcome, "found") == 0;
+    const int fds[] = {found ? -1 : STDERR_FILENO, log->audit};
+    for (size_t i = 0; i < PX_COUNT(fds); i++) {
+        if (fds[i] < 0)
+            continue;
+        json_t *entry = json_object();
+        add_time(entry);
+        if (i == 0)
+            px_json_set(entry, "event", json_string("packages"));
+        add_caller(entry, request);
+        px_json_set(entry, "packages", packages_of(request));
+        px_json_set(entry, i == 0 ? "outcome" : "build", json_string(outcome));
+        if (*name)
+            px_json_set(entry, "environment", json_string(name));
+        px_json_set(entry, "ms", json_real((double)nanoseconds / 1e6));
+        put(log, fds[i], i == 1 || log->json, entry);
+    }
+}
+
 void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error)
 {

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "pyexec.h"
 
@@ -32,6 +33,10 @@ void px_log_hash(const struct px_log *log, struct px_http_request *request, cons
 /* Logs a run that was sent to a process. Without a result (NULL) the host failed, and `error` says why. */
 void px_log_run(struct px_log *log, const struct px_http_request *request, const pyexec_result *result,
                 const pyexec_error *error);
+/* Logs what became of the packages of a request: `outcome` found, made, failed or cancelled, the name of the environment ("": none), and
+ * how long it took. Both logs get it, the server's only when something was made or failed. */
+void px_log_packages(struct px_log *log, const struct px_http_request *request, const char *outcome, const char *name,
+                     int64_t nanoseconds);
 /* Logs a verify: one line, with the numbers of its tests. */
 void px_log_verify(struct px_log *log, const struct px_http_request *request, const pyexec_verify_counts *counts,
                    const pyexec_error *error);

@@ -174,6 +174,24 @@ static void add_detached(struct px_server *server, struct px_buffer *out)
         px_buffer_printf(out, "pyexec_detached_executions{state=\"%s\"} %zu\n", px_detached_state_names[i], counts[i]);
 }
 
+static void add_packages(struct px_server *server, struct px_buffer *out)
+{
+    struct px_build_counts counts;
+    px_builds_count(server->builds, &counts);
+    head(out, "pyexec_package_requests_total", "counter",
+         "Requests with packages; found: the environment was there, or another request has made it.");
+    for (size_t i = 0; i < PX_BUILD_OUTCOMES; i++)
+        px_buffer_printf(out, "pyexec_package_requests_total{outcome=\"%s\"} %llu\n", px_build_outcome_names[i],
+                         (unsigned long long)counts.outcomes[i]);
+    add_number(out, "pyexec_package_builds", "gauge", "Environments that are being made for requests.",
+               counts.building);
+    add_number(out, "pyexec_package_requests_waiting", "gauge",
+               "Requests that wait for another one's environment, or for their turn to make one.", counts.waiting);
+    head(out, "pyexec_package_build_duration_seconds", "histogram",
+         "How long it took to make environments for requests.");
+    add_histogram(out, "pyexec_package_build_duration_seconds", "", "", px_builds_durations(server->builds));
+}
+
 static void add_telemetry(struct px_server *server, struct px_buffer *out)
 {
     struct px_telemetry_counts counts;
@@ -226,6 +244,7 @@ void px_metrics_write(struct px_server *server, struct px_buffer *out)
     add_number(out, "pyexec_http_sent_bytes_total", "counter", "Bytes of response bodies.", metrics->sent_bytes);
     add_calls(server, out);
     add_detached(server, out);
+    add_packages(server, out);
     add_telemetry(server, out);
     add_routes(server, out);
     add_stats(server, out);

@@ -113,6 +113,8 @@ static const char *const request_members[] = {
     /* The brackets tell clang that no comma is missing. */
     ("tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
      "true."),
+    "packages:[string Packages that the script may import, with versions if wanted. The operator says which ones are allowed. A "
+    "session keeps those of its first call.",
     "detach:boolean True: answers at once with an execution_id, and the execution continues without its client.",
     "control:boolean True, with events: the first event has a run_id, by which the client interrupts or cancels the run and "
     "sends its standard input, unless `stdin` is given."};

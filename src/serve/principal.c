@@ -20,13 +20,14 @@
 #include "base/retry.h"
 #include "policy/fields.h"
 #include "policy/policy.h"
+#include "policy/requirement.h"
 
 #define FILE_MAX_BYTES (4u << 20)
 #define NAME_HINT "Use 1 to 64 letters, digits, dots, dashes and underscores; `local` and `loopback` are taken."
 #define HASH_HINT \
     "Write NAME sha256:HEX, HEX being the 64 digits that `printf %s TOKEN | sha256sum` prints; or NAME - for a principal that only comes over NATS."
 #define PAIR_HINT \
-    "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, secrets, or a key of the policy."
+    "After the hash come key=value pairs: rate, max_concurrent, max_sessions, mcp_servers, secrets, allow_requests, or a key of the policy."
 #define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 /* Reports an error in a line, with a hint that says what is right. */
@@ -46,6 +47,7 @@ static void free_principal(struct px_principal *principal)
     json_decref(principal->ceiling);
     free(principal->servers);
     free(principal->secrets);
+    free(principal->packages);
     free(principal);
 }
 
@@ -92,6 +94,12 @@ static int parse_setting(struct px_principal *principal, struct px_policy *ceili
         free(principal->secrets);
         principal->secrets = strdup(value);
         return principal->secrets ? 0 : px_error_oom(error);
+    }
+    if (strcmp(key, "allow_requests") == 0) {
+        px_auto(px_strings_done) struct px_strings checked = {0};
+        free(principal->packages);
+        principal->packages = strdup(value);
+        return principal->packages ? px_requirement_allow_all(&checked, value, error) : px_error_oom(error);
     }
     bool own = strcmp(key, "rate") == 0 || strcmp(key, "max_concurrent") == 0 || strcmp(key, "max_sessions") == 0;
     if (own && parse_number(value, 1e6, &number) < 0)
@@ -237,6 +245,9 @@ static void adopt(struct px_principals *principals, struct px_principal *fresh)
             char *secrets = old->secrets;
             old->secrets = fresh->secrets;
             fresh->secrets = secrets;
+            char *packages = old->packages;
+            old->packages = fresh->packages;
+            fresh->packages = packages;
             free_principal(fresh);
         } else {
             fresh->next = principals->list;
@@ -354,6 +365,15 @@ char *px_principals_servers(struct px_principals *principals, const struct px_pr
 char *px_principals_secrets(struct px_principals *principals, const struct px_principal *principal)
 {
     return copy_names(principals, &principal->secrets);
+}
+
+char *px_principals_packages(struct px_principals *principals, const struct px_principal *principal)
+{
+    pthread_mutex_lock(&principals->lock);
+    errno = 0;
+    char *names = principal->packages ? strdup(principal->packages) : NULL;
+    pthread_mutex_unlock(&principals->lock);
+    return names;
 }
 
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,

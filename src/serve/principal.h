@@ -5,7 +5,7 @@
  *
  * HEX is the SHA-256 of the bearer token. `-` in place of sha256:HEX: the principal has no token and only comes over NATS. A key is one of the policy, written as for a flag, and sets the
  * principal's ceiling, which applies on top of the server's policy; or it is max_concurrent, max_sessions, rate
- * (runs per second), mcp_servers or secrets (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
+ * (runs per second), mcp_servers, secrets or allow_requests (names, with commas between them). Callers on a UNIX socket without a token are the principal `local`. Callers of a dialect on a
  * loopback address, when there is no file, are `loopback`.
  *
  * A table is read as a whole and replaced as a whole (SIGHUP). Principals are never freed before the end, because
@@ -32,6 +32,7 @@ struct px_principal {
     json_t *ceiling; /* a partial policy, which never changes; {}: only the server's */
     char *servers;   /* names of MCP servers whose tools its runs call, with commas between them; NULL: none */
     char *secrets;   /* names of secrets that its runs may use; NULL: none */
+    char *packages;  /* packages that its requests may ask for, with commas between them; NULL: those of the server */
     /* A reload changes these while the schedules read them. 0: the server's limit for max_concurrent and max_sessions,
      * and no limit for rate. */
     _Atomic int64_t max_concurrent, max_sessions;
@@ -72,6 +73,9 @@ char *px_principals_servers(struct px_principals *principals, const struct px_pr
 
 /* The same for the secrets that its runs may use. */
 char *px_principals_secrets(struct px_principals *principals, const struct px_principal *principal);
+
+/* Returns the packages that its requests may ask for, for free(). NULL with errno 0: those of the server. NULL with ENOMEM: no memory. */
+char *px_principals_packages(struct px_principals *principals, const struct px_principal *principal);
 
 /* Lowers the limits of a request to the principal's ceiling, and gives it the principal's secrets. */
 void px_principals_limit(struct px_principals *principals, const struct px_principal *principal,

@@ -11,6 +11,7 @@
 #include "mcp/mcp.h"
 #include "policy/policy.h"
 #include "serve/mcp_servers.h"
+#include "serve/packages.h"
 #include "serve/server.h"
 
 int px_run_request_check(struct px_http_request *request, pyexec_error *error)
@@ -145,7 +146,7 @@ int px_run_request(struct px_http_request *request, pyexec_request *run, pyexec_
 {
     struct px_server *server = request->server;
     pyexec_result *result = NULL;
-    if (begin(request, run, error) < 0)
+    if (begin(request, run, error) < 0 || px_packages_prepare(request, run, error) < 0)
         return -1;
     int status = execute(request, run, &result, error);
     if (pyexec_request_was_sent(run))

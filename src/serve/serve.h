@@ -15,8 +15,10 @@ struct px_serve_options {
     const struct px_serve_config *config;
     const struct px_mcp_config *mcp;
     const struct px_telemetry_config *telemetry;
-    int64_t max_concurrent; /* runs that use the CPUs at once; 0: twice the number of CPUs */
-    int64_t max_asleep;     /* runs that sleep, in addition to these */
+    const struct px_env_config *env;
+    const char *config_file; /* the configuration that was named, or NULL */
+    int64_t max_concurrent;  /* runs that use the CPUs at once; 0: twice the number of CPUs */
+    int64_t max_asleep;      /* runs that sleep, in addition to these */
     int64_t queue_length;
     int64_t execution_ttl_ms; /* how long a detached execution is kept after its end */
     int64_t max_executions;   /* detached, of one principal */

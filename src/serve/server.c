@@ -27,6 +27,7 @@
 #include "serve/listen.h"
 #include "serve/mcp_servers.h"
 #include "serve/openapi.h"
+#include "serve/packages.h"
 
 #define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
@@ -177,7 +178,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     const struct px_serve_config *config = options->config;
     server->metrics.started_seconds = time(NULL);
     server->dialects = px_dialects(config);
-    if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
+    if (px_packages_check_config(options->env, error) < 0 ||
+        px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
         px_principals_init(&server->principals, config->token_file, error) < 0 || px_listen_all(server, error) < 0 ||
         pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
         return -1;
@@ -194,7 +196,8 @@ static int open_server(struct px_server *server, pyexec_error *error)
     server->controls = px_controls_new();
     if (!server->openapi || !server->calls || !server->controls)
         return px_error_oom(error);
-    if (px_detached_open(server, &server->detached, error) < 0)
+    if (px_detached_open(server, &server->detached, error) < 0 ||
+        px_builds_new(options, &server->log, &server->builds, error) < 0)
         return -1;
     if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
         (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
@@ -232,6 +235,7 @@ static void close_server(struct px_server *server)
     px_schedule_free(server->chores);
     px_schedule_free(server->late);
     px_detached_close(server->detached);
+    px_builds_free(server->builds);
     px_calls_free(server->calls);
     px_controls_free(server->controls);
     px_watcher_free(server->watcher);

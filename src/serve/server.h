@@ -9,6 +9,7 @@
 #include "serve/http.h"
 #include "serve/log.h"
 #include "serve/metrics.h"
+#include "serve/package_builds.h"
 #include "serve/principal.h"
 #include "serve/schedule.h"
 #include "serve/state.h"
@@ -28,8 +29,9 @@ struct px_server {
     struct px_controls *controls; /* runs that their clients control */
     struct px_calls *calls;       /* tool calls of scripts that wait for an answer */
     struct px_watcher *watcher;
-    struct px_crew *crew;   /* the threads of all listeners */
-    struct px_state *state; /* NULL: nothing is kept for a restart */
+    struct px_crew *crew;     /* the threads of all listeners */
+    struct px_state *state;   /* NULL: nothing is kept for a restart */
+    struct px_builds *builds; /* environments for the packages of requests */
     struct px_mcp *mcp;
     struct px_mcp_servers *mcp_servers; /* NULL: none */
     unsigned dialects;                  /* bits of the enabled dialects */

@@ -10,7 +10,7 @@ import env_stores
 
 @pytest.fixture
 def store(pyexec):
-    store = env_stores.Store(pyexec)
+    store = env_stores.CommandStore(pyexec)
     store.write("alpha/alpha.py", "number = 42\n")
     store.write("big/big.py", "data = bytearray(40 << 20)\nfor i in range(0, len(data), 4096): data[i] = 1\n")
     yield store

@@ -62,6 +62,8 @@ def test_with_adds_packages(one):
     assert (done.returncode, done.stdout) == (0, b"42\n"), done.stderr
     assert run(one, "--with", "alpha", "-c", "import os").returncode == 1      # the rest of the policy holds
     assert run(one, "-c", "import alpha").returncode == 1
+    hint = run(one, "--with", "alpha", "--any-import", "-c", "import pandas").stderr
+    assert b"pandas is not among the packages that were asked for" in hint and b"env update" not in hint, hint
     document = one.ok("list")
     assert "and 1 cached" in document
     assert b"both --with and --environment" in run(one, "--with", "alpha", "--environment", "x", "-c", "1").stderr

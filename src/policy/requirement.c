@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "policy/fields.h"
 
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define PACKAGE_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #define REQUIREMENT_LONGEST ((size_t)200)
 
 bool px_package_name(const char *requirement, char name[PX_PACKAGE_NAME_MAX])
@@ -47,7 +47,7 @@ static void skip_spaces(const char **at)
 static bool take_name(const char **at, char name[PX_PACKAGE_NAME_MAX])
 {
     char copy[PX_PACKAGE_NAME_MAX];
-    size_t length = strspn(*at, LETTERS "-_.");
+    size_t length = strspn(*at, PACKAGE_LETTERS "-_.");
     if (!length || length >= sizeof copy || strchr("-_.", (*at)[0]) || strchr("-_.", (*at)[length - 1]))
         return false;
     snprintf(copy, sizeof copy, "%.*s", (int)length, *at);
@@ -87,8 +87,8 @@ static bool take_versions(const char **at, struct px_buffer *out)
             return false;
         *at += strlen(operators[i]);
         skip_spaces(at);
-        size_t length = strspn(*at, LETTERS ".+!*_-");
-        if (!length || !strchr(LETTERS, **at))
+        size_t length = strspn(*at, PACKAGE_LETTERS ".+!*_-");
+        if (!length || !strchr(PACKAGE_LETTERS, **at))
             return false;
         px_buffer_printf(out, "%s%s%.*s", before, operators[i], (int)length, *at);
         *at += length;

@@ -110,9 +110,9 @@ static int end_by_signal(pyexec_result *result, const struct px_exit_info *endin
     char text[256];
     int signal = ending->status;
     const uint8_t *crash = result->claims.crash;
-    /* PID 1 of a namespace survives the SIGABRT of abort() and dies of the instruction after it
-     * (pid_namespaces(7)). So the signal that the child reported itself names the cause better. */
-    if (crash[0] && signal == SIGSEGV)
+    /* PID 1 of a namespace survives the SIGABRT of abort() and dies of the instruction after it (pid_namespaces(7)): a fault on
+     * x86-64, a breakpoint on arm64. So the signal that the child reported itself names the cause better. */
+    if (crash[0] && (signal == SIGSEGV || signal == SIGTRAP))
         signal = crash[0];
     result->error_line = crash[0] ? result->claims.line : 0;
     const char *name = sigabbrev_np(signal), *words = sigdescr_np(signal);

@@ -60,6 +60,13 @@ static inline int px_mount_propagation(unsigned long type)
     return (int)syscall(SYS_mount, "none", "/", NULL, MS_REC | type, NULL);
 }
 
+/* Returns how many bytes a file of this size takes in a tmpfs: whole pages. The size of a page is that of sysconf(3): 4 KiB, and on
+ * arm64 also 16 or 64 KiB. */
+static inline uint64_t px_tmpfs_bytes(uint64_t file_bytes, uint64_t page_bytes)
+{
+    return (file_bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
 /* Makes a tmpfs that is not attached anywhere, with the mode of its root folder and attributes MOUNT_ATTR_….
  * Returns -1 with errno. */
 int px_tmpfs_new(uint64_t bytes, uint64_t inodes, const char *mode, uint64_t attributes);

@@ -164,7 +164,7 @@ int px_root_add_content(struct px_root *root, const char *path, int content, pye
     if (append(root, path, NULL, -1, true, error) < 0)
         return -1;
     root->entries[root->count - 1].content = content;
-    root->content_bytes += (size_t)status.st_size;
+    root->content_bytes += px_tmpfs_bytes((uint64_t)status.st_size, (uint64_t)sysconf(_SC_PAGESIZE));
     return 0;
 }
 
@@ -227,8 +227,8 @@ int px_root_enter(struct px_root *root, pyexec_error *error)
 {
     if (add_devices(root, error) < 0 || add_usual_folders(root, error) < 0)
         return -1;
-    px_auto_fd int tmpfs = px_tmpfs_new((1 << 20) + (root->content_bytes + 4095) / 4096 * 4096, 4096, "0755",
-                                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    px_auto_fd int tmpfs =
+        px_tmpfs_new((1 << 20) + root->content_bytes, 4096, "0755", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     /* This is mounted over /proc, which always exists and from which nothing is bound. */
     if (tmpfs < 0 || px_attach(tmpfs, AT_FDCWD, "/proc") < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't mount a new root");

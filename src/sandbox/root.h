@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -27,7 +28,7 @@ struct px_root_entry {
 struct px_root {
     struct px_root_entry *entries;
     size_t count, capacity;
-    size_t content_bytes; /* of all files that are written */
+    uint64_t content_bytes; /* what the files that are written take in a tmpfs */
 };
 
 /* Adds a file or folder of the host with everything below it, read-only. A path that does not exist is ignored.

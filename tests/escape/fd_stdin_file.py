@@ -4,10 +4,10 @@
 # stdin: some input
 # expect: contained:ok
 import mmap, fcntl
-tried("write", sc(18, 0, b"x", 1, 0))
+tried("write", sc("pwrite64", 0, b"x", 1, 0))
 tried("truncate", libc.ftruncate(0, ctypes.c_long(1 << 30)))
 tried("grow", libc.fallocate(0, 0, ctypes.c_long(0), ctypes.c_long(1 << 30)))
-tried("seal", sc(72, 0, 1033, 0))
+tried("seal", sc("fcntl", 0, 1033, 0))
 try:
     mmap.mmap(0, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
     tried("map", 0)

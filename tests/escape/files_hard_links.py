@@ -4,6 +4,6 @@
 for path in (os.__file__, sys.executable, "/dev/null", "/dev/urandom"):
     tried(path, libc.link(path.encode(), b"hard"))
     tried("renamed " + path, libc.rename(path.encode(), b"hard"))
-    tried("exchanged", sc(316, -100, path.encode(), -100, b"hard", 2))
+    tried("exchanged", sc("renameat2", -100, path.encode(), -100, b"hard", 2))
 fd = libc.open(os.__file__.encode(), os.O_RDONLY)
-tried("by descriptor", sc(265, fd, b"", -100, b"hard", 0x1000))
+tried("by descriptor", sc("linkat", fd, b"", -100, b"hard", 0x1000))

@@ -8,6 +8,6 @@ try:
 except OSError as error:
     print("held", error)
 fd = os.open("attack.so", os.O_RDONLY)
-tried("map as code", sc(9, 0, 4096, 5, 2, fd, 0))
-address = sc(9, 0, 4096, 1, 2, fd, 0)
-tried("make it code", sc(10, address, 4096, 5))
+tried("map as code", sc("mmap", 0, 4096, 5, 2, fd, 0))
+address = sc("mmap", 0, 4096, 1, 2, fd, 0)
+tried("make it code", sc("mprotect", address, 4096, 5))

@@ -9,4 +9,4 @@ for name in list(sys.modules):
         sys.modules[name] = None
 builtins.print("on") if False else None
 tried("secret", libc.open(os.environ["SECRET_FILE"].encode(), 0))
-tried("fork", sc(57))
+tried("fork", sc("fork"))

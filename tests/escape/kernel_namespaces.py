@@ -1,4 +1,4 @@
 # goal: make a new user namespace
 # layer: seccomp
 # expect: contained:crashed
-tried("unshare", sc(272, 0x10000000))
+tried("unshare", sc("unshare", 0x10000000))

@@ -3,7 +3,7 @@
 # expect: contained:ok
 import signal
 def clone(name, flags):
-    result = sc(56, flags, 0, 0, 0, 0)
+    result = sc("clone", flags, 0, 0, 0, 0)
     if result == 0:
         os._exit(0)
     tried(name, result)
@@ -11,6 +11,6 @@ for name, flag in (("plain", 0), ("vm", 0x100), ("vfork", 0x4100), ("parent", 0x
                    ("io", 0x80000000), ("thread without vm", 0x10000), ("untraced", 0x800000), ("cgroup", 0x2000000), ("new mounts", 0x20000)):
     clone(name, flag | signal.SIGCHLD)
     clone(name + " in a thread's clothes", flag | 0x3D0F00 | 1)
-tried("fork", sc(57))
+tried("fork", sc("fork"))
 for size in (0, 63, 64, 80, 88, 4096):
-    tried("clone3 %d" % size, sc(435, ctypes.create_string_buffer(bytes(8 * 4) + b"\x11" + bytes(size)), size))
+    tried("clone3 %d" % size, sc("clone3", ctypes.create_string_buffer(bytes(8 * 4) + b"\x11" + bytes(size)), size))

@@ -1,4 +1,4 @@
 # goal: trace another process
 # layer: seccomp
 # expect: contained:crashed
-tried("ptrace", sc(101, 16, 2, 0, 0))
+tried("ptrace", sc("ptrace", 16, 2, 0, 0))

@@ -3,7 +3,7 @@
 # expect: contained:ok
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {50})
-tried("queue with data", sc(129, os.getpid(), 50, ctypes.create_string_buffer(128)))
+tried("queue with data", sc("rt_sigqueueinfo", os.getpid(), 50, ctypes.create_string_buffer(128)))
 for _ in range(20000):
     if libc.tgkill(os.getpid(), libc.gettid(), 50) < 0:
         print("full")

@@ -3,6 +3,6 @@
 # flags: --timeout 500ms
 # expect: contained:crashed,timeout
 for _ in range(100000):
-    if sc(44, 3, b"", 0, 0x40, 0, 0) < 0:
+    if sc("sendto", 3, b"", 0, 0x40, 0, 0) < 0:
         break
 leave()

@@ -8,7 +8,8 @@ import pytest
 from library import Executor, Failure
 from serving import wait_for
 
-OPEN = {"forkable": True, "use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
+# Limits that suffice for native code on an emulated machine too.
+OPEN = {"timeout_ms": 120000, "cpu_time_seconds": 60, "forkable": True, "use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 NATIVE = """
 import ctypes, errno, os, signal, struct, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)

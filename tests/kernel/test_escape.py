@@ -5,6 +5,7 @@ must stop it and what must come of it in its head (as the corpus has). prelude.p
     # expect: ok:TEXT                the same, ok, with TEXT in stdout
     # not: TEXT                      is nowhere in the result
     # native: FILE                   made of attack.c and brought along as a file of the workspace
+    # machine: NAME                  only this architecture has what the attempt needs
 """
 import base64
 import ctypes
@@ -18,9 +19,10 @@ import sys
 import pytest
 
 from conftest import ROOT
+from syscalls_needed import FOREVER, numbers
 
 HERE = os.path.join(ROOT, "tests", "escape")
-CASES = sorted(os.path.basename(path)[:-3] for path in glob.glob(HERE + "/*_*.py"))
+NUMBERS = numbers()
 SECRET, KEY = "secret-of-" + "the-host-0815", 0x70786573
 LIMITS = {"timeout": 124, "cancelled": 130}
 
@@ -35,20 +37,30 @@ def read(name):
         key, _, value = line[2:].partition(": ")
         head[key] = value
     with open(os.path.join(HERE, "prelude.py")) as file:
-        return head, file.read() + code
+        return head, "NUMBERS = %r\nFOREVER = %r\n" % (NUMBERS, FOREVER) + file.read() + code
+
+
+CASES = [name for name in sorted(os.path.basename(path)[:-3] for path in glob.glob(HERE + "/*_*.py"))
+         if read(name)[0].get("machine", os.uname().machine) == os.uname().machine]
+
+
+def compile_attack(folder, gcc="gcc", objcopy="objcopy"):
+    """Compiles attack.c as a library and as machine code."""
+    source, flags = os.path.join(HERE, "attack.c"), ["-O2", "-fPIC", "-fno-stack-protector", "-ffreestanding", "-nostdlib"]
+    for name, more in (("attack.so", ["-shared"]), ("attack.o", ["-c"])):
+        subprocess.run([gcc, *flags, *more, source, "-o", os.path.join(folder, name)], check=True)
+    subprocess.run([objcopy, "-O", "binary", "-j", ".text", os.path.join(folder, "attack.o"), os.path.join(folder, "attack.bin")], check=True)
 
 
 @pytest.fixture(scope="module")
 def native(session_folder):
-    """Compiles attack.c as a library and as machine code."""
-    made = {}
-    source, flags = os.path.join(HERE, "attack.c"), ["-O2", "-fPIC", "-fcf-protection=none", "-fno-stack-protector", "-ffreestanding", "-nostdlib"]
-    for name, more in (("attack.so", ["-shared"]), ("attack.o", ["-c"])):
-        subprocess.run(["gcc", *flags, *more, source, "-o", session_folder / name], check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", session_folder / "attack.o", session_folder / "attack.bin"], check=True)
-    for name in ("attack.so", "attack.bin"):
-        os.chmod(session_folder / name, 0o644)
-        made[name] = str(session_folder / name)
+    """Returns the files made of attack.c. The emulated machines have no compiler, and get them compiled."""
+    folder = os.environ.get("PYEXEC_ATTACK") or str(session_folder)
+    if folder == str(session_folder):
+        compile_attack(folder)
+    made = {name: os.path.join(folder, name) for name in ("attack.so", "attack.bin")}
+    for path in made.values():
+        os.chmod(path, 0o644)
     return made
 
 
@@ -111,7 +123,7 @@ def test_there_are_enough_cases_and_each_says_what_stops_it():
     assert len(CASES) >= 60
     for name in CASES:
         head, _ = read(name)
-        assert set(head) <= {"goal", "layer", "expect", "flags", "stdin", "not", "native"}, name
+        assert set(head) <= {"goal", "layer", "expect", "flags", "stdin", "not", "native", "machine"}, name
         assert head["goal"] and head["layer"] and head["expect"].split(":")[0] in ("contained", "ok"), name
 
 

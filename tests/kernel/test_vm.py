@@ -36,9 +36,9 @@ def test_the_core_holds_on_debians_kernel_with_cgroups(kernel):
     command = ("export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60\nuname -r\n"
                # Scripts that send signals to the parent of their host must not find process 1, which is the script itself.
                "sh -c \"python3 -m pytest -q -p no:cacheprovider --color=no --tb=short --durations=12 -rfEs -k '%s' %s; exit \\$?\"" % (" or ".join(CORE), FILES))
-    vm.make_initrd(initrd, command)
+    vm.make_initrd(vm.X86_64, initrd, command)
     try:
-        text = vm.boot(kernel, initrd, 1800)
+        text = vm.boot(vm.X86_64, kernel, initrd, 1800)
     finally:
         os.unlink(initrd)
     print(text)

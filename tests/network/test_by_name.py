@@ -14,6 +14,7 @@ import pytest
 import conftest
 from conftest import BUILD, ROOT, Program
 from library import Executor, Failure
+from test_escape import read
 
 STAND_IN = os.path.join(ROOT, "tests", "support", "stand_in_proxy.py")
 HOSTS = ["a.example", "x.stop.example", "*.b.example:8443"]
@@ -185,7 +186,7 @@ def test_the_variables_and_the_authorities_are_those_of_the_run_alone(pyexec, st
 
 
 # What must not open, as native code tries it: (a name, an expression that is not negative when it opened).
-PRELUDE = open(os.path.join(ROOT, "tests", "escape", "prelude.py")).read()
+_, PRELUDE = read("prelude")
 ATTEMPTS = PRELUDE + r"""
 import socket as S, struct, errno
 def address(host, port):

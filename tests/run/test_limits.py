@@ -10,12 +10,13 @@ import pytest
 
 from library import Executor
 from peak_memory import PeakMemory
+from syscalls_needed import FOREVER
 
 ANY = ["--any-import"]
 FULL = [*ANY, "--files", "full"]
-LOOP = (  # jmp -2: a C function that never comes back and holds the GIL
-    "import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(b'\\xeb\\xfe')\n"
-    "ctypes.PYFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()")
+LOOP = (  # a C function that never comes back and holds the GIL
+    "import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(%r)\n"
+    "ctypes.PYFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()" % FOREVER)
 
 # CPython 3.11 takes a signal in `try: while True: …` as if it came before the try, when the loop is
 # the first thing in it; so something comes before the loops here.

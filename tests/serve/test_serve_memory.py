@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from conftest import ROOT
-
 from serving import dial, serving, token_line, wait_for
+from test_escape import read
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 POSTS = ["/v1/execute", "/v1/sessions", "/v1/sessions/s/execute", "/mcp", "/execute", "/contexts", "/v1/sandbox/run",
@@ -16,7 +15,7 @@ POSTS = ["/v1/execute", "/v1/sessions", "/v1/sessions/s/execute", "/mcp", "/exec
 MCP = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 SANITIZED = bool(os.environ.get("SANITIZE"))        # a sanitizer adds its own memory
 
-PRELUDE = open(os.path.join(ROOT, "tests", "escape", "prelude.py")).read()
+_, PRELUDE = read("prelude")
 MIB = 1 << 20
 
 

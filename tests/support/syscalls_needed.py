@@ -3,9 +3,10 @@
 and not from src/sandbox/syscalls.def, because tests compare that file with it. A call that is not here must be
 refused, whatever its arguments. If you add a rule to the list, add the reason here."""
 import errno
+import os
 import re
 
-# Each group has a reason and its calls. Architecture: x86-64.
+# Each group has a reason and its calls. They are those of x86-64; arm64 lacks the older ones, such as open and stat.
 NEEDED = {
     "io: open files, pipes and sockets are read and written": "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2"
         " lseek close close_range dup dup2 dup3 fcntl ioctl sendfile copy_file_range pipe pipe2",
@@ -68,16 +69,28 @@ REFUSED_BY_NETWORK = {
 }
 
 
-def numbers(header="/usr/include/x86_64-linux-gnu/asm/unistd_64.h"):
+# The machine code of an endless loop: "jmp -2", and on arm64 "b 0".
+FOREVER = {"x86_64": b"\xeb\xfe", "aarch64": b"\0\0\0\x14"}[os.uname().machine]
+# The kernel's own headers.
+HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}
+
+
+def numbers():
     """Returns {name: number} from the kernel's own header."""
-    with open(header) as file:
-        found = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
-    return {"fchmodat2": 452, **found}      # Linux 6.6; older headers lack it
+    with open(HEADERS[os.uname().machine]) as file:
+        text = file.read()
+    found = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+)\s+(\d+)", text)}
+    # The generic header gives some numbers once for 32 and 64 bits, and then their names for 64 bits before those for 32.
+    wide = {name: int(number) for name, number in re.findall(r"#define __NR3264_(\w+)\s+(\d+)", text)}
+    for name, of in re.findall(r"#define __NR_(\w+)\s+__NR3264_(\w+)", text):
+        if of in wide and wide[of] not in found.values():
+            found[name] = wide[of]
+    return {"cachestat": 451, "fchmodat2": 452, **found}        # Linux 6.5 and 6.6; older headers lack them
 
 
 def needed(network):
     groups = [*NEEDED.values(), *NETWORK[network].values()]
-    return {name for group in groups for name in group.split()}
+    return {name for group in groups for name in group.split()} & set(numbers())
 
 
 def refused(network):

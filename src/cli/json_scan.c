@@ -58,7 +58,10 @@ struct json_part json_scan_member(struct json_part object, const char *name)
         return none;
     const char *end = object.at + object.length, *at = skip_space(object.at + 1, end);
     while (at < end && *at == '"') {
-        const char *after = skip_string(at, end), *value = skip_space(skip_space(after, end) + 1, end);
+        const char *after = skip_string(at, end), *colon = skip_space(after, end);
+        if (colon == end) /* the text is cut */
+            return none;
+        const char *value = skip_space(colon + 1, end);
         const char *past = skip_value(value, end);
         if (is_name(at, after, name))
             return (struct json_part){value, (size_t)(past - value)};

@@ -109,7 +109,8 @@ static void test_each_principal_is_counted_and_gives_up_its_own_oldest_idle_sess
     struct fixture *fixture = *state;
     const struct px_sessions *sessions = &fixture->sessions;
     struct px_session *items = fixture->items;
-    struct px_session stranger = {.key = "p1", .id = "p1"}, newcomer = {.key = "p99/x", .id = "x"};
+    char id[] = "p1", key[] = "p99/x"; /* the id is the end of the key */
+    struct px_session stranger = {.key = id, .id = id}, newcomer = {.key = key, .id = px_session_id(key)};
     assert_int_equal(px_session_owner_count(sessions, &items[3]), COUNT / 10);
     assert_int_equal(px_session_owner_count(sessions, &stranger), 0);
     assert_int_equal(px_session_owner_count(sessions, &newcomer), 0);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Builds pyexec for arm64 on another machine: tools/arm64.sh BUILD [TARGET…]. It writes only below BUILD/arm64:
+# It exits with 3 if something that it needs is missing.
 #   tree/   Debian's packages for arm64, unpacked: libraries, headers, Python and a kernel. The machine's own list of architectures stays as it is.
 #   build/  the build folder. Its filters are made by a program of arm64, because they need the numbers of that architecture; qemu-aarch64 runs it.
 set -eu
@@ -14,12 +15,12 @@ packages=$packages,busybox-static,util-linux,linux-image-cloud-arm64
 
 for tool in mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64; do
     command -v "$tool" >/dev/null ||
-        { echo "pyexec: $tool is missing (Debian: mmdebstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)" >&2; exit 1; }
+        { echo "pyexec: $tool is missing (Debian: mmdebstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)" >&2; exit 3; }
 done
 # A tree of other packages is made again.
 if [ "$(cat "$folder/packages" 2>/dev/null)" != "$release $packages" ]; then
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' | head -n 1)
-    [ -n "$mirror" ] || { echo "pyexec: apt has no lists (apt-get update)" >&2; exit 1; }
+    [ -n "$mirror" ] || { echo "pyexec: apt has no lists (apt-get update)" >&2; exit 3; }
     rm -rf "$folder/tree" "$folder/new"
     # "extract" runs none of the packages' scripts. The mirror can be a copy of an old day.
     TMPDIR=$folder mmdebstrap --quiet --variant=extract --architectures=arm64 --components=main \

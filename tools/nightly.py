@@ -81,6 +81,13 @@ def branches():
             not any(status for status, _ in done))
 
 
+def arm64():
+    """Runs the core of the suite on an emulated arm64 machine, cross-built."""
+    path = "tests/kernel/test_arm64.py"
+    status, output = run_tests(path)
+    return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+
+
 def artifacts():
     """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13. `make test` uses only some of these."""
     path = "tests/tree/test_fresh_debian.py"
@@ -144,13 +151,13 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, artifacts, collector, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, arm64, artifacts, collector, fuzz, soak, runs")
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "branches": branches, "artifacts": artifacts, "collector": collector,
+             "kills": kills, "branches": branches, "arm64": arm64, "artifacts": artifacts, "collector": collector,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
              "runs": lambda: runs(given.runs)}
     if set(given.parts) - set(parts):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec-worker: brings the requests of a NATS server to a `pyexec serve` on this machine, and its answers back (docs/scale.md has
  * the protocol). `pyexec worker` starts it. It runs no code: each message becomes an HTTP request on the private UNIX socket of
- * the server, which is its child process. One thread does all the work; the threads of libnats only connect again.
+ * the server, which is its child process. One thread does all the work. Threads of libnats connect again, and put messages that may
+ * say "no responders" into a queue.
  *
  *   worker_main.c      the start, the loop, signals, the end
  *   worker_link.c      the connection to NATS: options, subscriptions, messages
@@ -289,7 +290,8 @@ void px_node_event(struct px_node_request *request, const struct px_sse_event *e
 void px_node_cancel(struct px_node_request *request);
 /* The client is gone. */
 void px_node_abandon(struct px_node_request *request);
-/* Reads the subject and the headers of a request. Returns false after it has answered a message that can't be one. */
+#define PX_HINT_AGAIN "The code never started; send it again."
+/* Reads the subject and the headers of a request. Returns false for a message that can't be one; it may have answered it. */
 bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message);
 void px_node_tick(struct px_worker *worker, int64_t now_ns);
 

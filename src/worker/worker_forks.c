@@ -76,8 +76,7 @@ void px_forks_claim(struct px_node_request *request)
     struct fork_claim *fork = malloc(sizeof *fork);
     if (!key || !fork) {
         free(fork);
-        refuse_fork(request, 503, "overloaded", "the node has no memory for the fork",
-                    "The code never started; send it again.");
+        refuse_fork(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
         return;
     }
     if (px_seat_find(request->worker, key)) {

@@ -9,7 +9,7 @@
 
 #define RUN_KEYS_BUCKET "pyexec_keys"
 #define RUN_KEYS_AGE "86400000000000" /* a day, in ns */
-#define RUN_KEYS_HINT "Keys need JetStream (nats-server -js). The code never started; send it again."
+#define RUN_KEYS_HINT "Keys need JetStream (nats-server -js). " PX_HINT_AGAIN
 
 struct key_claim {
     char id[PX_NODE_ID_SIZE];

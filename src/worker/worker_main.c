@@ -62,7 +62,7 @@ static void notify(const char *state)
 
 void px_worker_ready(struct px_worker *worker)
 {
-    px_worker_say("node %s serves pyexec.v1.run", worker->node);
+    px_worker_say("node %s serves", worker->node);
     notify("READY=1");
 }
 

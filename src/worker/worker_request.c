@@ -9,8 +9,6 @@
 #include "base/trace_context.h"
 #include "worker/worker.h"
 
-#define HINT_AGAIN "The code never started; send it again."
-
 struct px_node_request *px_node_request_new(struct px_worker *worker, const char *reply)
 {
     struct px_node_request *request = calloc(1, sizeof *request);
@@ -144,7 +142,7 @@ void px_node_begin(struct px_node_request *request)
     }
     if (request->environment && !set_environment(request)) {
         if (!request->ended)
-            px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "the node has no memory for the request");
+            px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the request");
         return;
     }
     request->stage = PX_NODE_SENT;
@@ -152,7 +150,7 @@ void px_node_begin(struct px_node_request *request)
     worker->runs += request->running;
     if (px_node_http_send(request) < 0) {
         leave_server(request);
-        px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "the node has no memory for the request");
+        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the request");
     }
     if (request->counted)
         px_load_update(worker);
@@ -172,11 +170,11 @@ static bool take_body(struct px_node_request *request, natsMsg *message)
     if (!request->parts || request->total < length || request->parts > request->total + 1) {
         px_answer_problem(request, 400, "invalid_request",
                           "Send the number of parts, and the bytes of the whole body in decimal.",
-                          "Pyexec-Parts and Pyexec-Bytes do not fit to the message");
+                          "Pyexec-Parts and Pyexec-Bytes do not match the message");
         return false;
     }
     if (worker->body_bytes + request->total > PX_NODE_BODIES_MAX) {
-        px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "bodies of requests take 512 MiB at this node");
+        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "bodies of requests take 512 MiB at this node");
         return false;
     }
     request->reserved = request->total;
@@ -193,19 +191,20 @@ static void take_request(struct px_worker *worker, enum px_topic_kind kind, nats
     if (worker->request_count >= PX_NODE_REQUESTS_MAX || worker->closing) {
         worker->refused++;
         px_answer_message(worker, message, 503, worker->closing ? "shutting_down" : "overloaded",
-                          worker->closing ? "the node is shutting down" : "the node has too many requests", HINT_AGAIN);
+                          worker->closing ? "the node is shutting down" : "the node has too many requests",
+                          PX_HINT_AGAIN);
         return;
     }
     struct px_node_request *request = px_node_request_new(worker, reply);
     if (!request) {
-        px_answer_message(worker, message, 503, "overloaded", "the node has no memory for the request", HINT_AGAIN);
+        px_answer_message(worker, message, 503, "overloaded", "the node has no memory for the request", PX_HINT_AGAIN);
         return;
     }
     worker->served++;
     if (!px_node_route(request, kind, natsMsg_GetSubject(message), message) || !take_body(request, message)) {
         if (!request->ended)
             px_answer_problem(request, 400, "invalid_request", "docs/scale.md lists the subjects.",
-                              "there is no such subject, or no memory for the request");
+                              "there is no such subject");
         return;
     }
     if (request->events)
@@ -330,7 +329,7 @@ static void answer_failure(struct px_node_request *request, CURLcode code)
         px_answer_problem(request, 413, "invalid_request", "Read large files with the header Range.",
                           "the answer is larger than 32 MiB");
     else if (unsent)
-        px_answer_problem(request, 503, "overloaded", HINT_AGAIN, "the node's server can't be reached");
+        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node's server can't be reached");
     else
         px_answer_problem(request, 502, "internal", "The code may have run. Do not send it again without a check.",
                           "the node's server ended before its answer was complete");

@@ -21,6 +21,13 @@ static bool refuse(struct px_node_request *request, int status, const char *code
     return false;
 }
 
+/* The end of a function that makes the path: it is there, or the client has been told why not. */
+static bool has_path(struct px_node_request *request)
+{
+    return request->path || (!request->ended && refuse(request, 503, "overloaded",
+                                                       "the node has no memory for the request", PX_HINT_AGAIN));
+}
+
 /* Decodes base64url without padding. NULL: it is not valid, or the text has other characters than `allowed`. */
 static char *decode(const char *token, size_t length, const char *allowed, size_t most)
 {
@@ -96,7 +103,7 @@ static bool take_headers(struct px_node_request *request, natsMsg *message)
         return refuse(request, 400, "invalid_request", "Pyexec-Key is not valid",
                       "Send 1 to 128 printable ASCII characters.");
     if (key && !(request->key = strdup(key)))
-        return false;
+        return refuse(request, 503, "overloaded", "the node has no memory for the request", PX_HINT_AGAIN);
     static const char json[] = "Content-Type: application/json";
     if (!typed)
         px_buffer_add(&request->headers, json, sizeof json);
@@ -139,10 +146,10 @@ static bool route_run(struct px_node_request *request, const struct tokens *toke
     if (!request->principal)
         request->principal = strdup(request->worker->principal);
     if (!request->principal)
-        return false;
+        return has_path(request);
     if (is(tokens, at, "open")) {
         px_sessions_open_call(request);
-        return request->path != NULL;
+        return has_path(request);
     }
     if (at + 1 < tokens->count)
         request->environment = strdup(tokens->at[at + 1]);
@@ -154,7 +161,7 @@ static bool route_run(struct px_node_request *request, const struct tokens *toke
         return refuse(request, 404, "not_found", "this subject has no such call",
                       "Send POST /v1/execute (the default), POST /v1/verify or GET /v1/environments.");
     request->path = strdup(path);
-    return request->path != NULL;
+    return has_path(request);
 }
 
 /* pyexec.v1.node.NODE.s.PRINCIPAL.ID */
@@ -172,7 +179,7 @@ static bool route_session(struct px_node_request *request, const struct tokens *
         return false;
     if (strcmp(request->method, "OPEN") == 0) {
         px_sessions_open_call(request);
-        return request->path != NULL;
+        return has_path(request);
     }
     bool is_post = strcmp(request->method, "POST") == 0;
     request->forks = is_post && strcmp(path, "/fork") == 0;
@@ -181,7 +188,7 @@ static bool route_session(struct px_node_request *request, const struct tokens *
         request->counted || request->forks || (is_post && (strcmp(path, "/undo") == 0 || strcmp(path, "/reset") == 0));
     px_buffer_printf(&whole, "/v1/sessions/%s%s", request->session, path);
     request->path = px_buffer_take(&whole);
-    return request->path != NULL;
+    return has_path(request);
 }
 
 /* pyexec.v1.node.NODE.p.PRINCIPAL. Sessions have an owner, so their routes have the other subjects. */
@@ -199,7 +206,7 @@ static bool route_other(struct px_node_request *request, const struct tokens *to
         return refuse(request, 404, "not_found", "this subject has no such path",
                       "It has /v1/executions, /v1/calls, /v1/runs, /v1/environments and GET /v1/sessions.");
     request->path = strdup(path);
-    return request->path != NULL;
+    return has_path(request);
 }
 
 bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What worker_sessions.c and worker_forks.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
+/* What worker_sessions.c, worker_forks.c and worker_keys.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
  * one session. */
 #ifndef PX_WORKER_WORKER_SEATS_H
 #define PX_WORKER_WORKER_SEATS_H
@@ -7,8 +7,9 @@
 #include "worker/worker.h"
 
 #define PX_SEAT_BUCKETS 4096u
-#define PX_ENTRY_EXISTS 10071 /* JetStream's error: the last sequence of the subject is another one */
-#define PX_JETSTREAM_HINT "Sessions need JetStream (nats-server -js). The code never started; send it again."
+#define PX_ENTRY_EXISTS 10071  /* JetStream's error: the last sequence of the subject is another one */
+#define PX_STREAM_EXISTS 10058 /* JetStream's error: a stream of this name exists, with other settings */
+#define PX_JETSTREAM_HINT "Sessions need JetStream (nats-server -js). " PX_HINT_AGAIN
 
 struct px_seat {
     struct px_seat *next;

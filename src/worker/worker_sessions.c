@@ -116,10 +116,10 @@ static void stream_made(struct px_worker *worker, void *closure, natsMsg *messag
     bool bad = !message || natsMsg_IsNoResponders(message);
     long code = bad ? 0 : px_entry_error(message, &answer);
     const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
-    if (code == 10058) /* the bucket exists with other settings of the operator's */
+    if (code == PX_STREAM_EXISTS)
         return;
     if ((bad || code) && !worker->seats->complained)
-        px_worker_say("no sessions: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
+        px_worker_say("no sessions and no keys: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
     worker->seats->complained = bad || code;
 }
 
@@ -480,8 +480,7 @@ bool px_sessions_take(struct px_node_request *request)
     if (made)
         seat = px_seat_add(worker, request->principal, request->session);
     if (!seat || seat->count >= SEAT_CALLS_MAX) {
-        px_answer_problem(request, 503, "overloaded", "The code never started; send it again.",
-                          "too many calls or sessions wait at this node");
+        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "too many calls or sessions wait at this node");
         return true;
     }
     if (!seat->first)

@@ -96,7 +96,7 @@ int px_cli_config_set_text(struct px_cli_config *cli, const char *name, const ch
 struct px_env_config {
     char *root; /* NULL, or an absolute path */
     struct px_strings allow_requests;
-    int64_t max_builds, build_timeout_ms;
+    int64_t max_builds, max_cached, build_timeout_ms;
     char *uv;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/package_builds.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "environments/environment.h"
+#include "environments/environment_names.h"
 #include "serve/package_process.h"
 
 #define LISTS_MAX 256u /* that are remembered */
@@ -280,6 +282,29 @@ static enum px_build_outcome refuse(unsigned count, pyexec_error *error)
     return PX_BUILD_FAILED;
 }
 
+/* Each spelling of versions gives an environment of its own, so callers could fill the disk without this limit. */
+static bool is_full(const struct px_builds *builds, pyexec_error *error)
+{
+    char root[PATH_MAX];
+    size_t cached = 0;
+    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    const struct px_env_config *env = builds->options->env;
+    if (env->root)
+        snprintf(root, sizeof root, "%s", env->root);
+    else if (px_environments_default_root(root, sizeof root, error) < 0)
+        return true;
+    if (px_environment_names_given(root, &names, &cached, error) < 0)
+        return true;
+    if (cached < (size_t)env->max_cached)
+        return false;
+    px_error_set(error, PYEXEC_OVERLOADED, "packages: the store already has %zu environments for requests", cached);
+    error->retry_after_ms = 60000;
+    px_error_hint(error,
+                  "Ask for a list of packages that was used before. The operator can remove old environments with "
+                  "`pyexec env prune`, or raise max_cached in the section [env].");
+    return true;
+}
+
 static enum px_build_outcome get(struct px_builds *builds, const struct px_build_wish *wish,
                                  char name[PX_BUILD_NAME_SIZE], pyexec_error *error)
 {
@@ -296,7 +321,7 @@ static enum px_build_outcome get(struct px_builds *builds, const struct px_build
             return PX_BUILD_FOUND;
         }
         if (!build->building && builds->counts.building < most_builds)
-            return make(builds, build, wish, name, error);
+            return is_full(builds, error) ? PX_BUILD_FAILED : make(builds, build, wish, name, error);
         if (build->building) {
             enum px_build_outcome outcome = await_other(builds, build, wish, name, error);
             if (outcome != PX_BUILD_CANCELLED)
@@ -335,7 +360,9 @@ enum px_build_outcome px_builds_get(struct px_builds *builds, const struct px_bu
 bool px_builds_is_of(struct px_builds *builds, const char *packages, const char *name)
 {
     pthread_mutex_lock(&builds->lock);
-    struct package_build *build = find_build(builds, packages);
+    const struct package_build *build = builds->list;
+    while (build && strcmp(build->packages, packages) != 0)
+        build = build->next;
     bool is = build && *name && strcmp(build->name, name) == 0;
     pthread_mutex_unlock(&builds->lock);
     return is;

@@ -247,6 +247,16 @@ def test_a_wait_holds_no_turn_and_only_so_many_are_made_at_once(own, nothing_lef
         server.ask("DELETE", "/v1/sessions/s")
 
 
+def test_requests_can_not_fill_the_disk(own, nothing_left):
+    with running(own, variables={"PYEXEC_ENV_MAX_CACHED": "1"}) as server:
+        assert server.result("import alpha; alpha.number", packages=["alpha"], timeout=300)["last_value_repr"] == "42"
+        for packages in (["alpha>=0"], ["beta"]):
+            answer = server.execute("1", packages=packages, timeout=300)
+            assert answer.status == 503 and "max_cached" in answer.json()["hint"] and answer.headers["Retry-After"], answer.json()
+        assert server.result("import alpha; alpha.number", packages=["alpha"])["last_value_repr"] == "42"
+        assert len(server.store.parts("names")) == 1
+
+
 def test_the_process_ends_with_the_last_client_that_waits(server):
     server.store.write("wait", "")
     body = json.dumps({"code": "1", "packages": ["alpha"]}).encode()

@@ -222,14 +222,35 @@ static int serve_below(const struct cli_serve *serve, pid_t parent, int listener
     return cli_serve_run(serve, listener, node, &error) < 0 ? cli_fail(&error) : CLI_EXIT_OK;
 }
 
+/* What pyexec-worker needs. Other variables may be secrets of the operator. The last four are for sanitizers. */
+static const char *const worker_variables[] = {
+    "PATH",         "LANG",          "LC_ALL",       "NOTIFY_SOCKET", "TMPDIR",
+    "HOME",         "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF",  "LD_LIBRARY_PATH",
+    "ASAN_OPTIONS", "LSAN_OPTIONS",  "TSAN_OPTIONS", "UBSAN_OPTIONS"};
+
+static void choose_variables(char *ret[PX_COUNT(worker_variables) + 1])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < PX_COUNT(worker_variables); i++) {
+        size_t length = strlen(worker_variables[i]);
+        char **at = environ;
+        while (*at && (strncmp(*at, worker_variables[i], length) != 0 || (*at)[length] != '='))
+            at++;
+        if (*at)
+            ret[count++] = *at;
+    }
+    ret[count] = NULL;
+}
+
 static int become_worker(const char *program, json_t *config, pid_t server, pyexec_error *error)
 {
-    char *const arguments[] = {(char[]){WORKER_PROGRAM}, NULL};
+    char *const arguments[] = {(char[]){WORKER_PROGRAM}, NULL}, *variables[PX_COUNT(worker_variables) + 1];
+    choose_variables(variables);
     px_json_set(config, "server", json_integer(server));
     px_auto_free char *text = px_json_dumps(config, JSON_COMPACT);
     px_auto_fd int fd = text ? px_memory_file("pyexec-worker", text, strlen(text)) : -1;
     if (fd >= 0 && dup2(fd, STDIN_FILENO) == STDIN_FILENO)
-        execv(program, arguments);
+        execve(program, arguments, variables);
     px_error_errno(error, PYEXEC_INTERNAL, text ? errno : ENOMEM, "can't start '%s'", program);
     kill(server, SIGKILL);
     (void)!px_waitpid(server, NULL, 0);

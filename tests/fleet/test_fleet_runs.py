@@ -251,6 +251,16 @@ def test_a_restart_of_the_nats_server_is_survived(pyexec, nothing_left):
         assert worker.stop() == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can read the environment of a process that can't be dumped")
+def test_the_process_that_reads_messages_has_no_secret_of_the_operator(pyexec, server):
+    with Worker(pyexec, server, "tidy", env={**os.environ, "MY_SECRET": "a value that only the proxy needs"}) as worker:
+        def environment(pid):
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                return file.read()
+        assert b"MY_SECRET=a value" in environment(worker.server())
+        assert b"PATH=" in environment(worker.process.pid) and b"a value" not in environment(worker.process.pid)
+
+
 def test_a_worker_waits_for_the_first_nats_server(pyexec):
     with Server() as own:
         own.kill()

@@ -254,6 +254,8 @@ struct px_worker {
     int status; /* what the program exits with */
     /* For $SRV.STATS. */
     uint64_t served, errors, refused;
+    uint64_t ignored; /* messages with a reply subject to which nothing is sent, since the last line about them */
+    int64_t ignored_ns;
     int64_t served_ns;
     char last_error[200];
 };

@@ -9,6 +9,8 @@
 #include "base/trace_context.h"
 #include "worker/worker.h"
 
+#define IGNORED_SAY_NS (10000 * PX_NS_PER_MS)
+
 struct px_node_request *px_node_request_new(struct px_worker *worker, const char *reply)
 {
     struct px_node_request *request = calloc(1, sizeof *request);
@@ -270,15 +272,35 @@ static void take_about(struct px_worker *worker, const char *rest, natsMsg *mess
     }
 }
 
+/* This program publishes answers with its own permissions, and NATS does not compare a reply subject with those of the sender. So
+ * nothing is sent to subjects that do something: those of the fleet (a node's commands) and of NATS ($JS.API, $KV). */
+static bool may_be_answered(struct px_worker *worker, natsMsg *message)
+{
+    const char *reply = natsMsg_GetReply(message);
+    if (!reply || (strncmp(reply, "pyexec.", 7) != 0 && *reply != '$'))
+        return true;
+    int64_t now = px_now_ns();
+    worker->ignored++;
+    if (!worker->ignored_ns || now - worker->ignored_ns > IGNORED_SAY_NS) {
+        px_worker_say("%llu messages were ignored: their reply subject is one of pyexec or of NATS (the last: %.100s)",
+                      (unsigned long long)worker->ignored, reply);
+        worker->ignored_ns = now;
+        worker->ignored = 0;
+    }
+    return false;
+}
+
 void px_node_take(struct px_worker *worker, enum px_topic_kind kind, natsMsg *message)
 {
     const char *subject = natsMsg_GetSubject(message);
-    if (kind == PX_TOPIC_RUN) {
-        take_request(worker, kind, message);
-        return;
-    }
     if (kind == PX_TOPIC_REPLY) {
         px_ask_take(worker, message);
+        return;
+    }
+    if (!may_be_answered(worker, message))
+        return;
+    if (kind == PX_TOPIC_RUN) {
+        take_request(worker, kind, message);
         return;
     }
     if (kind == PX_TOPIC_SERVICE) {

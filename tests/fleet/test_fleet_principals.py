@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, ROOT
 from nats_fleet import LOCAL, NO_RESPONDERS, Call, Nats, Server, Worker, b64, server_program, wait_until
 
 pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
@@ -52,25 +52,97 @@ def test_without_a_default_principal_only_named_ones_are_served(pyexec):
         assert nats.request("pyexec.v1.as.%s.run" % LOCAL, '{"code": "1"}').status == 200
 
 
-def test_a_user_can_only_use_the_subjects_of_its_principal(pyexec, open_folder):
-    tokens = readable(open_folder / "tokens", TOKENS)
-    secret = readable(open_folder / "password", "worker's secret\n")
-    settings = """authorization { users: [
-        { user: worker, password: "worker's secret" }
-        { user: alice, password: secret, permissions: {
-            publish: ["pyexec.v1.as.YWxpY2U.>", "pyexec.v1.node.*.s.YWxpY2U.>", "pyexec.v1.node.*.p.YWxpY2U", "pyexec.v1.node.*.r.>"]
-            subscribe: "_INBOX.>" } } ] }"""
+def documented_permissions():
+    """The configuration of NATS for users of one account in docs/scale.md."""
+    with open(os.path.join(ROOT, "docs/scale.md")) as file:
+        text = file.read()
+    block = text[text.index("    authorization { users: ["):]
+    block = block[:block.index("\n\n")]
+    for name in ("WORKER", "ALICE", "BOB"):
+        assert "$" + name in block
+        block = block.replace("$" + name, '"secret of %s"' % name.lower())
+    return block
+
+
+@pytest.fixture
+def guarded(pyexec, open_folder):
+    """Two nodes of a fleet with the permissions of docs/scale.md, and a function that connects one of its users."""
+    tokens = readable(open_folder / "tokens", "alice - \nbob - \n")
+    secret = readable(open_folder / "password", "secret of worker\n")
     environment = {**os.environ, "PYEXEC_NATS_USER": "worker", "PYEXEC_NATS_PASSWORD_FILE": secret}
-    with Server(settings) as own, Worker(pyexec, own, "guarded", "--token-file", tokens, env=environment), \
-            Nats(own.port, "alice", "secret") as nats:
-        call = Call(nats, "pyexec.v1.as.YWxpY2U.run", {"code": "f()", "tools": [{"name": "f"}]}, events=True)
-        last = call.end(lambda name, message: name == "tool_call" and nats.publish(message.reply, '{"result": 7}'))
-        assert last.json()["last_value_repr"] == "7"
-        for subject in ("pyexec.v1.run", "pyexec.v1.as.Ym9i.run", "pyexec.v1.node.guarded.s.Ym9i.eA", "pyexec.v1.node.guarded"):
+    flags = ["--forkable", "--token-file", tokens]
+    with Server(documented_permissions()) as own, Worker(pyexec, own, "first", *flags, env=environment) as first, \
+            Worker(pyexec, own, "second", *flags, env=environment) as second:
+        yield {"first": first, "second": second}, lambda user, inbox: Nats(own.port, user, "secret of " + user, inbox=inbox)
+
+
+def test_the_documented_permissions_are_enough(guarded):
+    workers, connect = guarded
+    with connect("alice", "_INBOX_alice") as nats:
+        for code in ("f()", "print('x' * 600000)\nf()"):
+            call = Call(nats, "pyexec.v1.as.YWxpY2U.run", {"code": code, "tools": [{"name": "f"}]}, events=True)
+            last = call.end(lambda name, message: name == "tool_call" and nats.publish(message.reply, '{"result": 7}'))
+            assert last.json()["last_value_repr"] == "7"
+        made = nats.request("pyexec.v1.as.YWxpY2U.open", '{"id": "mine"}')
+        assert made.status == 201
+        home = workers.pop(made.headers["Pyexec-Node"])
+        (other,) = workers.values()
+        assert nats.request(home.subject("mine", "alice"), '{"code": "x = 1"}').status == 200
+        assert nats.request(other.subject("mine", "alice"), '{"code": "x"}').status == 421          # it has read the entry and asked its owner
+        assert nats.request(other.subject("mine", "alice"), '{"id": "mine"}', {"Pyexec-Call": "OPEN"}).status == 200    # sent on
+        assert nats.request(home.subject("mine", "alice"), "{}", {"Pyexec-Call": "POST /fork"}).status == 201
+        assert nats.request(home.subject("mine", "alice"), "", {"Pyexec-Call": "DELETE"}).status == 204
+        assert nats.request(other.subject("mine", "alice"), '{"id": "mine"}', {"Pyexec-Call": "OPEN"}).status == 201    # its entry is removed
+        for status in (200, 409):
+            assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', {"Pyexec-Key": "k"}).status == status
+        assert not nats.errors
+    assert "Permissions" not in home.text() + other.text()
+
+
+def test_a_user_can_only_use_the_subjects_of_its_principal(guarded):
+    with guarded[1]("alice", "_INBOX_alice") as nats:
+        for subject in ("pyexec.v1.run", "pyexec.v1.as.Ym9i.run", "pyexec.v1.node.first.s.Ym9i.eA", "pyexec.v1.node.first"):
             before = len(nats.errors)
             nats.publish(subject, '{"code": "1"}', nats.inbox + ".x")
             wait_until(lambda: len(nats.errors) > before, "the refusal")
             assert "Permissions Violation" in nats.errors[-1]
+
+
+def test_an_answer_never_goes_to_a_subject_that_does_something(pyexec, open_folder):
+    """NATS does not compare a reply subject with what its sender may publish to, and the worker answers with its own permissions."""
+    tokens = readable(open_folder / "tokens", "alice - \n")
+    command = b'{"do": "drain"}'
+    alice = "pyexec.v1.node.whole.%s"
+    with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "whole", "--files", "full", "--token-file", tokens) as worker:
+        heard = {subject: nats.subscribe(subject) for subject in ("pyexec.v1.node.other", "$KV.pyexec_sessions.other", "$JS.API.other")}
+        nats.flush()
+        place = worker.subject("mine", "alice")
+        assert nats.request("pyexec.v1.as.%s.open" % b64("alice"), '{"id": "mine"}').status == 201
+        put = nats.request(place, command, {"Pyexec-Call": "PUT /files/d", "Content-Type": "application/octet-stream"})
+        assert put.status in (200, 201, 204), put.data
+        assert nats.request(place, "", {"Pyexec-Call": "GET /files/d"}).data == command
+        tools = {"code": "f()", "tools": [{"name": "f"}]}
+        call = Call(nats, "pyexec.v1.as.%s.run" % b64("alice"), tools, events=True)
+        asks = []
+        while not asks:
+            name, _, message = call.next()
+            asks += [message.reply] if name == "tool_call" else []
+        parts = nats.inbox + ".parts"
+        into = nats.subscribe(parts)
+        nats.publish("pyexec.v1.as.%s.run" % b64("alice"), b"{", parts, {"Pyexec-Parts": "2", "Pyexec-Bytes": "20"})
+        upload = into.get(timeout=60).reply
+        for target in ("pyexec.v1.node.whole", *heard):
+            for subject, data, headers in (
+                    (place, b"", {"Pyexec-Call": "GET /files/d"}), (place, b"", {"Pyexec-Call": "nonsense"}),
+                    ("pyexec.v1.as.%s.run" % b64("alice"), b'{"code": "1"}', None), (alice % ("p." + b64("alice")), b"", None),
+                    ("pyexec.v1.node.whole", b'{"do": "ping"}', None), (call.about + ".ping", b"", None), (alice % "r.none.ping", b"", None),
+                    (asks[0], b"{}", None), (upload, b'"code": "1"', {"Pyexec-Part": "1"}), ("$SRV.PING.pyexec", b"", None)):
+                nats.publish(subject, data, target, headers)
+        assert nats.request(asks[0], '{"result": 7}').status == 204         # after all of the others
+        assert call.end().json()["last_value_repr"] == "7"
+        assert nats.request("pyexec.v1.node.whole", '{"do": "stats"}').json()["draining"] is False
+        assert all(into.empty() for into in heard.values())
+        assert worker.text().count("messages were ignored") == 1, worker.text()
 
 
 def test_accounts_give_the_short_subjects_to_their_users(pyexec, open_folder):

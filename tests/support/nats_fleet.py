@@ -99,7 +99,7 @@ class Message:
 class Nats:
     """A connection. One thread reads it; subscriptions are queues."""
 
-    def __init__(self, port, user=None, password=None, tls=None):
+    def __init__(self, port, user=None, password=None, tls=None, inbox="_INBOX"):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.buffer = b""
         self.info = json.loads(self._line().split(b" ", 1)[1])
@@ -115,7 +115,7 @@ class Nats:
         self.closed = False
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
-        self.inbox = "_INBOX.test" + secrets.token_hex(8)
+        self.inbox = inbox + ".test" + secrets.token_hex(8)
         self.numbers = itertools.count()
 
     def _send(self, data):

@@ -108,6 +108,18 @@ def test_a_user_can_only_use_the_subjects_of_its_principal(guarded):
             assert "Permissions Violation" in nats.errors[-1]
 
 
+def test_users_of_one_account_do_not_read_the_answers_of_each_other(guarded):
+    """Answers have the id of a request, with which whoever knows it can cancel the run and answer its tool calls."""
+    with guarded[1]("alice", "_INBOX_alice") as alice, guarded[1]("bob", "_INBOX_bob") as bob:
+        spies = [alice.subscribe(subject) for subject in ("_INBOX_bob.>", "_INBOX.>", "pyexec.v1.node.*.r.>", ">")]
+        wait_until(lambda: len(alice.errors) == len(spies), "the refusals")
+        assert all("Permissions Violation for Subscription" in error for error in alice.errors)
+        call = Call(bob, "pyexec.v1.as.Ym9i.run", {"code": "f()", "tools": [{"name": "f"}]}, events=True)
+        assert call.end(lambda name, message: name == "tool_call" and bob.publish(message.reply, '{"result": 7}')).status == 200
+        assert Call(alice, "pyexec.v1.as.YWxpY2U.run", {"code": "1"}, events=True).end().status == 200
+        assert all(spy.empty() for spy in spies)
+
+
 def test_an_answer_never_goes_to_a_subject_that_does_something(pyexec, open_folder):
     """NATS does not compare a reply subject with what its sender may publish to, and the worker answers with its own permissions."""
     tokens = readable(open_folder / "tokens", "alice - \n")

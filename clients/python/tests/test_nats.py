@@ -128,22 +128,23 @@ def test_environments_are_chosen_by_subject(nats, tmp_path):
             px.execute_once("1", policy={"environment": "dota"})
 
 
-def test_a_password_and_a_principal(tmp_path):
+def test_a_password_a_principal_and_an_inbox_of_its_own(tmp_path):
     alice = base64.urlsafe_b64encode(b"alice").decode().rstrip("=")
     tokens = tmp_path / "tokens"
     tokens.write_text("alice -\n")
     tokens.chmod(0o600)
     settings = """authorization { users: [ { user: worker, password: w },
         { user: alice, password: a, permissions: { publish: ["pyexec.v1.as.%s.>", "pyexec.v1.node.*.s.%s.>", "pyexec.v1.node.*.p.%s",
-          "pyexec.v1.node.*.r.>"], subscribe: "_INBOX.>" } } ] }""" % (alice, alice, alice)
+          "pyexec.v1.node.*.r.>", "$SRV.PING.pyexec"], subscribe: "_INBOX_alice.>" } } ] }""" % (alice, alice, alice)
     with Server(settings) as server:
         with Worker(_Program(), server.url.replace("//", "//worker:w@"), "guarded", *LARGE, "--token-file", str(tokens), env=PLAIN):
-            with Pyexec.connect(server.url.replace("//", "//alice:a@"), principal="alice") as px:
+            with Pyexec.connect(server.url.replace("//", "//alice:a@"), principal="alice", inbox_prefix="_INBOX_alice") as px:
                 assert px.execute_once("6 * 7").last_value_repr == "42"
                 assert px.execute_once("len(f())", tools={"f": lambda: "x" * 2000000}).last_value_repr == "2000000"
                 with px.session() as session:
                     session.execute("x = 1")
                     assert session.execute("x").last_value_repr == "1"
+                    assert [row["id"] for row in px.sessions()] == [session.id]
             with pytest.raises(ConnectionLostError, match="lets this client in.*never started"):
                 Pyexec.connect(server.url.replace("//", "//alice:wrong@")).start()
 

@@ -199,11 +199,12 @@ class _Exchange:
 
 
 class NatsConnection(Connection):
-    def __init__(self, url: str, token: Optional[str], credentials: Optional[str], principal: Optional[str]) -> None:
+    def __init__(self, url: str, token: Optional[str], credentials: Optional[str], principal: Optional[str],
+                 inbox_prefix: Optional[str]) -> None:
         scheme = url.partition("://")[0] + "://"
         self.servers = [one if "://" in one else scheme + one for one in url.split(",")]
         self.name = ",".join(one.rpartition("@")[2].rpartition("//")[2] for one in self.servers)     # without passwords
-        self.options: dict[str, Any] = {"token": token, "user_credentials": credentials}
+        self.options: dict[str, Any] = {"token": token, "user_credentials": credentials, "inbox_prefix": inbox_prefix or "_INBOX"}
         self.start_of_runs = "pyexec.v1." + ("as.%s." % _token(principal) if principal else "")
         self.principal = _token(principal or "local")
         self.client: Optional[Client] = None

@@ -55,9 +55,9 @@ class AsyncPyexec:
 
     @classmethod
     def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED,
-                credentials: Optional[str] = None, principal: Optional[str] = None) -> Self:
+                credentials: Optional[str] = None, principal: Optional[str] = None, inbox_prefix: Optional[str] = None) -> Self:
         client = cls.__new__(cls)
-        client._transport = remote_transport(url, token, retry_overloaded, credentials, principal)
+        client._transport = remote_transport(url, token, retry_overloaded, credentials, principal, inbox_prefix)
         return client
 
     async def start(self) -> Mapping[str, Any]:

@@ -37,16 +37,16 @@ def rpc_transport(policy: Optional[Policy], session: Optional[SessionConfig], ho
 
 
 def remote_transport(url: str, token: Optional[str], retry_overloaded: float, credentials: Optional[str],
-                     principal: Optional[str]) -> Transport:
+                     principal: Optional[str], inbox_prefix: Optional[str]) -> Transport:
     from ._remote import Connection, RemoteTransport
     connect: Callable[[], Connection]
     if url.startswith(("nats://", "tls://")):
         from ._nats import NatsConnection       # imported only here, because it needs nats-py
-        connect = partial(NatsConnection, url, token, credentials, principal)
+        connect = partial(NatsConnection, url, token, credentials, principal, inbox_prefix)
     elif not url.startswith(("unix:", "http://", "https://")):
         raise ValueError("url: 'unix:/PATH', 'http://HOST:PORT', 'https://HOST', 'nats://HOST:PORT' or 'tls://HOST:PORT', not %r" % url)
-    elif credentials is not None or principal is not None:
-        raise ValueError("credentials and principal: only for nats:// and tls://; over HTTP the token says who calls")
+    elif (credentials, principal, inbox_prefix) != (None, None, None):
+        raise ValueError("credentials, principal and inbox_prefix: only for nats:// and tls://; over HTTP the token says who calls")
     else:
         from ._http import HttpConnection       # needs httpx
         connect = partial(HttpConnection, url, token)
@@ -78,12 +78,13 @@ class Pyexec:
 
     @classmethod
     def connect(cls, url: str, *, token: Optional[str] = None, retry_overloaded: float = RETRY_OVERLOADED,
-                credentials: Optional[str] = None, principal: Optional[str] = None) -> Self:
+                credentials: Optional[str] = None, principal: Optional[str] = None, inbox_prefix: Optional[str] = None) -> Self:
         """Makes a client of `pyexec serve` at "unix:/PATH" or "http://HOST:PORT" (needs pyexec-client[http]), or of the fleet of a NATS
         server at "nats://HOST:PORT" or "tls://HOST:PORT", several servers with commas between (needs pyexec-client[nats];
-        docs/scale.md). Only for NATS: credentials is the path of a .creds file, principal the one whose subjects are used."""
+        docs/scale.md). Only for NATS: credentials is the path of a .creds file, principal the one whose subjects are used,
+        inbox_prefix the beginning of the subjects to which answers come (if this user may not subscribe to _INBOX)."""
         client = cls.__new__(cls)
-        client._transport, client.policy = remote_transport(url, token, retry_overloaded, credentials, principal), {}
+        client._transport, client.policy = remote_transport(url, token, retry_overloaded, credentials, principal, inbox_prefix), {}
         return client
 
     def aio(self) -> AsyncPyexec:

@@ -177,6 +177,10 @@ static bool route_session(struct px_node_request *request, const struct tokens *
                       "It is base64url without padding, of 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
     if (!take_call(request, message, "POST /execute", &path))
         return false;
+    if (strcmp(request->method, "GET") != 0 &&
+        strchr(path, '?')) /* the server would cut it off, and see another path */
+        return refuse(request, 400, "invalid_request", "only GET takes a query",
+                      "Send the path without '?'; in a file's name it is %3F.");
     if (strcmp(request->method, "OPEN") == 0) {
         px_sessions_open_call(request);
         return has_path(request);

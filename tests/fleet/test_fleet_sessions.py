@@ -121,6 +121,15 @@ def test_first_calls_at_both_nodes_run_at_one(workers, nats):
         assert all(end.headers["Pyexec-Node"] == owner for end in ends.values())
 
 
+@pytest.mark.parametrize("call", ["POST /execute?", "POST /execute?x", "POST /fork?x", "POST /undo?", "DELETE /files/a?b", "OPEN /?"])
+def test_only_get_takes_a_query(workers, nats, call):
+    session, node, _ = open_session(nats)
+    answer = nats.request(subject(node, session), '{"code": "x = 1"}', {"Pyexec-Call": call})
+    assert answer.status == 400 and "query" in answer.json()["title"], answer.data
+    assert value(execute(nats, node, session, "'x' in globals()")) == "False"
+    assert nats.request(subject(node, session), "", {"Pyexec-Call": "GET /files?x"}).status == 200
+
+
 def test_calls_keep_their_order(workers, nats):
     session, node, _ = open_session(nats)
     calls = [Call(nats, subject(node, session), {"code": "seen = [0]" if not n else "seen.append(%d)\nseen" % n}) for n in range(60)]

@@ -152,6 +152,7 @@ int64_t px_load_waiting(const struct px_worker *worker);
 
 enum px_node_stage {
     PX_NODE_BODY,   /* parts of its body are missing */
+    PX_NODE_TURN,   /* it waits: for its turn at its session, or for the bucket */
     PX_NODE_SENT,   /* the server has it */
     PX_NODE_ANSWER, /* the answer is complete, but not all of it has been acknowledged */
 };

@@ -253,7 +253,7 @@ void px_answer_tick(struct px_node_request *request, int64_t now)
         for (struct px_outgoing *out = request->asked; out; out = out->next)
             px_link_send(request->worker, out->message);
     }
-    if (request->events && request->stage == PX_NODE_SENT && !request->ended && now - request->said_ns > ALIVE_NS)
+    if (request->events && request->stage != PX_NODE_BODY && !request->ended && now - request->said_ns > ALIVE_NS)
         px_answer_event(request, "alive", NULL, NULL, NULL, 0);
     pump(request);
     if (!request->finished && !px_answer_is_full(request))

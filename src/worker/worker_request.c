@@ -136,6 +136,7 @@ static void say_accepted(struct px_node_request *request)
 void px_node_begin(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
+    request->stage = PX_NODE_TURN;
     if ((request->session || request->opens) && px_sessions_take(request))
         return;
     if (request->key && !request->keyed) {

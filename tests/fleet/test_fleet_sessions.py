@@ -161,6 +161,16 @@ def test_a_call_that_is_cancelled_lets_the_next_one_run(workers, nats):
     assert value(after.end()) == "2"
 
 
+def test_a_call_may_wait_long_for_its_turn(workers, nats):
+    session, node, _ = open_session(nats)
+    slow = [Call(nats, subject(node, session), {"code": "import time\ntime.sleep(17)"}) for _ in range(2)]
+    call = Call(nats, subject(node, session), {"code": "6 * 7"}, events=True)
+    assert value(call.end()) == "42"
+    assert [call.end().status for call in slow] == [200, 200]
+    names = [name for name, _ in call.events]
+    assert names[0] == "accepted" and names.count("alive") >= 3, names
+
+
 def test_files_of_the_workspace(workers, nats):
     session, node, _ = open_session(nats)
     place, data = subject(node, session), os.urandom(3 << 20)

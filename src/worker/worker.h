@@ -15,6 +15,7 @@
  *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
  *   worker_forks.c     forks of sessions
  *   worker_keys.c      requests with a key
+ *   worker_bucket.c    buckets of JetStream
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
  *   worker_node.c      commands of the node, and NATS micro services

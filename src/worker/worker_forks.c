@@ -27,7 +27,7 @@ void px_forks_release(struct px_node_request *request)
         struct px_seat *seat = branch_seat(request, --request->claimed);
         if (!seat)
             continue;
-        px_entry_remove(request->worker, seat->key, 0);
+        px_entry_remove(request->worker, PX_SESSIONS_BUCKET, seat->key, 0);
         if (!seat->first && !seat->at_work)
             px_seat_drop(seat);
     }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What worker_sessions.c, worker_forks.c and worker_keys.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
+/* What worker_sessions.c, worker_forks.c, worker_keys.c and worker_bucket.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
  * one session. */
 #ifndef PX_WORKER_WORKER_SEATS_H
 #define PX_WORKER_WORKER_SEATS_H
 
 #include "worker/worker.h"
 
+#define PX_SESSIONS_BUCKET "pyexec_sessions"
 #define PX_SEAT_BUCKETS 4096u
 #define PX_ENTRY_EXISTS 10071  /* JetStream's error: the last sequence of the subject is another one */
 #define PX_STREAM_EXISTS 10058 /* JetStream's error: a stream of this name exists, with other settings */
@@ -42,14 +43,18 @@ struct px_seat *px_seat_find(struct px_worker *worker, const char *key);
 struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session);
 void px_seat_drop(struct px_seat *seat);
 
+/* ---- Buckets (worker_bucket.c) ---- */
+
 /* Makes an entry of a bucket, with this node as its value, if there is none. */
 void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure);
 /* The same for the entry of a session. */
 void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
+/* Asks for the entry of a session. */
+void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
 /* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. */
 void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns);
 /* Removes the entry, if it has not changed since this revision (0: in every case). */
-void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revision);
+void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision);
 /* Parses an answer of JetStream, which the caller frees, and returns its error code; 0: none. */
 long px_entry_error(natsMsg *message, json_t **ret);
 

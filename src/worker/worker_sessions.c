@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sessions of the fleet. Each id has one owner, which is written into a JetStream key-value bucket by an atomic create: the last
- * sequence of the key's subject must be 0. A seat is what this node knows about one id: the calls that wait while the bucket is
- * asked, or because a call before them runs. The bucket is used by its messages (ADR-8 of NATS), because libnats' functions for it
- * wait for their answers. */
+/* Sessions of the fleet. Each id has one owner, which is written into a JetStream key-value bucket by an atomic create
+ * (worker_bucket.c). A seat is what this node knows about one id: the calls that wait while the bucket is
+ * asked, or because a call before them runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +12,6 @@
 #include "base/trace_context.h"
 #include "worker/worker_seats.h"
 
-#define SESSIONS_BUCKET "pyexec_sessions"
-#define SESSIONS_STREAM "KV_" SESSIONS_BUCKET
 #define SEATS_KEPT 10000u /* as many ids of ended sessions as the server remembers */
 #define SEATS_MAX 100000u
 #define SEAT_CALLS_MAX 1000u
@@ -96,87 +93,13 @@ void px_seat_drop(struct px_seat *seat)
     free(seat);
 }
 
-/* ---- The bucket ---- */
-
-static void entry_subject(char *ret, size_t size, const char *key)
-{
-    snprintf(ret, size, "$KV." SESSIONS_BUCKET ".%s", key);
-}
-
-long px_entry_error(natsMsg *message, json_t **ret)
-{
-    *ret = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
-    return (long)json_integer_value(json_object_get(json_object_get(*ret, "error"), "err_code"));
-}
-
-static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
-{
-    px_auto_json json_t *answer = NULL;
-    (void)closure;
-    bool bad = !message || natsMsg_IsNoResponders(message);
-    long code = bad ? 0 : px_entry_error(message, &answer);
-    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
-    if (code == PX_STREAM_EXISTS)
-        return;
-    if ((bad || code) && !worker->seats->complained)
-        px_worker_say("no sessions and no keys: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
-    worker->seats->complained = bad || code;
-}
-
-void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns)
-{
-    static const char limits[] =
-        "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,"
-        "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\","
-        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
-    char subject[100], text[600];
-    snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", name);
-    int length = snprintf(text, sizeof text,
-                          "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"num_replicas\":%lld,%s}",
-                          name, name, age_ns, (long long)worker->replicas, limits);
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, NULL);
-}
-
 static void make_stream(struct px_worker *worker)
 {
     int64_t now = px_now_ns();
     if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
         return;
     worker->seats->stream_ns = now;
-    px_bucket_make(worker, SESSIONS_BUCKET, "0");
-}
-
-static void ignore_answer(struct px_worker *worker, void *closure, natsMsg *message)
-{
-    (void)worker;
-    (void)closure;
-    (void)message;
-}
-
-/* Removes the entry, if it has not changed since this revision (0: in every case). */
-void px_entry_remove(struct px_worker *worker, const char *key, uint64_t revision)
-{
-    char subject[400], text[520];
-    entry_subject(subject, sizeof subject, key);
-    int length = revision ? snprintf(text, sizeof text, "{\"filter\":\"%s\",\"seq\":%llu}", subject,
-                                     (unsigned long long)revision + 1)
-                          : snprintf(text, sizeof text, "{\"filter\":\"%s\"}", subject);
-    px_ask_send(worker, "$JS.API.STREAM.PURGE." SESSIONS_STREAM, NULL, 0, text, (size_t)length, ignore_answer, NULL);
-}
-
-void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure)
-{
-    static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
-    char text[200];
-    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
-    px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
-}
-
-void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
-{
-    char subject[400];
-    entry_subject(subject, sizeof subject, key);
-    px_entry_create(worker, subject, fn, closure);
+    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0");
 }
 
 /* ---- Calls of a seat ---- */
@@ -249,7 +172,7 @@ static void refuse_unavailable(struct px_seat *seat)
 static void lose(struct px_seat *seat)
 {
     char title[PX_NODE_NAME_MAX + 80];
-    px_entry_remove(seat->worker, seat->key, seat->revision);
+    px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
     snprintf(title, sizeof title, "the session was at node %.64s, which is gone", seat->other);
     refuse_all(seat, 410, "session_lost",
                "Its state is lost. The next `open` or call with this id makes a new session.", title);
@@ -362,7 +285,6 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
 {
     struct px_seat *seat = closure;
     px_auto_json json_t *answer = NULL;
-    char subject[400], text[440];
     if (!message || natsMsg_IsNoResponders(message)) {
         make_stream(worker);
         refuse_unavailable(seat);
@@ -378,9 +300,7 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
         refuse_unavailable(seat);
         return;
     }
-    entry_subject(subject, sizeof subject, seat->key);
-    int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"%s\"}", subject);
-    px_ask_send(worker, "$JS.API.STREAM.MSG.GET." SESSIONS_STREAM, NULL, 0, text, (size_t)length, entry_read, seat);
+    px_entry_read(worker, seat->key, entry_read, seat);
 }
 
 static void claim(struct px_seat *seat)
@@ -509,7 +429,7 @@ void px_sessions_left(struct px_node_request *request)
         seat->at_work = NULL;
     seat->used_ns = px_now_ns();
     if (seat->ours && request->forgets && !seat->first && !seat->at_work) {
-        px_entry_remove(seat->worker, seat->key, 0);
+        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, 0);
         px_seat_drop(seat);
         return;
     }
@@ -541,7 +461,7 @@ static void session_checked(struct px_node_request *request)
         return;
     seat->used_ns = px_now_ns();
     if (request->status == 404 && seat->ours && !seat->first && !seat->at_work) {
-        px_entry_remove(seat->worker, seat->key, 0);
+        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, 0);
         px_seat_drop(seat);
     }
 }

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JetStream key-value buckets: the one of sessions and the one of keys. They are used by their messages (ADR-8 of NATS), because
+ * libnats' functions for them wait for their answers. An atomic create says that the last sequence of the key's subject must be 0. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "worker/worker_seats.h"
+
+#define SESSIONS_SUBJECT "$KV." PX_SESSIONS_BUCKET "."
+
+long px_entry_error(natsMsg *message, json_t **ret)
+{
+    *ret = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    return (long)json_integer_value(json_object_get(json_object_get(*ret, "error"), "err_code"));
+}
+
+static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    px_auto_json json_t *answer = NULL;
+    (void)closure;
+    bool bad = !message || natsMsg_IsNoResponders(message);
+    long code = bad ? 0 : px_entry_error(message, &answer);
+    const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
+    if (code == PX_STREAM_EXISTS)
+        return;
+    if ((bad || code) && !worker->seats->complained)
+        px_worker_say("no sessions and no keys: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
+    worker->seats->complained = bad || code;
+}
+
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns)
+{
+    static const char limits[] =
+        "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,"
+        "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\","
+        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
+    char subject[100], text[600];
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", name);
+    int length = snprintf(text, sizeof text,
+                          "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"num_replicas\":%lld,%s}",
+                          name, name, age_ns, (long long)worker->replicas, limits);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, NULL);
+}
+
+static void ignore_answer(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    (void)worker;
+    (void)closure;
+    (void)message;
+}
+
+void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision)
+{
+    char subject[100], text[600], until[40] = "";
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.PURGE.KV_%s", bucket);
+    if (revision)
+        snprintf(until, sizeof until, ",\"seq\":%llu", (unsigned long long)revision + 1);
+    int length = snprintf(text, sizeof text, "{\"filter\":\"$KV.%s.%s\"%s}", bucket, key, until);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, ignore_answer, NULL);
+}
+
+void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure)
+{
+    static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
+    char text[200];
+    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
+    px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
+}
+
+void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+{
+    char subject[400];
+    snprintf(subject, sizeof subject, SESSIONS_SUBJECT "%s", key);
+    px_entry_create(worker, subject, fn, closure);
+}
+
+void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+{
+    char text[440];
+    int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"" SESSIONS_SUBJECT "%s\"}", key);
+    px_ask_send(worker, "$JS.API.STREAM.MSG.GET.KV_" PX_SESSIONS_BUCKET, NULL, 0, text, (size_t)length, fn, closure);
+}

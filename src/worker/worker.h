@@ -190,7 +190,7 @@ struct px_node_request {
     struct px_node_request *next_of_seat;
     bool seated;                      /* its turn has come */
     bool opens, forks;                /* it makes a session, or branches */
-    bool forked, forgets;             /* the branches were made; the session is not there any more */
+    bool forked;                      /* the branches were made */
     json_t *branches;                 /* ids */
     size_t claimed;                   /* how many of them belong to this node */
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */

@@ -20,16 +20,17 @@ static struct px_seat *branch_seat(struct px_node_request *request, size_t index
     return key ? px_seat_find(request->worker, key) : NULL;
 }
 
-/* Gives back what was claimed. */
-void px_forks_release(struct px_node_request *request)
+void px_forks_done(struct px_node_request *request)
 {
     while (request->claimed) {
         struct px_seat *seat = branch_seat(request, --request->claimed);
         if (!seat)
             continue;
-        px_entry_remove(request->worker, PX_SESSIONS_BUCKET, seat->key, 0);
-        if (!seat->first && !seat->at_work)
-            px_seat_drop(seat);
+        if (request->forked)
+            seat->fresh = seat->gone = false;
+        else
+            seat->gone |= seat->fresh; /* not if another call has made the session meanwhile */
+        px_seat_release(seat);
     }
 }
 
@@ -59,7 +60,9 @@ static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *mes
         refuse_fork(request, 503, "overloaded", "JetStream does not answer", PX_JETSTREAM_HINT);
         return;
     }
-    seat->ours = true;
+    px_seat_hold(seat);
+    seat->ours = seat->fresh = true;
+    seat->revision = (uint64_t)json_integer_value(json_object_get(answer, "seq"));
     seat->used_ns = px_now_ns();
     request->claimed++;
     px_forks_claim(request);

@@ -19,7 +19,10 @@ struct px_seat {
     char *principal, *session;
     bool ours;  /* this node is the owner; false: the bucket is being asked */
     bool fresh; /* no call has been answered since the entry was made */
+    bool gone;  /* the server has no such session any more */
     int tries;
+    size_t
+        users; /* requests that have the seat, questions to NATS about it, forks that make it: it stays until there are none */
     int64_t used_ns;
     struct px_node_request *first, **last;
     size_t count;
@@ -41,6 +44,10 @@ struct px_sessions_table {
 char *px_seat_key(const char *principal, const char *session);
 struct px_seat *px_seat_find(struct px_worker *worker, const char *key);
 struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session);
+struct px_seat *px_seat_hold(struct px_seat *seat);
+/* One user fewer. After the last one the seat is freed, if this node is not the owner of the id, or the session is gone. */
+void px_seat_release(struct px_seat *seat);
+/* Frees a seat that nobody uses. */
 void px_seat_drop(struct px_seat *seat);
 
 /* ---- Buckets (worker_bucket.c) ---- */
@@ -64,7 +71,7 @@ long px_entry_error(natsMsg *message, json_t **ret);
 bool px_forks_name(struct px_node_request *request);
 /* Claims the next id; after the last one the request goes to the server. */
 void px_forks_claim(struct px_node_request *request);
-/* Gives back what was claimed. */
-void px_forks_release(struct px_node_request *request);
+/* The fork has ended: gives back what was claimed, if the server did not make the branches. */
+void px_forks_done(struct px_node_request *request);
 
 #endif

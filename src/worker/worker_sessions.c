@@ -93,6 +93,22 @@ void px_seat_drop(struct px_seat *seat)
     free(seat);
 }
 
+struct px_seat *px_seat_hold(struct px_seat *seat)
+{
+    seat->users++;
+    return seat;
+}
+
+void px_seat_release(struct px_seat *seat)
+{
+    if (--seat->users)
+        return;
+    if (seat->ours && seat->gone)
+        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
+    if (!seat->ours || seat->gone)
+        px_seat_drop(seat);
+}
+
 static void make_stream(struct px_worker *worker)
 {
     int64_t now = px_now_ns();
@@ -126,10 +142,11 @@ static struct px_node_request *next_call(const struct px_seat *seat)
     return request;
 }
 
-/* Sends the calls whose turn it is. */
+/* Sends the calls whose turn it is. A call that can't be sent leaves the seat at once. */
 static void step(struct px_seat *seat)
 {
     struct px_node_request *request;
+    px_seat_hold(seat);
     while ((request = next_call(seat))) {
         remove_waiting(seat, request);
         if (request->ordered)
@@ -137,20 +154,21 @@ static void step(struct px_seat *seat)
         request->seated = true;
         px_node_begin(request);
     }
+    px_seat_release(seat);
 }
 
-/* Takes the first call that waits, to answer it with an error. */
+/* Takes the first call that waits, to answer it with an error. The caller has the seat too. */
 static struct px_node_request *take_first(struct px_seat *seat)
 {
     struct px_node_request *request = seat->first;
     if (request) {
         remove_waiting(seat, request);
-        request->seat = NULL;
+        px_seat_release(TAKE_PTR(request->seat));
     }
     return request;
 }
 
-/* Answers all calls that wait, and forgets the seat. */
+/* Answers all calls that wait. The question to NATS has ended, and has the seat no more. */
 static void refuse_all(struct px_seat *seat, int status, const char *code, const char *hint, const char *title)
 {
     struct px_node_request *request;
@@ -159,7 +177,7 @@ static void refuse_all(struct px_seat *seat, int status, const char *code, const
             snprintf(request->owner, sizeof request->owner, "%s", seat->other);
         px_answer_problem(request, status, code, hint, "%s", title);
     }
-    px_seat_drop(seat);
+    px_seat_release(seat);
 }
 
 static void refuse_unavailable(struct px_seat *seat)
@@ -205,10 +223,21 @@ static void give_to_other(struct px_seat *seat)
         px_answer_problem(request, 421, "session_moved", "Send the call to the node that Pyexec-Node names.",
                           "the session is at node %s", seat->other);
     }
-    px_seat_drop(seat);
+    px_seat_release(seat);
 }
 
 /* ---- Who owns the id ---- */
+
+/* Each question to NATS has the seat. The function that gets its answer hands the seat to the next question, or releases it. */
+
+/* The entry names this node, and no seat knows of a session there. */
+static void take_over(struct px_seat *seat, uint64_t revision)
+{
+    seat->ours = seat->fresh = true;
+    seat->revision = revision;
+    step(seat);
+    px_seat_release(seat);
+}
 
 static void claim(struct px_seat *seat);
 
@@ -270,8 +299,7 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
     }
     bool here = strcmp(seat->other, worker->node) == 0;
     if (here && strcmp(seat->other_boot, worker->boot) == 0) {
-        seat->ours = true;
-        step(seat);
+        take_over(seat, seat->revision);
     } else if (here) {
         lose(seat);
     } else {
@@ -292,8 +320,7 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
     }
     long code = px_entry_error(message, &answer);
     if (!code && json_object_get(answer, "seq")) {
-        seat->ours = seat->fresh = true;
-        step(seat);
+        take_over(seat, (uint64_t)json_integer_value(json_object_get(answer, "seq")));
         return;
     }
     if (code != PX_ENTRY_EXISTS) {
@@ -409,9 +436,9 @@ bool px_sessions_take(struct px_node_request *request)
     seat->last = &request->next_of_seat;
     seat->count++;
     seat->used_ns = px_now_ns();
-    request->seat = seat;
+    request->seat = px_seat_hold(seat);
     if (made)
-        claim(seat);
+        claim(px_seat_hold(seat));
     else
         step(seat);
     return true;
@@ -422,18 +449,13 @@ void px_sessions_left(struct px_node_request *request)
     struct px_seat *seat = TAKE_PTR(request->seat);
     if (!seat)
         return;
-    if (!request->forked)
-        px_forks_release(request);
+    px_forks_done(request);
     remove_waiting(seat, request);
     if (seat->at_work == request)
         seat->at_work = NULL;
     seat->used_ns = px_now_ns();
-    if (seat->ours && request->forgets && !seat->first && !seat->at_work) {
-        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, 0);
-        px_seat_drop(seat);
-        return;
-    }
     step(seat);
+    px_seat_release(seat);
 }
 
 bool px_sessions_answered(struct px_node_request *request, int status)
@@ -444,7 +466,10 @@ bool px_sessions_answered(struct px_node_request *request, int status)
     bool closes = strcmp(request->method, "DELETE") == 0 && !strchr(request->path + strlen("/v1/sessions/"), '/');
     bool never_made = seat->fresh && request->opens && status >= 400 && status != 409;
     request->forked = status == 201;
-    request->forgets = never_made || (closes && (status == 204 || status == 404));
+    if (never_made || (closes && (status == 204 || status == 404)))
+        seat->gone = true;
+    else if (status < 300 && strcmp(request->method, "GET") != 0) /* it is there again */
+        seat->gone = false;
     seat->fresh &= never_made;
     if (request->opens && status == 409)
         answer_existing(request);
@@ -459,11 +484,10 @@ static void session_checked(struct px_node_request *request)
     struct px_seat *seat = key ? px_seat_find(request->worker, key) : NULL;
     if (!seat)
         return;
+    bool used = seat->users || seat->used_ns > request->started_ns;
     seat->used_ns = px_now_ns();
-    if (request->status == 404 && seat->ours && !seat->first && !seat->at_work) {
-        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, 0);
-        px_seat_drop(seat);
-    }
+    seat->gone |= !used && request->status == 404;
+    px_seat_release(px_seat_hold(seat));
 }
 
 /* Asks the server whether the session is still there. */
@@ -495,7 +519,7 @@ void px_sessions_tick(struct px_worker *worker, int64_t now_ns)
     for (unsigned i = 0; i < PX_SEAT_BUCKETS / 16 && seats->count > SEATS_KEPT && checks < SEAT_CHECKS; i++) {
         seats->cursor = (seats->cursor + 1) % PX_SEAT_BUCKETS;
         for (struct px_seat *seat = seats->buckets[seats->cursor]; seat && checks < SEAT_CHECKS; seat = seat->next)
-            if (seat->ours && !seat->first && !seat->at_work && now_ns - seat->used_ns > SEAT_UNUSED_NS)
+            if (seat->ours && !seat->users && now_ns - seat->used_ns > SEAT_UNUSED_NS)
                 checks += check(seat);
     }
 }

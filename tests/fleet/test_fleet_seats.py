@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker knows about ids of sessions: many calls of one id at once, calls that are cancelled while the bucket is asked, and which
+entries stay in the bucket. Where the moment of an answer matters, the test answers in JetStream's place."""
+import base64
+import itertools
+import json
+import os
+import queue
+import secrets
+import signal
+
+import pytest
+
+from conftest import BUILD
+from nats_fleet import Call, Nats, Server, Worker, b64, server_program, wait_until
+
+pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
+              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+# malloc overwrites what is freed, so that a use after it is seen.
+TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"
+ENVIRONMENT = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent", "PYEXEC_SESSION_MAX_COUNT": "0", "GLIBC_TUNABLES": TUNABLES}
+FORKS = ["--files", "full", "--forkable"]
+
+
+@pytest.fixture
+def fleet(pyexec):
+    with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "n0", *FORKS, env=ENVIRONMENT) as worker:
+        yield nats, worker
+
+
+@pytest.fixture
+def by_hand(pyexec):
+    """A fleet without JetStream: the test answers the claims."""
+    with Server(jetstream=False) as own, Nats(own.port) as nats:
+        bucket = Bucket(nats)
+        with Worker(pyexec, own, "n0", *FORKS, env=ENVIRONMENT) as worker:
+            yield nats, worker, bucket
+
+
+class Bucket:
+    def __init__(self, nats):
+        self.nats, self.numbers = nats, itertools.count(1)
+        self.claims = nats.subscribe("$KV.pyexec_sessions.>")
+        self.reads = nats.subscribe("$JS.API.STREAM.MSG.GET.KV_pyexec_sessions")
+        self.purges = nats.subscribe("$JS.API.STREAM.PURGE.KV_pyexec_sessions")
+        nats.flush()
+
+    def claim(self, session):
+        """Waits for the claim of this id."""
+        message = self.claims.get(timeout=30)
+        assert message.subject == "$KV.pyexec_sessions." + key(session)
+        return message
+
+    def grant(self, claim):
+        number = next(self.numbers)
+        self.nats.publish(claim.reply, json.dumps({"stream": "KV_pyexec_sessions", "seq": number}))
+        return number
+
+    def refuse(self, claim):
+        self.nats.publish(claim.reply, json.dumps({"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence"}}))
+
+    def show(self, claim, number):
+        """Answers the next read with this claim."""
+        read = self.reads.get(timeout=30)
+        text = {"message": {"seq": number, "data": base64.b64encode(claim.data).decode()}}
+        self.nats.publish(read.reply, json.dumps(text))
+
+    def purged(self):
+        message = json.loads(self.purges.get(timeout=30).data)
+        return message["filter"].removeprefix("$KV.pyexec_sessions."), message.get("seq")
+
+
+def key(session):
+    return b64("local") + "." + b64(session)
+
+
+def open_call(nats, session, **more):
+    return Call(nats, "pyexec.v1.open", {"id": session}, events=True, **more)
+
+
+def is_well(nats, worker):
+    assert worker.process.poll() is None, worker.text()
+    assert nats.request("pyexec.v1.node.n0", '{"do": "ping"}').json()["node"] == "n0"
+
+
+def entries(nats, bucket="pyexec_sessions"):
+    return nats.request("$JS.API.STREAM.INFO.KV_" + bucket).json()["state"]["messages"]
+
+
+def test_a_session_is_closed_by_many_calls_at_once(fleet):
+    nats, worker = fleet
+    for _ in range(25):
+        session = secrets.token_hex(8)
+        assert open_call(nats, session).end().status == 201
+        names = ["DELETE"] * 4 + ["GET", "GET /files", "POST /interrupt", "DELETE"]
+        ends = [call.end().status for call in [Call(nats, worker.subject(session), call=name) for name in names]]
+        assert ends.count(204) >= 1 and set(ends) <= {200, 204, 404, 409}, ends
+        is_well(nats, worker)
+    wait_until(lambda: entries(nats) == 0, "the removal of the entries")
+
+
+def test_a_fork_that_is_cancelled_leaves_an_open_of_its_branch_alone(by_hand):
+    nats, worker, bucket = by_hand
+    source, first, second = (secrets.token_hex(8) for _ in range(3))
+    opened = open_call(nats, source)
+    bucket.grant(bucket.claim(source))
+    assert opened.end().status == 201
+    fork = Call(nats, worker.subject(source), {"ids": [first, second]}, "POST /fork", events=True)
+    bucket.grant(bucket.claim(first))
+    pending = bucket.claim(second)
+    assert nats.request(worker.subject(first), "", {"Pyexec-Call": "DELETE"}).status == 404
+    again = open_call(nats, first)
+    assert again.next()[0] == "accepted"
+    try:
+        claim = bucket.claims.get(timeout=1)
+    except queue.Empty:
+        claim = None        # the worker still has the entry
+    assert nats.request(again.about + ".cancel").status in (204, 404)
+    assert fork.next()[0] == "accepted"
+    assert nats.request(fork.about + ".cancel").status == 204 and fork.end().status == 499
+    for each in filter(None, (claim, pending)):
+        bucket.grant(each)
+    is_well(nats, worker)
+    assert nats.request(worker.subject(source), "", {"Pyexec-Call": "GET"}).status == 200

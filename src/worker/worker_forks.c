@@ -11,6 +11,7 @@
 /* What a fork claims. The request may be gone when the bucket answers. */
 struct fork_claim {
     char id[PX_NODE_ID_SIZE];
+    char key[]; /* of the branch */
 };
 
 static struct px_seat *branch_seat(struct px_node_request *request, size_t index)
@@ -41,6 +42,11 @@ static void refuse_fork(struct px_node_request *request, int status, const char 
     px_sessions_left(request);
 }
 
+static void refuse_taken(struct px_node_request *request)
+{
+    refuse_fork(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
+}
+
 static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *message)
 {
     px_auto_free struct fork_claim *fork = closure;
@@ -48,21 +54,25 @@ static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *mes
     px_auto_json json_t *answer = NULL;
     bool bad = !message || natsMsg_IsNoResponders(message);
     long code = bad ? 0 : px_entry_error(message, &answer);
-    if (!request || request->ended)
-        return;
-    const char *id = json_string_value(json_array_get(request->branches, request->claimed));
-    if (code == PX_ENTRY_EXISTS) {
-        refuse_fork(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
+    uint64_t revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
+    bool gone = !request || request->ended; /* it was cancelled */
+    if (!gone && (code == PX_ENTRY_EXISTS || px_seat_find(worker, fork->key))) {
+        refuse_taken(request); /* a call of this id came meanwhile: it finds the entry, and takes it over */
         return;
     }
-    struct px_seat *seat = bad || code ? NULL : px_seat_add(worker, request->principal, id);
-    if (!seat) {
+    struct px_seat *seat = gone || !revision
+                               ? NULL
+                               : px_seat_add(worker, request->principal,
+                                             json_string_value(json_array_get(request->branches, request->claimed)));
+    if (!seat && revision)
+        px_entry_remove(worker, PX_SESSIONS_BUCKET, fork->key, revision);
+    if (!seat && !gone)
         refuse_fork(request, 503, "overloaded", "JetStream does not answer", PX_JETSTREAM_HINT);
+    if (!seat)
         return;
-    }
     px_seat_hold(seat);
     seat->ours = seat->fresh = true;
-    seat->revision = (uint64_t)json_integer_value(json_object_get(answer, "seq"));
+    seat->revision = revision;
     seat->used_ns = px_now_ns();
     request->claimed++;
     px_forks_claim(request);
@@ -76,18 +86,18 @@ void px_forks_claim(struct px_node_request *request)
         return;
     }
     px_auto_free char *key = px_seat_key(request->principal, id);
-    struct fork_claim *fork = malloc(sizeof *fork);
-    if (!key || !fork) {
-        free(fork);
+    struct fork_claim *fork = key ? malloc(sizeof *fork + strlen(key) + 1) : NULL;
+    if (!fork) {
         refuse_fork(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
         return;
     }
     if (px_seat_find(request->worker, key)) {
         free(fork);
-        refuse_fork(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
+        refuse_taken(request);
         return;
     }
     memcpy(fork->id, request->id, sizeof fork->id);
+    strcpy(fork->key, key);
     px_seat_create_entry(request->worker, key, branch_claimed, fork);
 }
 

@@ -99,13 +99,20 @@ def test_a_session_is_closed_by_many_calls_at_once(fleet):
     wait_until(lambda: entries(nats) == 0, "the removal of the entries")
 
 
-def test_a_fork_that_is_cancelled_leaves_an_open_of_its_branch_alone(by_hand):
-    nats, worker, bucket = by_hand
-    source, first, second = (secrets.token_hex(8) for _ in range(3))
+def begin_fork(nats, worker, bucket, *branches):
+    source = secrets.token_hex(8)
     opened = open_call(nats, source)
     bucket.grant(bucket.claim(source))
     assert opened.end().status == 201
-    fork = Call(nats, worker.subject(source), {"ids": [first, second]}, "POST /fork", events=True)
+    fork = Call(nats, worker.subject(source), {"ids": list(branches)}, "POST /fork", events=True)
+    assert fork.next()[0] == "accepted"
+    return fork
+
+
+def test_a_fork_that_is_cancelled_leaves_an_open_of_its_branch_alone(by_hand):
+    nats, worker, bucket = by_hand
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
+    fork = begin_fork(nats, worker, bucket, first, second)
     bucket.grant(bucket.claim(first))
     pending = bucket.claim(second)
     assert nats.request(worker.subject(first), "", {"Pyexec-Call": "DELETE"}).status == 404
@@ -116,9 +123,38 @@ def test_a_fork_that_is_cancelled_leaves_an_open_of_its_branch_alone(by_hand):
     except queue.Empty:
         claim = None        # the worker still has the entry
     assert nats.request(again.about + ".cancel").status in (204, 404)
-    assert fork.next()[0] == "accepted"
     assert nats.request(fork.about + ".cancel").status == 204 and fork.end().status == 499
     for each in filter(None, (claim, pending)):
         bucket.grant(each)
     is_well(nats, worker)
-    assert nats.request(worker.subject(source), "", {"Pyexec-Call": "GET"}).status == 200
+
+
+def test_a_branch_that_is_claimed_after_the_fork_was_cancelled_is_given_back(by_hand):
+    nats, worker, bucket = by_hand
+    branch = secrets.token_hex(8)
+    fork = begin_fork(nats, worker, bucket, branch)
+    claim = bucket.claim(branch)
+    assert nats.request(fork.about + ".cancel").status == 204 and fork.end().status == 499
+    number = bucket.grant(claim)
+    assert bucket.purged() == (key(branch), number + 1)
+    is_well(nats, worker)
+
+
+def test_an_open_that_comes_while_a_fork_claims_its_id_has_the_id(by_hand):
+    nats, worker, bucket = by_hand
+    branch = secrets.token_hex(8)
+    fork = begin_fork(nats, worker, bucket, branch)
+    forks = bucket.claim(branch)
+    opened = open_call(nats, branch)
+    opens = bucket.claim(branch)
+    number = bucket.grant(forks)
+    bucket.refuse(opens)
+    bucket.show(forks, number)
+    assert opened.end().status == 201
+    assert fork.end().status == 409
+    # There is one seat: when it is given back, the next call asks the bucket again.
+    assert nats.request(worker.subject(branch), "", {"Pyexec-Call": "DELETE"}).status == 204
+    assert bucket.purged() == (key(branch), number + 1)
+    again = open_call(nats, branch)
+    bucket.grant(bucket.claim(branch))
+    assert again.end().status == 201

@@ -195,7 +195,7 @@ struct px_node_request {
     size_t claimed;                   /* how many of them belong to this node */
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
     char *key;                        /* of requests with one key only one starts; or NULL */
-    bool keyed;                       /* the key belongs to this request */
+    uint64_t keyed;                   /* the revision of the key's entry, if the key belongs to this request */
     char *environment;                /* becomes the policy's `environment`; or NULL */
     struct px_buffer headers;         /* of the HTTP request: texts, each ended by a NUL */
     struct px_buffer body;
@@ -325,6 +325,8 @@ void px_sessions_tick(struct px_worker *worker, int64_t now_ns);
 void px_keys_ready(struct px_worker *worker);
 /* Claims the key; then the request goes to the server, or is refused. */
 void px_keys_claim(struct px_node_request *request);
+/* The client is about to get this status. If it says that nothing has started, the key can be used again. */
+void px_keys_answered(struct px_node_request *request, int status);
 
 /* ---- Answers (worker_answer.c) ---- */
 

@@ -158,6 +158,7 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
         return;
     request->ended = true;
     request->stage = PX_NODE_ANSWER;
+    px_keys_answered(request, status);
     snprintf(number, sizeof number, "%d", status);
     add(&list, "Pyexec-Status", number);
     add(&list, "Pyexec-Node", *request->owner ? request->owner : request->worker->node);

@@ -13,6 +13,7 @@
 
 struct key_claim {
     char id[PX_NODE_ID_SIZE];
+    char entry[]; /* PRINCIPAL.KEY */
 };
 
 void px_keys_ready(struct px_worker *worker)
@@ -27,18 +28,22 @@ static void key_created(struct px_worker *worker, void *closure, natsMsg *messag
     px_auto_json json_t *answer = NULL;
     bool bad = !message || natsMsg_IsNoResponders(message);
     long code = bad ? 0 : px_entry_error(message, &answer);
-    if (!request || request->ended) /* it was cancelled: the key is used, but nothing starts */
+    uint64_t revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
+    if (!request || request->ended) { /* it was cancelled: nothing starts */
+        if (revision)
+            px_entry_remove(worker, RUN_KEYS_BUCKET, claim->entry, revision);
         return;
+    }
     if (code == PX_ENTRY_EXISTS) {
         px_answer_problem(request, 409, "already_started", "Its answer went to the client that sent it first.",
                           "a request with this key has started before; this one is not started");
-    } else if (bad || code || !json_object_get(answer, "seq")) {
+    } else if (!revision) {
         if (bad)
             px_keys_ready(worker);
         px_answer_problem(request, 503, "overloaded", RUN_KEYS_HINT,
                           "the key can't be checked: JetStream does not answer");
     } else {
-        request->keyed = true;
+        request->keyed = revision;
         px_node_begin(request);
         return;
     }
@@ -47,16 +52,26 @@ static void key_created(struct px_worker *worker, void *closure, natsMsg *messag
 
 void px_keys_claim(struct px_node_request *request)
 {
-    struct key_claim *claim = malloc(sizeof *claim);
     px_auto_free char *entry = px_seat_key(request->principal, request->key);
+    struct key_claim *claim = entry ? malloc(sizeof *claim + strlen(entry) + 1) : NULL;
     px_auto_buffer struct px_buffer subject = {0};
     px_buffer_printf(&subject, "$KV." RUN_KEYS_BUCKET ".%s", entry ? entry : "");
-    if (!claim || !entry || !px_buffer_ok(&subject)) {
+    if (!claim || !px_buffer_ok(&subject)) {
         free(claim);
         px_answer_problem(request, 503, "overloaded", RUN_KEYS_HINT, "the node has no memory for the request");
         px_sessions_left(request);
         return;
     }
     memcpy(claim->id, request->id, sizeof claim->id);
+    strcpy(claim->entry, entry);
     px_entry_create(request->worker, px_buffer_string(&subject), key_created, claim);
+}
+
+void px_keys_answered(struct px_node_request *request, int status)
+{
+    if (!request->keyed || (status != 400 && status != 401 && status != 429 && status != 503))
+        return;
+    px_auto_free char *entry = px_seat_key(request->principal, request->key);
+    if (entry)
+        px_entry_remove(request->worker, RUN_KEYS_BUCKET, entry, request->keyed);
 }

@@ -2,6 +2,7 @@
 """Requests with a key: at most one of them starts, however often it is sent and whatever is killed. A tool, called over the client,
 is the counter outside of the fleet."""
 import collections
+import json
 import os
 import queue
 import random
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, server_program, wait_until
+from nats_fleet import NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
 
 pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
               pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
@@ -45,6 +46,36 @@ def test_keys_need_jetstream(pyexec):
     with Server(jetstream=False) as own, Worker(pyexec, own, "k2", env=ENVIRONMENT), Nats(own.port) as nats:
         answer = nats.request(RUN, '{"code": "1"}', {"Pyexec-Key": "k"})
         assert answer.status == 503 and "JetStream" in answer.json()["title"]
+
+
+@pytest.mark.parametrize("events", [False, True], ids=["message", "events"])
+def test_a_refusal_gives_the_key_back(pyexec, open_folder, events):
+    tokens = open_folder / "tokens"
+    tokens.write_text("alice - timeout_ms=1000\n")
+    os.chmod(tokens, 0o644)
+    with Server() as own, Worker(pyexec, own, "k3", "--token-file", str(tokens), env=ENVIRONMENT) as worker, Nats(own.port) as nats:
+        def ask(subject, key, body):
+            return Call(nats, subject, body, headers={"Pyexec-Key": key}, events=events).end().status
+        assert [ask(RUN, "a", {"code": 5}), ask(RUN, "a", b"{"), ask(RUN, "a", {"code": "1"}), ask(RUN, "a", {"code": "1"})] == [400, 400, 200, 409]
+        alice, eve = ("pyexec.v1.as.%s.run" % b64(name) for name in ("alice", "eve"))
+        assert [ask(alice, "b", {"code": "1", "timeout_ms": 1001}), ask(alice, "b", {"code": "1"})] == [400, 200]
+        assert [ask(eve, "c", {"code": "1"}) for _ in range(2)] == [401, 401]
+        session = worker.subject("s")
+        assert [ask(session, "d", {"code": 5}), ask(session, "d", {"code": "1"}), ask(session, "d", {"code": "1"})] == [400, 200, 409]
+        assert nats.request("$JS.API.STREAM.INFO.KV_pyexec_keys").json()["state"]["messages"] == 3
+
+
+def test_a_request_that_is_cancelled_before_its_key_is_written_gives_it_back(pyexec):
+    with Server(jetstream=False) as own, Nats(own.port) as nats:    # the test answers in JetStream's place
+        claims, purges = nats.subscribe("$KV.pyexec_keys.>"), nats.subscribe("$JS.API.STREAM.PURGE.KV_pyexec_keys")
+        nats.flush()
+        with Worker(pyexec, own, "k4", env=ENVIRONMENT):
+            call = Call(nats, RUN, {"code": "1"}, events=True, headers={"Pyexec-Key": "k"})
+            assert call.next()[0] == "accepted"
+            claim = claims.get(timeout=PATIENCE)
+            assert nats.request(call.about + ".cancel").status == 204 and call.end().status == 499
+            nats.publish(claim.reply, '{"stream": "KV_pyexec_keys", "seq": 7}')
+            assert json.loads(purges.get(timeout=PATIENCE).data) == {"filter": claim.subject, "seq": 8}
 
 
 def send(nats, key, ticks):

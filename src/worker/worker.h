@@ -191,6 +191,7 @@ struct px_node_request {
     bool seated;                      /* its turn has come */
     bool opens, forks;                /* it makes a session, or branches */
     bool forked;                      /* the branches were made */
+    bool answered;                    /* the server has answered */
     json_t *branches;                 /* ids */
     size_t claimed;                   /* how many of them belong to this node */
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
@@ -318,6 +319,8 @@ bool px_sessions_take(struct px_node_request *request);
 void px_sessions_left(struct px_node_request *request);
 /* The server has answered with this status. Returns true if the client has its answer. */
 bool px_sessions_answered(struct px_node_request *request, int status);
+/* The server has ended: removes the entries of this node. Returns true when all are removed. */
+bool px_sessions_leave(struct px_worker *worker);
 void px_sessions_tick(struct px_worker *worker, int64_t now_ns);
 
 /* ---- Keys (worker_keys.c) ---- */

@@ -43,11 +43,11 @@ void px_bucket_make(struct px_worker *worker, const char *name, const char *age_
     px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, NULL);
 }
 
-static void ignore_answer(struct px_worker *worker, void *closure, natsMsg *message)
+static void entry_removed(struct px_worker *worker, void *closure, natsMsg *message)
 {
-    (void)worker;
     (void)closure;
     (void)message;
+    worker->seats->removing--;
 }
 
 void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision)
@@ -57,7 +57,8 @@ void px_entry_remove(struct px_worker *worker, const char *bucket, const char *k
     if (revision)
         snprintf(until, sizeof until, ",\"seq\":%llu", (unsigned long long)revision + 1);
     int length = snprintf(text, sizeof text, "{\"filter\":\"$KV.%s.%s\"%s}", bucket, key, until);
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, ignore_answer, NULL);
+    worker->seats->removing++;
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, entry_removed, NULL);
 }
 
 void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure)

@@ -29,8 +29,6 @@ void px_forks_done(struct px_node_request *request)
             continue;
         if (request->forked)
             seat->fresh = seat->gone = false;
-        else
-            seat->gone |= seat->fresh; /* not if another call has made the session meanwhile */
         px_seat_release(seat);
     }
 }

@@ -156,7 +156,9 @@ static bool is_over(struct px_worker *worker)
     }
     if (worker->server > 1)
         return false;
-    bool idle = !worker->requests && natsConnection_Buffered(worker->link.connection) <= 0;
+    /* After a failure the entries stay, so that the next `open` says that the session is lost. */
+    bool left = worker->status || !worker->link.connected || px_sessions_leave(worker);
+    bool idle = left && !worker->requests && natsConnection_Buffered(worker->link.connection) <= 0;
     return idle || px_now_ns() - worker->told_ns > WORKER_LAST_NS;
 }
 

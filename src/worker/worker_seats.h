@@ -18,7 +18,7 @@ struct px_seat {
     char *key; /* PRINCIPAL.ID, both base64url */
     char *principal, *session;
     bool ours;  /* this node is the owner; false: the bucket is being asked */
-    bool fresh; /* no call has been answered since the entry was made */
+    bool fresh; /* since the entry was made no call can have made the session */
     bool gone;  /* the server has no such session any more */
     int tries;
     size_t
@@ -36,6 +36,7 @@ struct px_sessions_table {
     struct px_seat *buckets[PX_SEAT_BUCKETS];
     size_t count;
     int64_t stream_ns; /* when the stream was last made */
+    size_t removing;   /* entries that are being removed */
     bool complained;
     unsigned cursor; /* the bucket that was last looked at for ended sessions */
 };
@@ -45,7 +46,8 @@ char *px_seat_key(const char *principal, const char *session);
 struct px_seat *px_seat_find(struct px_worker *worker, const char *key);
 struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session);
 struct px_seat *px_seat_hold(struct px_seat *seat);
-/* One user fewer. After the last one the seat is freed, if this node is not the owner of the id, or the session is gone. */
+/* One user fewer. After the last one the seat is freed, if this node is not the owner of the id, or there is no
+ * session; the entry is then removed too. */
 void px_seat_release(struct px_seat *seat);
 /* Frees a seat that nobody uses. */
 void px_seat_drop(struct px_seat *seat);

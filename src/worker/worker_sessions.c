@@ -16,7 +16,8 @@
 #define SEATS_MAX 100000u
 #define SEAT_CALLS_MAX 1000u
 #define SEAT_TRIES 5
-#define SEAT_CHECKS 50u /* questions to the server in one tick */
+#define SEATS_LEFT_AT_ONCE 64u /* entries that are removed at the same time when the node ends */
+#define SEAT_CHECKS 50u        /* questions to the server in one tick */
 #define SEAT_UNUSED_NS (60000 * PX_NS_PER_MS)
 #define ERROR_NO_MESSAGE 10037
 #define STREAM_AGAIN_NS (2000 * PX_NS_PER_MS)
@@ -103,9 +104,10 @@ void px_seat_release(struct px_seat *seat)
 {
     if (--seat->users)
         return;
-    if (seat->ours && seat->gone)
+    bool unused = seat->gone || seat->fresh;
+    if (seat->ours && unused)
         px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
-    if (!seat->ours || seat->gone)
+    if (!seat->ours || unused)
         px_seat_drop(seat);
 }
 
@@ -450,6 +452,8 @@ void px_sessions_left(struct px_node_request *request)
     if (!seat)
         return;
     px_forks_done(request);
+    if (request->sent && !request->answered && strcmp(request->method, "GET") != 0) /* it may have made the session */
+        seat->fresh = seat->gone = false;
     remove_waiting(seat, request);
     if (seat->at_work == request)
         seat->at_work = NULL;
@@ -464,16 +468,33 @@ bool px_sessions_answered(struct px_node_request *request, int status)
     if (!seat)
         return false;
     bool closes = strcmp(request->method, "DELETE") == 0 && !strchr(request->path + strlen("/v1/sessions/"), '/');
-    bool never_made = seat->fresh && request->opens && status >= 400 && status != 409;
+    bool refused =
+        (status >= 400 && status < 500 && status != 409) || status == 503 || (request->opens && status >= 500);
     request->forked = status == 201;
-    if (never_made || (closes && (status == 204 || status == 404)))
+    request->answered = true;
+    seat->fresh &= refused;
+    if (closes && (status == 204 || status == 404))
         seat->gone = true;
     else if (status < 300 && strcmp(request->method, "GET") != 0) /* it is there again */
         seat->gone = false;
-    seat->fresh &= never_made;
     if (request->opens && status == 409)
         answer_existing(request);
     return request->ended;
+}
+
+bool px_sessions_leave(struct px_worker *worker)
+{
+    struct px_sessions_table *seats = worker->seats;
+    for (size_t i = 0; i < PX_SEAT_BUCKETS; i++)
+        for (struct px_seat *seat = seats->buckets[i], *next; seat && seats->removing < SEATS_LEFT_AT_ONCE;
+             seat = next) {
+            next = seat->next;
+            if (seat->users)
+                continue;
+            seat->gone = true;
+            px_seat_release(px_seat_hold(seat));
+        }
+    return !seats->removing;
 }
 
 /* ---- Ended sessions ---- */

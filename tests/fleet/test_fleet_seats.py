@@ -158,3 +158,48 @@ def test_an_open_that_comes_while_a_fork_claims_its_id_has_the_id(by_hand):
     again = open_call(nats, branch)
     bucket.grant(bucket.claim(branch))
     assert again.end().status == 201
+
+
+def test_ids_that_do_not_exist_leave_nothing_in_the_bucket(fleet):
+    nats, worker = fleet
+    for number in range(50):
+        session = secrets.token_hex(8)
+        call = ("GET", "GET /files", "GET /files/a", "DELETE /files/a", "POST /interrupt", "POST /fork", "POST /undo", "DELETE")[number % 8]
+        answer = nats.request(worker.subject(session), "", {"Pyexec-Call": call})
+        assert answer.status in (400, 404), (call, answer.status, answer.data)
+        assert nats.request(worker.subject(session), "{").status == 400
+    wait_until(lambda: entries(nats) == 0, "the removal of the entries")
+
+
+def test_a_file_that_does_not_exist_does_not_end_the_session(fleet):
+    nats, worker = fleet
+    session, branch = secrets.token_hex(8), secrets.token_hex(8)
+    assert open_call(nats, session).end().status == 201
+    assert nats.request(worker.subject(session), json.dumps({"ids": [branch]}), {"Pyexec-Call": "POST /fork"}).status == 201
+    for each in (session, branch):
+        assert nats.request(worker.subject(each), "", {"Pyexec-Call": "GET /files/nothing"}).status == 404
+        assert open_call(nats, each).end().status == 200
+    assert entries(nats) == 2
+
+
+def test_a_call_that_is_cancelled_after_its_start_keeps_the_session(fleet):
+    nats, worker = fleet
+    session = secrets.token_hex(8)
+    call = Call(nats, worker.subject(session), {"code": "import time\nprint('on', flush=True)\ntime.sleep(30)"}, events=True)
+    assert call.next()[0] == "accepted" and call.next()[0] == "stdout"
+    assert nats.request(call.about + ".cancel").status == 204 and call.end().status == 499
+    assert nats.request(worker.subject(session), "", {"Pyexec-Call": "GET /files/nothing"}).status == 404
+    assert entries(nats) == 1
+
+
+@pytest.mark.parametrize("drained", [True, False], ids=["drained", "killed"])
+def test_a_node_that_drains_leaves_nothing_in_the_bucket(fleet, drained):
+    nats, worker = fleet
+    for call in [open_call(nats, secrets.token_hex(8)) for _ in range(100)]:
+        assert call.end().status == 201
+    assert entries(nats) == 100
+    if drained:
+        assert worker.stop() == 0 and entries(nats) == 0
+    else:       # the next `open` says that the session is lost
+        os.kill(worker.server(), signal.SIGKILL)
+        assert worker.process.wait(60) != 0 and entries(nats) == 100

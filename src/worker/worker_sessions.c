@@ -198,13 +198,28 @@ static void lose(struct px_seat *seat)
                "Its state is lost. The next `open` or call with this id makes a new session.", title);
 }
 
+/* Returns the value of a header of the HTTP request, or NULL. */
+static const char *header_of(const struct px_node_request *request, const char *name)
+{
+    const char *at = px_buffer_shown(&request->headers), *end = at + request->headers.length;
+    size_t length = strlen(name);
+    for (; at < end; at += strlen(at) + 1)
+        if (strncmp(at, name, length) == 0 && strncmp(at + length, ": ", 2) == 0)
+            return at + length + 2;
+    return NULL;
+}
+
 /* Sends `open` on to the owner, which answers the client. */
 static bool forward(struct px_seat *seat, struct px_node_request *request)
 {
     char subject[500];
     struct px_worker *worker = seat->worker;
     const struct px_header headers[] = {{"Pyexec-Call", "OPEN"},
-                                        {"Accept", request->events ? "text/event-stream" : NULL}};
+                                        {"Pyexec-Key", request->key},
+                                        {"Accept", header_of(request, "Accept")},
+                                        {"traceparent", header_of(request, "traceparent")},
+                                        {"tracestate", header_of(request, "tracestate")},
+                                        {"X-Request-Id", header_of(request, "X-Request-Id")}};
     if (!request->opens || request->body.length > px_link_room(worker))
         return false;
     snprintf(subject, sizeof subject, "pyexec.v1.node.%s.s.%s", seat->other, seat->key);

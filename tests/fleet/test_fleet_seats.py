@@ -203,3 +203,18 @@ def test_a_node_that_drains_leaves_nothing_in_the_bucket(fleet, drained):
     else:       # the next `open` says that the session is lost
         os.kill(worker.server(), signal.SIGKILL)
         assert worker.process.wait(60) != 0 and entries(nats) == 100
+
+
+def test_an_open_that_is_sent_on_keeps_its_headers(fleet):
+    nats, _ = fleet
+    session = secrets.token_hex(8)
+    owner = "pyexec.v1.node.owner"
+    pings, calls = nats.subscribe(owner), nats.subscribe(owner + ".s." + key(session))     # the test is the owner
+    stored = nats.request("$KV.pyexec_sessions." + key(session), json.dumps({"node": "owner", "boot": "b"}))
+    assert "seq" in stored.json()
+    sent = {"Pyexec-Key": "k", "traceparent": "00-%s-%s-01" % ("a" * 32, "b" * 16), "tracestate": "x=y", "X-Request-Id": "r-1"}
+    open_call(nats, session, headers=sent)
+    nats.publish(pings.get(timeout=30).reply, '{"node": "owner", "boot": "b"}')
+    got = calls.get(timeout=30)
+    assert got.headers.items() >= {**sent, "Pyexec-Call": "OPEN", "Accept": "text/event-stream"}.items(), got.headers
+    assert json.loads(got.data) == {"id": session}

@@ -10,6 +10,7 @@
  *   worker_route.c     which request a message is: its subject, its headers
  *   worker_request.c   the life of a request
  *   worker_upload.c    bodies that come in parts
+ *   worker_shares.c    how much of the node one principal may take
  *   worker_answer.c    messages to the client: events, parts, acknowledgements
  *   worker_events.c    parses server-sent events
  *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
@@ -50,6 +51,7 @@
 
 struct px_arrived;
 struct px_seat;
+struct px_share;
 struct px_sessions_table;
 struct px_ask;
 struct px_worker;
@@ -158,6 +160,14 @@ enum px_node_stage {
     PX_NODE_ANSWER, /* the answer is complete, but not all of it has been acknowledged */
 };
 
+/* What requests take of their node. */
+enum px_goods {
+    PX_GOODS_REQUESTS,
+    PX_GOODS_BODIES,  /* bytes */
+    PX_GOODS_ANSWERS, /* bytes */
+    PX_GOODS_COUNT,
+};
+
 /* A message to the client. */
 struct px_outgoing {
     struct px_outgoing *next;
@@ -173,12 +183,15 @@ struct px_node_request {
     char id[PX_NODE_ID_SIZE];
     enum px_node_stage stage;
     char *reply; /* the client's subject */
-    int64_t started_ns, heard_ns, said_ns;
-    bool counted; /* it runs code, and counts as load */
-    bool running; /* it is counted in `runs` */
-    bool events;  /* the client takes events */
+    int64_t started_ns, said_ns;
+    int64_t heard_ns; /* when a new part of its body came */
+    bool counted;     /* it runs code, and counts as load */
+    bool running;     /* it is counted in `runs` */
+    bool events;      /* the client takes events */
     bool finished;
     struct px_node_request *next_finished;
+    struct px_share *share; /* of its principal (worker_shares.c); or NULL */
+    size_t taken[PX_GOODS_COUNT];
 
     char method[8];
     char *path; /* of the HTTP request */
@@ -200,15 +213,13 @@ struct px_node_request {
     char *environment;                /* becomes the policy's `environment`; or NULL */
     struct px_buffer headers;         /* of the HTTP request: texts, each ended by a NUL */
     struct px_buffer body;
-    size_t reserved; /* its share of PX_NODE_BODIES_MAX */
-    size_t total;    /* bytes of a body that comes in parts */
+    size_t total; /* bytes of a body that comes in parts */
     unsigned parts, next_part;
 
     /* The HTTP exchange (worker_http.c). */
     CURL *easy;
     struct curl_slist *list;
     struct px_buffer answer;
-    size_t answer_reserved;  /* its share of PX_NODE_ANSWERS_MAX */
     struct px_buffer passed; /* headers of the response for the client: NAME, VALUE, each ended by a NUL */
     long status;
     bool sent, is_stream, paused, too_long;
@@ -248,7 +259,8 @@ struct px_worker {
     json_t *environments; /* names */
     /* Requests. */
     struct px_node_request *requests, *finished;
-    size_t request_count, body_bytes, answer_bytes;
+    size_t request_count, taken[PX_GOODS_COUNT];
+    struct px_share *shares;
     CURLM *multi;
     struct event *curl_timer, *tick, *on_signal[3], *on_child;
     bool closing; /* a second signal came, or the server has ended */
@@ -304,6 +316,13 @@ void px_node_tick(struct px_worker *worker, int64_t now_ns);
 #define PX_NODE_UPLOAD_NS (30 * INT64_C(1000000000)) /* how long the next part may take */
 void px_node_upload_begin(struct px_node_request *request);
 void px_node_upload_take(struct px_node_request *request, natsMsg *message);
+
+/* ---- Shares (worker_shares.c) ---- */
+
+/* Takes this much for the request. Returns 0, or a status: 503 if the node has no more, 429 if its principal has too much. */
+int px_share_take(struct px_node_request *request, enum px_goods goods, size_t amount);
+/* Gives back everything. */
+void px_share_leave(struct px_node_request *request);
 
 /* ---- Sessions (worker_sessions.c) ---- */
 

@@ -165,7 +165,7 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
     add(&list, "Content-Type", type);
     for (size_t i = 0; i < PX_COUNT(passed); i++)
         add(&list, passed[i], px_node_passed(request, passed[i]));
-    if (status == 503 && !px_node_passed(request, "Retry-After"))
+    if ((status == 429 || status == 503) && !px_node_passed(request, "Retry-After"))
         add(&list, "Retry-After", "1");
     px_auto_free char *title = status >= 400 ? title_of(bytes, length) : NULL;
     if (status >= 400) {
@@ -223,7 +223,9 @@ void px_answer_message(struct px_worker *worker, natsMsg *message, int status, c
 
 void px_answer_acknowledged(struct px_node_request *request, uint64_t number)
 {
-    request->asked_ns = request->repeated_ns = request->heard_ns = px_now_ns();
+    if (!request->asked || request->asked->number > number) /* nothing new: the client is not given more time */
+        return;
+    request->asked_ns = request->repeated_ns = px_now_ns();
     while (request->asked && request->asked->number <= number) {
         struct px_outgoing *out = request->asked;
         request->asked = out->next;

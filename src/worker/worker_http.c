@@ -153,15 +153,10 @@ static void take_event(void *closure, const struct px_sse_event *event)
 /* Reserves memory for the whole answer before its first byte, so that of two answers neither waits for the other. */
 static bool reserve(struct px_node_request *request)
 {
-    struct px_worker *worker = request->worker;
     curl_off_t length = -1;
     curl_easy_getinfo(request->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     size_t wanted = length < 0 || length > PX_NODE_BODY_MAX ? PX_NODE_BODY_MAX : (size_t)length;
-    if (worker->answer_bytes && worker->answer_bytes + wanted > PX_NODE_ANSWERS_MAX)
-        return false;
-    request->answer_reserved = wanted;
-    worker->answer_bytes += wanted;
-    return true;
+    return px_share_take(request, PX_GOODS_ANSWERS, wanted) == 0;
 }
 
 static size_t take_bytes(char *bytes, size_t size, size_t count, void *closure)
@@ -180,7 +175,7 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *closure)
         }
         return px_sse_events_feed(&request->stream, bytes, length, take_event, request) < 0 ? 0 : length;
     }
-    if (!request->answer_reserved && !reserve(request)) {
+    if (!request->taken[PX_GOODS_ANSWERS] && !reserve(request)) {
         request->paused = true;
         return CURL_WRITEFUNC_PAUSE;
     }

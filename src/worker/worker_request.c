@@ -53,8 +53,7 @@ static void free_request(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
     px_answer_free(request);
-    worker->body_bytes -= request->reserved;
-    worker->answer_bytes -= request->answer_reserved;
+    px_share_leave(request);
     worker->request_count--;
     if (request->previous)
         request->previous->next = request->next;
@@ -159,9 +158,19 @@ void px_node_begin(struct px_node_request *request)
         px_load_update(worker);
 }
 
+static bool take_share(struct px_node_request *request, enum px_goods goods, size_t amount, const char *what)
+{
+    int status = px_share_take(request, goods, amount);
+    if (status == 429)
+        px_answer_problem(request, status, "overloaded", PX_HINT_AGAIN,
+                          "the %s of this principal take more than its share of the node", what);
+    else if (status)
+        px_answer_problem(request, status, "overloaded", PX_HINT_AGAIN, "the node has no room for more %s", what);
+    return status == 0;
+}
+
 static bool take_body(struct px_node_request *request, natsMsg *message)
 {
-    struct px_worker *worker = request->worker;
     const char *parts = px_link_header(message, "Pyexec-Parts"), *bytes = px_link_header(message, "Pyexec-Bytes");
     size_t length = (size_t)natsMsg_GetDataLength(message);
     request->parts = parts ? (unsigned)strtoul(parts, NULL, 10) : 1;
@@ -170,41 +179,42 @@ static bool take_body(struct px_node_request *request, natsMsg *message)
         px_answer_problem(request, 413, "invalid_request", "Upload data as files.", "the body is larger than 32 MiB");
         return false;
     }
-    if (!request->parts || request->total < length || request->parts > request->total + 1) {
+    if (!request->parts || request->total < length || request->parts > request->total + 1 ||
+        (request->parts == 1 && request->total != length)) {
         px_answer_problem(request, 400, "invalid_request",
                           "Send the number of parts, and the bytes of the whole body in decimal.",
                           "Pyexec-Parts and Pyexec-Bytes do not match the message");
         return false;
     }
-    if (worker->body_bytes + request->total > PX_NODE_BODIES_MAX) {
-        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "bodies of requests take 512 MiB at this node");
+    if (!take_share(request, PX_GOODS_BODIES, request->total, "bodies of requests"))
         return false;
-    }
-    request->reserved = request->total;
-    worker->body_bytes += request->total;
     px_buffer_add(&request->body, natsMsg_GetData(message), length);
+    return true;
+}
+
+static bool is_refused(struct px_worker *worker, natsMsg *message)
+{
+    if (worker->request_count < PX_NODE_REQUESTS_MAX && !worker->closing)
+        return false;
+    worker->refused++;
+    px_answer_message(worker, message, 503, worker->closing ? "shutting_down" : "overloaded",
+                      worker->closing ? "the node is shutting down" : "the node has too many requests", PX_HINT_AGAIN);
     return true;
 }
 
 static void take_request(struct px_worker *worker, enum px_topic_kind kind, natsMsg *message)
 {
     const char *reply = natsMsg_GetReply(message);
-    if (!reply || !*reply) /* nobody would get the answer */
+    if (!reply || !*reply || is_refused(worker, message)) /* without a reply nobody would get the answer */
         return;
-    if (worker->request_count >= PX_NODE_REQUESTS_MAX || worker->closing) {
-        worker->refused++;
-        px_answer_message(worker, message, 503, worker->closing ? "shutting_down" : "overloaded",
-                          worker->closing ? "the node is shutting down" : "the node has too many requests",
-                          PX_HINT_AGAIN);
-        return;
-    }
     struct px_node_request *request = px_node_request_new(worker, reply);
     if (!request) {
         px_answer_message(worker, message, 503, "overloaded", "the node has no memory for the request", PX_HINT_AGAIN);
         return;
     }
     worker->served++;
-    if (!px_node_route(request, kind, natsMsg_GetSubject(message), message) || !take_body(request, message)) {
+    if (!px_node_route(request, kind, natsMsg_GetSubject(message), message) ||
+        !take_share(request, PX_GOODS_REQUESTS, 1, "requests") || !take_body(request, message)) {
         if (!request->ended)
             px_answer_problem(request, 400, "invalid_request", "docs/scale.md lists the subjects.",
                               "there is no such subject");
@@ -225,7 +235,8 @@ static void answer_call(struct px_node_request *request, const char *call, natsM
 {
     struct px_worker *worker = request->worker;
     static const char type[] = "Content-Type: application/json";
-    struct px_node_request *answer = px_node_request_new(worker, natsMsg_GetReply(message));
+    struct px_node_request *answer =
+        is_refused(worker, message) ? NULL : px_node_request_new(worker, natsMsg_GetReply(message));
     if (!answer)
         return;
     size_t size = strlen(call) + sizeof "/v1/calls/";
@@ -234,7 +245,8 @@ static void answer_call(struct px_node_request *request, const char *call, natsM
     strcpy(answer->method, "POST");
     px_buffer_add(&answer->headers, type, sizeof type);
     answer->parts = 1;
-    if (!answer->path || !answer->principal || !take_body(answer, message)) {
+    if (!answer->path || !answer->principal || !take_share(answer, PX_GOODS_REQUESTS, 1, "requests") ||
+        !take_body(answer, message)) {
         px_node_finish(answer);
         return;
     }
@@ -256,7 +268,6 @@ static void take_about(struct px_worker *worker, const char *rest, natsMsg *mess
                           "It has ended, or the node was restarted.");
         return;
     }
-    request->heard_ns = px_now_ns();
     if (natsMsg_IsNoResponders(message)) {
         px_node_abandon(request);
     } else if (strcmp(verb, "ping") == 0) {

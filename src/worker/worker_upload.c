@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "worker/worker.h"
 
 void px_node_upload_begin(struct px_node_request *request)
@@ -42,6 +43,7 @@ void px_node_upload_take(struct px_node_request *request, natsMsg *message)
         }
         px_buffer_add(&request->body, natsMsg_GetData(message), length);
         request->next_part++;
+        request->heard_ns = px_now_ns();
         acknowledge(request, message, part);
         if (last)
             px_node_begin(request);

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD, ROOT
-from nats_fleet import LOCAL, NO_RESPONDERS, Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import LOCAL, NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
 
 pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
               pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
@@ -155,6 +155,58 @@ def test_an_answer_never_goes_to_a_subject_that_does_something(pyexec, open_fold
         assert nats.request("pyexec.v1.node.whole", '{"do": "stats"}').json()["draining"] is False
         assert all(into.empty() for into in heard.values())
         assert worker.text().count("messages were ignored") == 1, worker.text()
+
+
+@pytest.fixture
+def shared(pyexec, open_folder):
+    """A node that two principals use."""
+    tokens = readable(open_folder / "tokens", "alice - \nbob - \n")
+    with Server() as own, Worker(pyexec, own, "shared", "--files", "full", "--workspace-bytes", "64M",
+                                 "--token-file", tokens) as worker, Nats(own.port) as nats:
+        yield worker, nats
+
+
+def uploads_that_never_end(nats, name, count, size):
+    """Begins uploads. Returns their events `continue` and their statuses."""
+    reply = "%s.never.%s" % (nats.inbox, name)
+    into, got = nats.subscribe(reply), []
+    for number in range(1, count + 1):
+        nats.publish("pyexec.v1.as.%s.run" % b64(name), b"{", reply, {"Pyexec-Parts": "2", "Pyexec-Bytes": str(size)})
+        while len(got) < number and (number == count or number % 200 == 0):
+            message = into.get(timeout=PATIENCE)
+            got.append(message.headers.get("Pyexec-Event") or message.status)
+    return got
+
+
+def test_one_principal_can_not_take_all_memory_for_bodies(shared):
+    """As in serve/body.c: with 10 of 32 MiB a principal has less than twice what it leaves free, of 512 MiB."""
+    _, nats = shared
+    got = uploads_that_never_end(nats, "alice", 16, 32 << 20)
+    assert got.count("continue") == 10 and got.count(429) == 6, got
+    assert uploads_that_never_end(nats, "bob", 1, 32 << 20) == ["continue"]
+    assert nats.request("pyexec.v1.as.%s.run" % b64("bob"), '{"code": "1"}').status == 200
+
+
+def test_one_principal_can_not_take_all_requests(shared):
+    worker, nats = shared
+    got = uploads_that_never_end(nats, "alice", 8300, 2)
+    assert got.count("continue") <= 8192 * 2 // 3 and got.count("continue") + got.count(429) == 8300, set(got)
+    assert nats.request("pyexec.v1.as.%s.run" % b64("bob"), '{"code": "1"}').status == 200
+    refused = nats.request("pyexec.v1.as.%s.run" % b64("alice"), '{"code": "1"}')
+    assert refused.status == 429 and refused.json()["code"] == "overloaded" and refused.headers["Retry-After"] == "1"
+
+
+def test_one_principal_can_not_take_all_memory_for_answers(shared):
+    worker, nats = shared
+    for name in ("alice", "bob"):
+        assert nats.request("pyexec.v1.as.%s.open" % b64(name), '{"id": "s"}').status == 201
+        code = json.dumps({"code": "open('f', 'w').write('x' * (20 << 20))"})
+        assert nats.request(worker.subject("s", name), code).json()["status"] == "ok"
+    waiting = [Call(nats, worker.subject("s", "alice"), call="GET /files/f", events=True, acknowledge=False) for _ in range(30)]
+    for call in waiting:
+        assert call.next()[0] == "accepted"
+    assert len(Call(nats, worker.subject("s", "bob"), call="GET /files/f").end().data) == 20 << 20
+    assert {nats.request(call.about + ".ping").status for call in waiting} == {204}       # bob did not wait for their end
 
 
 def test_accounts_give_the_short_subjects_to_their_users(pyexec, open_folder):

@@ -116,7 +116,8 @@ def test_a_part_that_comes_twice_or_too_early_changes_nothing(worker, nats):
 @pytest.mark.parametrize("headers", [{"Pyexec-Parts": "0", "Pyexec-Bytes": "2"}, {"Pyexec-Parts": "2", "Pyexec-Bytes": "1"},
                                      {"Pyexec-Parts": "99999999999999999999", "Pyexec-Bytes": "100"},
                                      {"Pyexec-Parts": "2", "Pyexec-Bytes": "99999999999999999999999"},
-                                     {"Pyexec-Parts": "-1", "Pyexec-Bytes": "-1"}, {"X-Request-Id": "x" * 2000}])
+                                     {"Pyexec-Parts": "-1", "Pyexec-Bytes": "-1"}, {"Pyexec-Bytes": "33554432"},
+                                     {"Pyexec-Parts": "1", "Pyexec-Bytes": "100"}, {"X-Request-Id": "x" * 2000}])
 def test_hostile_headers_are_refused(worker, nats, headers):
     assert nats.request(RUN, '{"code": "1"}', headers).status in (400, 413)
     assert nats.request(RUN, '{"code": "1"}').status == 200
@@ -151,6 +152,23 @@ def test_output_waits_for_a_client_that_does_not_acknowledge(worker, nats):
             asked.append(message.reply)
     assert len(set(asked)) == 4
     nats.request(about + ".cancel")
+
+
+def test_only_what_was_missing_gives_a_client_more_time(worker, nats):
+    """An upload without parts and an answer that nobody takes are given up, whatever else the client sends about them."""
+    upload = Call(nats, RUN, b"{", events=True, headers={"Pyexec-Parts": "2", "Pyexec-Bytes": "2"})
+    assert upload.next()[0] == "accepted"
+    answer = Call(nats, RUN, {"code": "print('x' * (30 << 20))"}, events=True, acknowledge=False)
+    assert answer.next()[0] == "accepted"
+    ended = []
+
+    def both_are_given_up():
+        nats.publish(answer.about + ".ack.0")
+        nats.publish(answer.about + ".ping")
+        if upload.about not in ended and nats.request(upload.about + ".ping").status == 404:
+            ended.append(upload.about)
+        return ended and nats.request(answer.about + ".ping").status == 404
+    wait_until(both_are_given_up, "the end of both requests", patience=2 * PATIENCE)
 
 
 def test_discovery_as_of_a_micro_service(worker, nats):

@@ -229,7 +229,10 @@ int px_packages_prepare(struct px_http_request *request, pyexec_request *run, py
         px_error_set(error, PYEXEC_INVALID_REQUEST, "packages: the call was interrupted before they were installed");
         return px_error_hint(error, "Send it again. Its code has not run.");
     }
-    if (outcome == PX_BUILD_CANCELLED)
+    if (outcome == PX_BUILD_CANCELLED) {
+        /* The request is marked as cancelled a moment before its run is, so the run could begin without its packages. */
+        pyexec_request_cancel(run);
         return 0;
+    }
     return choose(request, run, name, error);
 }

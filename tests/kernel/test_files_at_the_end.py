@@ -37,6 +37,9 @@ third = os.open("third", os.O_WRONLY | os.O_CREAT)
 os.write(third, bytes(8))
 writer = (ctypes.c_long * 4)(third, address(first), address(second), 0)
 leaver = (ctypes.c_long * 4)(0, 0, 0, PAUSE)
+# The thread uses them until it is killed, so they must stay when the script's variables go.
+for kept in (code, first, second, writer):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 def begin_a_thread():
     thread = ctypes.c_ulong()

@@ -93,6 +93,7 @@ def test_the_documented_permissions_are_enough(guarded):
         assert nats.request(home.subject("mine", "alice"), "{}", {"Pyexec-Call": "POST /fork"}).status == 201
         assert nats.request(home.subject("mine", "alice"), "", {"Pyexec-Call": "DELETE"}).status == 204
         assert nats.request(other.subject("mine", "alice"), '{"id": "mine"}', {"Pyexec-Call": "OPEN"}).status == 201    # its entry is removed
+        assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": 1}', {"Pyexec-Key": "refused"}).status == 400
         for status in (200, 409):
             assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', {"Pyexec-Key": "k"}).status == status
         assert not nats.errors

@@ -230,9 +230,11 @@ int px_packages_prepare(struct px_http_request *request, pyexec_request *run, py
         return px_error_hint(error, "Send it again. Its code has not run.");
     }
     if (outcome == PX_BUILD_CANCELLED) {
-        /* The request is marked as cancelled a moment before its run is, so the run could begin without its packages. */
+        /* A cancelled run is interrupted, and a short script could end before that, without its packages. So in its place runs one
+         * that only waits to be interrupted. */
+        static const char wait[] = "while True: pass";
         pyexec_request_cancel(run);
-        return 0;
+        return pyexec_request_set_code(run, wait, strlen(wait)) < 0 ? px_error_oom(error) : 0;
     }
     return choose(request, run, name, error);
 }

@@ -7,7 +7,6 @@
  *   bridge_main.c      input, output, the loop
  *   bridge_messages.c  handles the lines of pyexec and the messages of the server: sessions, ids, errors
  *   bridge_exchange.c  one HTTP request, with libcurl
- *   bridge_events.c    parses server-sent events
  *   bridge_params.c    arguments that a tool requires as headers too (x-mcp-header, 2026-07-28)
  *
  * A server may be hostile. This program limits the size of all that it sends, and so does pyexec, which reads the lines. */
@@ -20,8 +19,9 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
-#include "mcp_http/bridge_events.h"
+#include "base/sse_events.h"
 
+#define PX_BRIDGE_MESSAGE_MAX (16u << 20)  /* bytes of one message; src/mcp_client has the same limit */
 #define PX_BRIDGE_STREAM_MAX (64u << 20)   /* bytes of events that a server may send before it answers */
 #define PX_BRIDGE_HEADERS_MAX (256u << 10) /* bytes of all headers of a response */
 #define PX_BRIDGE_SESSION_MAX 1024u
@@ -56,7 +56,7 @@ struct px_bridge_exchange {
     char session[PX_BRIDGE_SESSION_MAX + 1];
     size_t header_bytes, stream_bytes;
     struct px_buffer text; /* the body, if it is not a stream of events */
-    struct px_bridge_events events;
+    struct px_sse_events events;
     const char *fault; /* why this program ended the transfer early; NULL: it did not */
     int64_t end_by_ns; /* when to end the transfer; 0: no limit */
     char curl_error[CURL_ERROR_SIZE];

@@ -47,7 +47,7 @@ static void drop_transfer(struct px_bridge_exchange *exchange)
     exchange->easy = NULL;
     curl_slist_free_all(TAKE_PTR(exchange->headers));
     px_buffer_done(&exchange->text);
-    px_bridge_events_done(&exchange->events);
+    px_sse_events_done(&exchange->events);
 }
 
 void px_bridge_exchange_free(struct px_bridge_exchange *exchange)
@@ -189,9 +189,10 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *closure)
     return length;
 }
 
-static void take_event(void *closure, const char *data, size_t length)
+static void take_event(void *closure, const struct px_sse_event *event)
 {
-    px_bridge_take_message(closure, data, length);
+    if (!*event->name || strcmp(event->name, "message") == 0)
+        px_bridge_take_message(closure, event->data, event->length);
 }
 
 static size_t take_body(char *bytes, size_t size, size_t count, void *closure)
@@ -204,7 +205,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *closure)
         return length;
     if (good && exchange->is_events) {
         exchange->stream_bytes += length;
-        if (px_bridge_events_feed(&exchange->events, bytes, length, take_event, exchange) < 0)
+        if (px_sse_events_feed(&exchange->events, bytes, length, PX_BRIDGE_MESSAGE_MAX, take_event, exchange) < 0)
             return break_off(exchange, "it sent an event longer than 16 MiB");
         if (exchange->answered)
             exchange->end_by_ns = px_now_ns() + AFTER_ANSWER_NS;

@@ -12,7 +12,6 @@
  *   worker_upload.c    bodies that come in parts
  *   worker_shares.c    how much of the node one principal may take
  *   worker_answer.c    messages to the client: events, parts, acknowledgements
- *   worker_events.c    parses server-sent events
  *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
  *   worker_forks.c     forks of sessions
  *   worker_keys.c      requests with a key
@@ -37,7 +36,7 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
-#include "worker/worker_events.h"
+#include "base/sse_events.h"
 
 #define PX_NODE_BODY_MAX (32u << 20)
 #define PX_NODE_BODIES_MAX (512u << 20)  /* bytes of all bodies of requests */

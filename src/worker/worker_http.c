@@ -10,6 +10,7 @@
 
 #define HTTP_CONNECTIONS_KEPT 1024L
 #define HTTP_BUFFER_BYTES 65536L
+#define SSE_EVENT_MAX (40u << 20) /* bytes of one event: a result of 32 MiB, and what JSON adds */
 #define URL_START "http://localhost"
 
 /* ---- libcurl and the loop ---- */
@@ -147,7 +148,8 @@ const char *px_node_passed(const struct px_node_request *request, const char *na
 
 static void take_event(void *closure, const struct px_sse_event *event)
 {
-    px_node_event(closure, event);
+    if (*event->name)
+        px_node_event(closure, event);
 }
 
 /* Reserves memory for the whole answer before its first byte, so that of two answers neither waits for the other. */
@@ -173,7 +175,7 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *closure)
             request->paused = true;
             return CURL_WRITEFUNC_PAUSE;
         }
-        return px_sse_events_feed(&request->stream, bytes, length, take_event, request) < 0 ? 0 : length;
+        return px_sse_events_feed(&request->stream, bytes, length, SSE_EVENT_MAX, take_event, request) < 0 ? 0 : length;
     }
     if (!request->taken[PX_GOODS_ANSWERS] && !reserve(request)) {
         request->paused = true;

@@ -335,6 +335,9 @@ void px_sessions_open_call(struct px_node_request *request);
 bool px_sessions_take(struct px_node_request *request);
 /* The server has no part in the request any more. */
 void px_sessions_left(struct px_node_request *request);
+/* Answers the call with an error; it is then not in its session's queue any more. */
+void px_sessions_refuse(struct px_node_request *request, int status, const char *code, const char *title,
+                        const char *hint);
 /* The server has answered with this status. Returns true if the client has its answer. */
 bool px_sessions_answered(struct px_node_request *request, int status);
 /* The server has ended: removes the entries of this node. Returns true when all are removed. */

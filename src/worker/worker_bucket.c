@@ -2,11 +2,13 @@
 /* JetStream key-value buckets: the one of sessions and the one of keys. They are used by their messages (ADR-8 of NATS), because
  * libnats' functions for them wait for their answers. An atomic create says that the last sequence of the key's subject must be 0. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
+#define ENTRY_EXISTS 10071 /* JetStream's error: the last sequence of the subject is another one */
 #define SESSIONS_SUBJECT "$KV." PX_SESSIONS_BUCKET "."
 
 long px_entry_error(natsMsg *message, json_t **ret)
@@ -61,19 +63,40 @@ void px_entry_remove(struct px_worker *worker, const char *bucket, const char *k
     px_ask_send(worker, subject, NULL, 0, text, (size_t)length, entry_removed, NULL);
 }
 
-void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure)
+void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure)
 {
     static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
-    char text[200];
+    char subject[400], text[200];
+    snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
     int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
     px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
 }
 
-void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)
 {
-    char subject[400];
-    snprintf(subject, sizeof subject, SESSIONS_SUBJECT "%s", key);
-    px_entry_create(worker, subject, fn, closure);
+    px_auto_json json_t *answer = NULL;
+    *ret_revision = 0;
+    if (!message || natsMsg_IsNoResponders(message))
+        return PX_ENTRY_UNANSWERED;
+    long code = px_entry_error(message, &answer);
+    *ret_revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
+    return *ret_revision ? PX_ENTRY_MADE : code == ENTRY_EXISTS ? PX_ENTRY_TAKEN : PX_ENTRY_REFUSED;
+}
+
+struct px_claim *px_claim_new(const struct px_node_request *request, const char *key)
+{
+    struct px_claim *claim = malloc(sizeof *claim + strlen(key) + 1);
+    if (claim) {
+        memcpy(claim->id, request->id, sizeof claim->id);
+        strcpy(claim->key, key);
+    }
+    return claim;
+}
+
+struct px_node_request *px_claim_request(struct px_worker *worker, const struct px_claim *claim)
+{
+    struct px_node_request *request = px_node_request_find(worker, claim->id);
+    return request && !request->ended ? request : NULL;
 }
 
 void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)

@@ -8,12 +8,6 @@
 #include "base/trace_context.h"
 #include "worker/worker_seats.h"
 
-/* What a fork claims. The request may be gone when the bucket answers. */
-struct fork_claim {
-    char id[PX_NODE_ID_SIZE];
-    char key[]; /* of the branch */
-};
-
 static struct px_seat *branch_seat(struct px_node_request *request, size_t index)
 {
     const char *id = json_string_value(json_array_get(request->branches, index));
@@ -33,39 +27,29 @@ void px_forks_done(struct px_node_request *request)
     }
 }
 
-static void refuse_fork(struct px_node_request *request, int status, const char *code, const char *title,
-                        const char *hint)
-{
-    px_answer_problem(request, status, code, hint, "%s", title);
-    px_sessions_left(request);
-}
-
 static void refuse_taken(struct px_node_request *request)
 {
-    refuse_fork(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
+    px_sessions_refuse(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
 }
 
 static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *message)
 {
-    px_auto_free struct fork_claim *fork = closure;
-    struct px_node_request *request = px_node_request_find(worker, fork->id);
-    px_auto_json json_t *answer = NULL;
-    bool bad = !message || natsMsg_IsNoResponders(message);
-    long code = bad ? 0 : px_entry_error(message, &answer);
-    uint64_t revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
-    bool gone = !request || request->ended; /* it was cancelled */
-    if (!gone && (code == PX_ENTRY_EXISTS || px_seat_find(worker, fork->key))) {
+    px_auto_free struct px_claim *branch = closure;
+    struct px_node_request *request = px_claim_request(worker, branch); /* NULL: it was cancelled */
+    uint64_t revision;
+    enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    if (request && (outcome == PX_ENTRY_TAKEN || px_seat_find(worker, branch->key))) {
         refuse_taken(request); /* a call of this id came meanwhile: it finds the entry, and takes it over */
         return;
     }
-    struct px_seat *seat = gone || !revision
+    struct px_seat *seat = !request || !revision
                                ? NULL
                                : px_seat_add(worker, request->principal,
                                              json_string_value(json_array_get(request->branches, request->claimed)));
     if (!seat && revision)
-        px_entry_remove(worker, PX_SESSIONS_BUCKET, fork->key, revision);
-    if (!seat && !gone)
-        refuse_fork(request, 503, "overloaded", "JetStream does not answer", PX_JETSTREAM_HINT);
+        px_entry_remove(worker, PX_SESSIONS_BUCKET, branch->key, revision);
+    if (!seat && request)
+        px_sessions_refuse(request, 503, "overloaded", "JetStream does not answer", PX_JETSTREAM_HINT);
     if (!seat)
         return;
     px_seat_hold(seat);
@@ -84,19 +68,17 @@ void px_forks_claim(struct px_node_request *request)
         return;
     }
     px_auto_free char *key = px_seat_key(request->principal, id);
-    struct fork_claim *fork = key ? malloc(sizeof *fork + strlen(key) + 1) : NULL;
-    if (!fork) {
-        refuse_fork(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
+    struct px_claim *branch = key ? px_claim_new(request, key) : NULL;
+    if (!branch) {
+        px_sessions_refuse(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
         return;
     }
     if (px_seat_find(request->worker, key)) {
-        free(fork);
+        free(branch);
         refuse_taken(request);
         return;
     }
-    memcpy(fork->id, request->id, sizeof fork->id);
-    strcpy(fork->key, key);
-    px_seat_create_entry(request->worker, key, branch_claimed, fork);
+    px_entry_create(request->worker, PX_SESSIONS_BUCKET, key, branch_claimed, branch);
 }
 
 /* Replaces `count` by ids. False: the server says what is wrong with the body. */

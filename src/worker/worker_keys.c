@@ -11,11 +11,6 @@
 #define RUN_KEYS_AGE "86400000000000" /* a day, in ns */
 #define RUN_KEYS_HINT "Keys need JetStream (nats-server -js). " PX_HINT_AGAIN
 
-struct key_claim {
-    char id[PX_NODE_ID_SIZE];
-    char entry[]; /* PRINCIPAL.KEY */
-};
-
 void px_keys_ready(struct px_worker *worker)
 {
     px_bucket_make(worker, RUN_KEYS_BUCKET, RUN_KEYS_AGE);
@@ -23,48 +18,35 @@ void px_keys_ready(struct px_worker *worker)
 
 static void key_created(struct px_worker *worker, void *closure, natsMsg *message)
 {
-    px_auto_free struct key_claim *claim = closure;
-    struct px_node_request *request = px_node_request_find(worker, claim->id);
-    px_auto_json json_t *answer = NULL;
-    bool bad = !message || natsMsg_IsNoResponders(message);
-    long code = bad ? 0 : px_entry_error(message, &answer);
-    uint64_t revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
-    if (!request || request->ended) { /* it was cancelled: nothing starts */
-        if (revision)
-            px_entry_remove(worker, RUN_KEYS_BUCKET, claim->entry, revision);
-        return;
-    }
-    if (code == PX_ENTRY_EXISTS) {
-        px_answer_problem(request, 409, "already_started", "Its answer went to the client that sent it first.",
-                          "a request with this key has started before; this one is not started");
-    } else if (!revision) {
-        if (bad)
-            px_keys_ready(worker);
-        px_answer_problem(request, 503, "overloaded", RUN_KEYS_HINT,
-                          "the key can't be checked: JetStream does not answer");
-    } else {
+    px_auto_free struct px_claim *claim = closure;
+    struct px_node_request *request = px_claim_request(worker, claim); /* NULL: it was cancelled, so nothing starts */
+    uint64_t revision;
+    enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    if (outcome == PX_ENTRY_UNANSWERED && request)
+        px_keys_ready(worker);
+    if (outcome == PX_ENTRY_MADE && request) {
         request->keyed = revision;
         px_node_begin(request);
-        return;
+    } else if (outcome == PX_ENTRY_MADE) {
+        px_entry_remove(worker, RUN_KEYS_BUCKET, claim->key, revision);
+    } else if (outcome == PX_ENTRY_TAKEN && request) {
+        px_sessions_refuse(request, 409, "already_started",
+                           "a request with this key has started before; this one is not started",
+                           "Its answer went to the client that sent it first.");
+    } else if (request) {
+        px_sessions_refuse(request, 503, "overloaded", "the key can't be checked: JetStream does not answer",
+                           RUN_KEYS_HINT);
     }
-    px_sessions_left(request);
 }
 
 void px_keys_claim(struct px_node_request *request)
 {
     px_auto_free char *entry = px_seat_key(request->principal, request->key);
-    struct key_claim *claim = entry ? malloc(sizeof *claim + strlen(entry) + 1) : NULL;
-    px_auto_buffer struct px_buffer subject = {0};
-    px_buffer_printf(&subject, "$KV." RUN_KEYS_BUCKET ".%s", entry ? entry : "");
-    if (!claim || !px_buffer_ok(&subject)) {
-        free(claim);
-        px_answer_problem(request, 503, "overloaded", RUN_KEYS_HINT, "the node has no memory for the request");
-        px_sessions_left(request);
-        return;
-    }
-    memcpy(claim->id, request->id, sizeof claim->id);
-    strcpy(claim->entry, entry);
-    px_entry_create(request->worker, px_buffer_string(&subject), key_created, claim);
+    struct px_claim *claim = entry ? px_claim_new(request, entry) : NULL;
+    if (claim)
+        px_entry_create(request->worker, RUN_KEYS_BUCKET, entry, key_created, claim);
+    else
+        px_sessions_refuse(request, 503, "overloaded", "the node has no memory for the request", RUN_KEYS_HINT);
 }
 
 void px_keys_answered(struct px_node_request *request, int status)

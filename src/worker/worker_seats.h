@@ -8,7 +8,6 @@
 
 #define PX_SESSIONS_BUCKET "pyexec_sessions"
 #define PX_SEAT_BUCKETS 4096u
-#define PX_ENTRY_EXISTS 10071  /* JetStream's error: the last sequence of the subject is another one */
 #define PX_STREAM_EXISTS 10058 /* JetStream's error: a stream of this name exists, with other settings */
 #define PX_JETSTREAM_HINT "Sessions need JetStream (nats-server -js). " PX_HINT_AGAIN
 
@@ -55,9 +54,10 @@ void px_seat_drop(struct px_seat *seat);
 /* ---- Buckets (worker_bucket.c) ---- */
 
 /* Makes an entry of a bucket, with this node as its value, if there is none. */
-void px_entry_create(struct px_worker *worker, const char *subject, px_ask_fn *fn, void *closure);
-/* The same for the entry of a session. */
-void px_seat_create_entry(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
+void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
+enum px_entry_outcome { PX_ENTRY_MADE, PX_ENTRY_TAKEN, PX_ENTRY_REFUSED, PX_ENTRY_UNANSWERED };
+/* What became of it, from the answer that the function got. `ret_revision`: of the entry that was made, else 0. */
+enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision);
 /* Asks for the entry of a session. */
 void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
 /* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. */
@@ -66,6 +66,16 @@ void px_bucket_make(struct px_worker *worker, const char *name, const char *age_
 void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision);
 /* Parses an answer of JetStream, which the caller frees, and returns its error code; 0: none. */
 long px_entry_error(natsMsg *message, json_t **ret);
+
+/* An entry that is made for a request, as the closure of px_entry_create(): the request may have ended when the answer comes. */
+struct px_claim {
+    char id[PX_NODE_ID_SIZE]; /* of the request */
+    char key[];
+};
+/* Returns it for free(). NULL: no memory. */
+struct px_claim *px_claim_new(const struct px_node_request *request, const char *key);
+/* Returns the request, or NULL if it has ended. */
+struct px_node_request *px_claim_request(struct px_worker *worker, const struct px_claim *claim);
 
 /* ---- Forks (worker_forks.c) ---- */
 

@@ -329,28 +329,27 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
 static void entry_created(struct px_worker *worker, void *closure, natsMsg *message)
 {
     struct px_seat *seat = closure;
-    px_auto_json json_t *answer = NULL;
-    if (!message || natsMsg_IsNoResponders(message)) {
+    uint64_t revision;
+    switch (px_entry_created(message, &revision)) {
+    case PX_ENTRY_MADE:
+        take_over(seat, revision);
+        return;
+    case PX_ENTRY_TAKEN:
+        px_entry_read(worker, seat->key, entry_read, seat);
+        return;
+    case PX_ENTRY_UNANSWERED:
         make_stream(worker);
-        refuse_unavailable(seat);
-        return;
+        break;
+    case PX_ENTRY_REFUSED:
+        break;
     }
-    long code = px_entry_error(message, &answer);
-    if (!code && json_object_get(answer, "seq")) {
-        take_over(seat, (uint64_t)json_integer_value(json_object_get(answer, "seq")));
-        return;
-    }
-    if (code != PX_ENTRY_EXISTS) {
-        refuse_unavailable(seat);
-        return;
-    }
-    px_entry_read(worker, seat->key, entry_read, seat);
+    refuse_unavailable(seat);
 }
 
 static void claim(struct px_seat *seat)
 {
     seat->tries++;
-    px_seat_create_entry(seat->worker, seat->key, entry_created, seat);
+    px_entry_create(seat->worker, PX_SESSIONS_BUCKET, seat->key, entry_created, seat);
 }
 
 /* ---- `open` ---- */
@@ -459,6 +458,13 @@ bool px_sessions_take(struct px_node_request *request)
     else
         step(seat);
     return true;
+}
+
+void px_sessions_refuse(struct px_node_request *request, int status, const char *code, const char *title,
+                        const char *hint)
+{
+    px_answer_problem(request, status, code, hint, "%s", title);
+    px_sessions_left(request);
 }
 
 void px_sessions_left(struct px_node_request *request)

@@ -9,15 +9,14 @@ import time
 
 import pytest
 from conftest import PROGRAM, _Program
-from nats_fleet import Server, Worker, server_program
+from nats_fleet import PLAIN, Nats, Server, Worker, needs_fleet
 
-from pyexec import ConnectionLostError, EnvironmentInfo, InvalidPolicyError, OverloadedError, Pyexec, SessionLostError
+from pyexec import (AlreadyStartedError, ConnectionLostError, EnvironmentInfo, InvalidPolicyError, InvalidRequestError, OverloadedError, Pyexec,
+                    PyexecError, SessionLostError)
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(PROGRAM + "-worker"), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(os.path.dirname(PROGRAM))
 LARGE = ["--files", "full", "--any-import", "--max-stdout-bytes", "64M", "--address-space-bytes", "2G", "--timeout", "60s",
          "--cpu-time-seconds", "60"]
-PLAIN = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
 
 
 @pytest.fixture
@@ -112,6 +111,8 @@ def test_a_node_that_lost_the_session_to_another_one_says_where_it_is(fleet):
         nodes = px._transport._inner._connection.nodes
         nodes[session.id] = {"one": "two", "two": "one"}[nodes[session.id]]
         assert session.execute("x").last_value_repr == "1"
+        nodes[session.id] = "nobody"        # as while its node connects to another NATS server
+        assert session.execute("x").last_value_repr == "1"
         session.close()
 
 
@@ -175,6 +176,74 @@ def test_closing_ends_the_runs_of_the_client(nats):
         busy.process.send_signal(signal.SIGTERM)
         begun = time.monotonic()
         assert busy.process.wait(60) == 0 and time.monotonic() - begun < 40     # it has no run to wait for
+
+
+def test_of_requests_with_one_key_at_most_one_starts(nats):
+    started = []
+    note = {"note": lambda: started.append(1)}
+    with worker(nats, "first") as first, Pyexec.connect(nats.url) as one, Pyexec.connect(nats.url) as two:
+        assert one.execute_once("note()", key="task 17", tools=note).ok
+        for again in (two.execute_once, two.session().execute):
+            with pytest.raises(AlreadyStartedError):
+                again("note()", key="task 17", tools=note)
+        with pytest.raises(AlreadyStartedError):
+            two.verify("", [{"code": "1"}], key="task 17")
+        assert two.session().execute("note()", key="task 18", tools=note).ok and len(started) == 2
+        stream = two.stream("print('on', flush=True)\nimport time\ntime.sleep(50)", key="task 19")
+        assert next(stream).text == "on\n"
+        with worker(nats, "second"):
+            first.process.kill()
+            with pytest.raises(AlreadyStartedError):        # and not: it is not known
+                stream.result()
+        with pytest.raises(InvalidRequestError, match="printable ASCII"):
+            one.execute_once("1", key="a\r\nb: c")
+
+
+def test_a_request_with_a_key_that_never_started_is_sent_again(nats):
+    for key in (None, "task"):
+        with Pyexec.connect(nats.url) as px, Nats(nats.port) as gone:
+            requests = gone.subscribe("pyexec.v1.run", "pyexec")
+            gone.flush()
+            stream = px.stream("6 * 7", **({} if key is None else {"key": key}))
+            message = requests.get(timeout=60)
+            assert message.headers.get("Pyexec-Key") == key
+            gone.publish(message.reply, b'{"node": "gone", "request": "r"}', headers={"Pyexec-Seq": "0", "Pyexec-Event": "accepted"})
+            gone.flush()
+            gone.close()
+            with worker(nats, "real"):
+                if key is None:
+                    with pytest.raises(ConnectionLostError, match="not known"):
+                        stream.result()
+                else:
+                    assert stream.result().last_value_repr == "42"
+
+
+def test_at_most_four_parts_of_a_body_are_without_an_answer(nats):
+    with Pyexec.connect(nats.url, retry_overloaded=0) as px, Nats(nats.port) as node:
+        requests, parts = node.subscribe("pyexec.v1.run", "pyexec"), node.subscribe("test.parts")
+        node.flush()
+        stream = px.stream("1", stdin="x" * (8 << 20))
+        message = requests.get(timeout=60)
+        count, size, waiting = int(message.headers["Pyexec-Parts"]), len(message.data), []
+        node.publish(message.reply, b"", "test.parts", {"Pyexec-Seq": "0", "Pyexec-Event": "continue"})
+        for number in range(1, count):
+            while len(waiting) < min(4, count - number):
+                waiting.append(parts.get(timeout=60))
+            assert parts.empty()
+            part = waiting.pop(0)
+            assert part.headers["Pyexec-Part"] == str(number)
+            size += len(part.data)
+            node.publish(part.reply, b"", headers={"Pyexec-Part": str(number)})
+        assert count > 5 and size == int(message.headers["Pyexec-Bytes"])
+        node.publish(message.reply, b'{"code": "internal", "title": "the end"}', headers={"Pyexec-Seq": "1", "Pyexec-Status": "500"})
+        with pytest.raises(PyexecError, match="the end"):
+            stream.result()
+
+
+def test_a_key_is_only_for_a_fleet():
+    for px in (Pyexec(), Pyexec.connect("http://127.0.0.1:9")):
+        with pytest.raises(InvalidRequestError, match="only a fleet over NATS"):
+            px.execute_once("1", key="task")
 
 
 def test_settings_that_do_not_fit_are_refused_at_once():

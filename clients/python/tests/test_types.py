@@ -31,8 +31,8 @@ def test_the_requests_fields_are_the_programs(rpc):
     for name in ("code", "session_policy"):
         assert name in failure.value.hint
     known = failure.value.hint.partition("has ")[2].partition(";")[0].split(", ")
-    # `silent` and `tools` are only used by transports; the other two are settings of a client for all its calls.
-    assert set(known) - {"code", "session_policy", "policy_defaults"} == set(RequestFields.__annotations__) - {"silent", "tools"}
+    # `silent`, `tools`, `key` and `packages` are of the fronts; the other two are settings of a client for all its calls.
+    assert set(known) - {"code", "session_policy", "policy_defaults"} == set(RequestFields.__annotations__) - {"silent", "tools", "key", "packages"}
     with open(os.path.join(ROOT, "src", "policy", "session.def")) as file:
         assert all('"%s"' % key in text for text in [file.read()] for key in SessionConfig.__annotations__)
 

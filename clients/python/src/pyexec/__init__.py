@@ -13,7 +13,7 @@ from ._transport import Event
 from .aio import AsyncFiles, AsyncPyexec, AsyncSession, AsyncStream
 from .client import Files, Pyexec, Session, Stream
 from .errors import (
-    ClosedError, ConflictError, ConnectionLostError, InternalError, InvalidPolicyError, InvalidRequestError, NotFoundError,
+    AlreadyStartedError, ClosedError, ConflictError, ConnectionLostError, InternalError, InvalidPolicyError, InvalidRequestError, NotFoundError,
     OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError,
     SessionBusyError, SessionLimitError, SessionLostError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 )
@@ -25,7 +25,7 @@ from .types import (
 from .verify import Test, Tolerance, Verdict, Verified, VerifyFields
 
 __all__ = [
-    "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
+    "AlreadyStartedError", "AsyncFiles", "AsyncPyexec", "AsyncSession", "AsyncStream", "ClosedError", "ConflictError", "ConnectionLostError",
     "DEFAULT_ALLOWED_IMPORTS", "DEFAULT_BANNED_IMPORTS", "Denial", "Display", "EnvironmentInfo", "ErrorInfo", "Event", "FileChange", "FileEntry",
     "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from ._remote import CONNECT_SECONDS, Answer, Connection, Request, Take
+from ._transport import refuse_key
 from .errors import ConnectionLostError
 
 try:
@@ -31,6 +32,7 @@ class HttpConnection(Connection):
         await self.client.aclose()
 
     async def exchange(self, request: Request, take: Optional[Take]) -> Answer:
+        refuse_key(request.key)
         headers = {"Content-Type": "application/json"} if request.is_json else {}
         if take is not None:
             headers["Accept"] = "text/event-stream"

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 
 from ._remote import CONNECT_SECONDS, Answer, Connection, Request, Take, problem
 from ._transport import encode
-from .errors import ConnectionLostError, OverloadedError, PyexecError, SessionLostError
+from .errors import ConnectionLostError, InvalidRequestError, OverloadedError, PyexecError, SessionLostError
 
 try:
     from nats.aio.client import Client
@@ -27,7 +27,9 @@ except ImportError as missing:
 ACCEPT_SECONDS = 30.0   # a worker answers at once when it takes a request
 QUIET_SECONDS = 2.0     # then the worker is asked whether it still has the request
 SILENT_SECONDS = 30.0   # without an answer to that, the request is lost
-PART_SECONDS = 2.0      # then a part of a body is sent again
+PART_SECONDS = 2.0      # then parts of a body are sent again
+PARTS_AHEAD = 4         # parts without an answer
+REPEAT_SECONDS = 60.0   # so long a request with a key is sent again when its answer is lost
 DISCOVER_SECONDS = 0.3
 OVERLOADED_WAIT = 0.2
 HEADROOM = 4096         # of a message, for its headers
@@ -159,17 +161,28 @@ class _Exchange:
         self.about = "pyexec.v1.node.%s.r.%s" % (told["node"], told["request"])
 
     async def _upload(self, subject: str) -> None:
-        """Sends the other parts, each when the one before it has arrived. If the worker ends the request, its last message says why."""
-        for number, part in enumerate(self.parts[1:], 1):
-            begun = time.monotonic()
-            while self.queue.empty() and time.monotonic() - begun < SILENT_SECONDS:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    answer = await self.client.request(subject, part, timeout=PART_SECONDS, headers={"Pyexec-Part": str(number)})
-                    if (answer.headers or {}).get("Pyexec-Part") != str(number):
-                        return
-                    break
-            else:
-                return
+        """Sends the other parts. The worker takes them in their order. If it ends the request, its last message says why."""
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        token = str(next(self.connection.numbers))
+        self.connection.calls[token] = answers.put_nowait
+        arrived, sent, moved = 1, 1, time.monotonic()
+        try:
+            while arrived < len(self.parts) and self.queue.empty() and time.monotonic() - moved < SILENT_SECONDS:
+                while sent < min(len(self.parts), arrived + PARTS_AHEAD):
+                    await self.client.publish(subject, self.parts[sent], self.connection.inbox + "." + token, {"Pyexec-Part": str(sent)})
+                    sent += 1
+                try:
+                    answer = await asyncio.wait_for(answers.get(), PART_SECONDS)
+                except asyncio.TimeoutError:
+                    sent = arrived
+                    continue
+                number = (answer.headers or {}).get("Pyexec-Part")
+                if number is None:      # nobody listens
+                    return
+                if int(number) >= arrived:
+                    arrived, moved = int(number) + 1, time.monotonic()
+        finally:
+            self.connection.calls.pop(token, None)
 
     async def _post(self, call_id: str, reply: str, answer: Mapping[str, Any]) -> None:
         """Answers a tool call. Its reply subject takes no parts, and a call in parts has none, so these answers go to the node."""
@@ -264,16 +277,40 @@ class NatsConnection(Connection):
 
     # ---- Requests ----
 
-    async def ask(self, subject: str, call: str, content: Optional[bytes], take: Optional[Take] = None, is_json: bool = True) -> Answer:
+    async def ask(self, subject: str, call: str, content: Optional[bytes], take: Optional[Take] = None, is_json: bool = True,
+                  key: Optional[str] = None) -> Answer:
         # With events the worker says that it has accepted the request. Only then it can be asked about it, or cancel it.
         headers = {"Accept": "text/event-stream"}
         if call:
             headers["Pyexec-Call"] = call
         if not is_json:
             headers["Content-Type"] = "application/octet-stream"
+        if key is not None:
+            headers["Pyexec-Key"] = key
         return await _Exchange(self, await self._connected(), take).run(subject, headers, content or b"")
 
     async def exchange(self, request: Request, take: Optional[Take]) -> Answer:
+        """A request with a key is sent again when its answer is lost: it is executed now, or was started before. A refusal of a repetition
+        does not say that nothing was started, so it is repeated too."""
+        if request.key is None:
+            return await self._exchange(request, take)
+        if not re.fullmatch("[ -~]{1,128}", request.key):
+            raise InvalidRequestError("key: it is not 1 to 128 characters of printable ASCII", "Give for example the id of a task.")
+        end, lost = time.monotonic() + REPEAT_SECONDS, None
+        while True:
+            try:
+                answer = await self._exchange(request, take)
+                if lost is None or answer.status not in (429, 503):
+                    return answer
+            except (ConnectionLostError, OverloadedError) as failure:
+                if lost is None and failure.hint != UNKNOWN:
+                    raise
+                lost = lost or failure
+            if time.monotonic() > end:
+                raise lost
+            await asyncio.sleep(OVERLOADED_WAIT)
+
+    async def _exchange(self, request: Request, take: Optional[Take]) -> Answer:
         if request.method == "ping":
             await self._connected()
             return Answer(204, {}, b"")
@@ -287,12 +324,12 @@ class NatsConnection(Connection):
         call = "%s %s" % (request.verb, request.path)
         if isinstance(environment, str) and re.fullmatch("[A-Za-z0-9_-]+", environment):
             with contextlib.suppress(_NoResponders):        # no node has it: the answer of any node says what is wrong
-                return await self.ask(self.start_of_runs + "run." + environment, call, request.content, take)
-        return await self._anywhere("run", call, request.content, take)
+                return await self.ask(self.start_of_runs + "run." + environment, call, request.content, take, key=request.key)
+        return await self._anywhere("run", call, request.content, take, request.key)
 
-    async def _anywhere(self, subject: str, call: str, content: Optional[bytes], take: Optional[Take] = None) -> Answer:
+    async def _anywhere(self, subject: str, call: str, content: Optional[bytes], take: Optional[Take] = None, key: Optional[str] = None) -> Answer:
         try:
-            return await self.ask(self.start_of_runs + subject, call, content, take)
+            return await self.ask(self.start_of_runs + subject, call, content, take, key=key)
         except _NoResponders:
             hint = "Check that `pyexec worker --nats URL` runs somewhere, or try again later. " + NEVER
             raise OverloadedError("no node of the fleet has room, or there is none", hint, OVERLOADED_WAIT) from None
@@ -315,8 +352,9 @@ class NatsConnection(Connection):
         return answer
 
     async def _of_session(self, request: Request, take: Optional[Take]) -> Answer:
-        session, policy = request.params["session_id"], request.params.get("session_policy")
-        opens = encode({"id": session, "policy": policy} if policy else {"id": session})
+        session, params = request.params["session_id"], request.params
+        own = {"id": session, "policy": params.get("session_policy"), "packages": params.get("packages")}
+        opens = encode({key: value for key, value in own.items() if value})
         known, made = session in self.nodes, False
         if not known and request.method == "execute":
             answer = await self._open(session, opens)
@@ -340,19 +378,23 @@ class NatsConnection(Connection):
             answer = answer._replace(body=json.dumps(result).encode())
         return answer
 
-    async def _at_node(self, request: Request, take: Optional[Take], opens: bytes) -> Answer:
+    async def _at_node(self, request: Request, take: Optional[Take], opens: bytes, again: bool = True) -> Answer:
         session = request.params["session_id"]
         node = self.nodes[session]
         subject = "pyexec.v1.node.%s.s.%s.%s" % (node, self.principal, _token(session))
         call = request.verb + " " + "".join("/" + part for part in request.path.split("/")[4:])
         try:
-            return await self.ask(subject, call.rstrip(), request.content, take, request.method != "write_file")
+            return await self.ask(subject, call.rstrip(), request.content, take, request.method != "write_file", request.key)
         except _NoResponders:
             self.nodes.pop(session, None)
-        with contextlib.suppress(PyexecError):      # the fleet forgets it only now
-            answer = await self._anywhere("open", "", opens)
-            if answer.status == 410:
-                return answer
+        # The node is gone, or it only connects to another NATS server. `open` knows, and makes the fleet forget a session that is lost.
+        answer = None
+        with contextlib.suppress(PyexecError):
+            answer = await self._open(session, opens)
+        if answer and answer.status == 410:
+            return answer
+        if answer and answer.status == 200 and again:
+            return await self._at_node(request, take, opens, again=False)
         raise SessionLostError("the session was at node %s, which is gone" % node,
                                "Its state is lost. The next call with its id makes a new session.")
 

@@ -79,18 +79,22 @@ def list_sessions() -> Operation[list[Mapping[str, Any]]]:
 
 
 class SessionOperations:
-    def __init__(self, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
-        self.id, self.policy, self.tools = session_id, plain_policy(policy), make_tools(tools)
+    def __init__(self, session_id: str, policy: Optional[Policy], tools: Optional[Tools], packages: Optional[Sequence[str]]) -> None:
+        self.id, self.policy, self.tools, self.packages = session_id, plain_policy(policy), make_tools(tools), _plain(packages)
+
+    def _of_creation(self, policy: str) -> dict[str, Any]:
+        """What is sent with each call, because any call may make the session."""
+        own = {policy: self.policy, "packages": self.packages}
+        return {key: value for key, value in own.items() if value}
 
     def _of(self, method: str, decode: Callable[[Any], T], **params: Any) -> Operation[T]:
         return Operation(method, {"session_id": self.id, **params}, decode)
 
     def execute(self, code: str, fields: Mapping[str, Any]) -> Operation[Result]:
-        more = {"session_policy": self.policy} if self.policy else {}
-        return _execution("execute", code, fields, self.tools, session_id=self.id, **more)
+        return _execution("execute", code, fields, self.tools, session_id=self.id, **self._of_creation("session_policy"))
 
     def create(self) -> Operation[None]:
-        return self._of("create_session", _nothing, **({"policy": self.policy} if self.policy else {}))
+        return self._of("create_session", _nothing, **self._of_creation("policy"))
 
     def interrupt(self) -> Operation[None]:
         return self._of("interrupt", _nothing)

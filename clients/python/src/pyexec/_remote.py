@@ -56,6 +56,7 @@ class Request(NamedTuple):
     path: str
     content: Optional[bytes]
     is_json: bool
+    key: Optional[str] = None   # of all requests with it, at most one starts
 
 
 class Answer(NamedTuple):
@@ -84,8 +85,8 @@ def _request(method: str, params: Mapping[str, Any]) -> Request:
     names = {name: _segments(rest.pop(name), name == "path") for name in ("session_id", "path", "call_id") if "{%s}" % name in route.path}
     if method == "create_session":
         rest["id"] = rest.pop("session_id")
-    content = rest.pop("content", None)
-    return Request(method, params, route.verb, route.path.format(**names), encode(rest) if route.body else content, route.body)
+    content, key = rest.pop("content", None), rest.pop("key", None)
+    return Request(method, params, route.verb, route.path.format(**names), encode(rest) if route.body else content, route.body, key)
 
 
 def problem(answer: Answer) -> PyexecError:

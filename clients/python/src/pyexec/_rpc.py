@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import IO, Any, Optional
 
-from ._transport import BLOCKING_BYTES, Call, OnCall, OnEvent, ToolCall, Transport, encode
+from ._transport import BLOCKING_BYTES, Call, OnCall, OnEvent, ToolCall, Transport, encode, refuse_key
 from .errors import ClosedError, ConnectionLostError, InvalidRequestError, ProgramNotFoundError, PyexecError, error_from
 from .types import Output, display_from
 
@@ -245,6 +245,7 @@ class RpcTransport(Transport):
         return process is None or process.lost is not None or _size(params) > BLOCKING_BYTES
 
     def call(self, method: str, params: Mapping[str, Any], on_event: Optional[OnEvent] = None, on_call: Optional[OnCall] = None) -> Call:
+        refuse_key(params.get("key"))
         sent = dict(params)
         if method == "create_session":      # an older program has no such method, but an empty silent call makes the session too
             method = "execute"

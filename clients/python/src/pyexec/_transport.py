@@ -50,6 +50,12 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return line
 
 
+def refuse_key(key: Optional[str]) -> None:
+    """For the transports that have no fleet behind them."""
+    if key is not None:
+        raise InvalidRequestError("key: only a fleet over NATS takes it", "Leave it out, or use Pyexec.connect(\"nats://…\").")
+
+
 @dataclass(frozen=True)
 class Call:
     """A request in progress. Events come on a thread of the transport, all of them before the future is done.

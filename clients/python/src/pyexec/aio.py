@@ -84,8 +84,9 @@ class AsyncPyexec:
     async def verify(self, solution: str, tests: Sequence[Test], **request: Unpack[VerifyFields]) -> Verified:
         return await self._run(operations.verify(solution, tests, request))
 
-    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> AsyncSession:
-        return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)
+    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None,
+                packages: Optional[Sequence[str]] = None) -> AsyncSession:
+        return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools, packages)
 
     async def sessions(self) -> list[Mapping[str, Any]]:
         return await self._run(operations.list_sessions())
@@ -166,9 +167,10 @@ class AsyncStream(AsyncIterator[Union[Event, Result]]):
 class AsyncSession:
     """`Session` for asyncio; `async with` closes it at the end."""
 
-    def __init__(self, client: AsyncPyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
-        self._client, self._operations = client, SessionOperations(session_id, policy, tools)
-        self.id, self._policy, self._tools = session_id, policy, tools
+    def __init__(self, client: AsyncPyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None,
+                 packages: Optional[Sequence[str]] = None) -> None:
+        self._client, self._operations = client, SessionOperations(session_id, policy, tools, packages)
+        self.id, self._of_branches = session_id, (policy, tools, packages)
         self.files = AsyncFiles(self)
 
     async def execute(self, code: str, *, on_event: Optional[OnEvent] = None, **request: Unpack[RequestFields]) -> Result:
@@ -179,7 +181,7 @@ class AsyncSession:
 
     async def fork(self, count: Optional[int] = None, *, ids: Optional[Sequence[str]] = None) -> list[AsyncSession]:
         made = await self._client._run(self._operations.fork(count, ids))
-        return [AsyncSession(self._client, one, self._policy, self._tools) for one in made]
+        return [AsyncSession(self._client, one, *self._of_branches) for one in made]
 
     async def undo(self, to: Optional[int] = None) -> Undone:
         return await self._client._run(self._operations.undo(to))

@@ -123,10 +123,12 @@ class Pyexec:
         Python values; what a test expects is compared outside the sandbox."""
         return self._run(operations.verify(solution, tests, request))
 
-    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None) -> Session:
+    def session(self, session_id: Optional[str] = None, *, policy: Optional[Policy] = None, tools: Optional[Tools] = None,
+                packages: Optional[Sequence[str]] = None) -> Session:
         """Returns a session, which keeps its state between calls. Its first call makes it. The keys of `policy` replace those of
-        the client's policy. Without session_id it gets a random id. All calls through this object offer these tools."""
-        return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools)
+        the client's policy. Without session_id it gets a random id. All calls through this object offer these tools. Its scripts
+        may import `packages` (only of a server that allows them; see RequestFields)."""
+        return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools, packages)
 
     def sessions(self) -> list[Mapping[str, Any]]:
         """Lists the sessions that live: id, busy, execution_count, age_ms, idle_ms."""
@@ -201,9 +203,10 @@ class Stream(Iterator[Union[Event, Result]]):
 class Session:
     """A session. The end of a `with` block closes it. Calls run one after another, in order of arrival."""
 
-    def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None) -> None:
-        self._client, self._operations = client, SessionOperations(session_id, policy, tools)
-        self.id, self._policy, self._tools = session_id, policy, tools
+    def __init__(self, client: Pyexec, session_id: str, policy: Optional[Policy], tools: Optional[Tools] = None,
+                 packages: Optional[Sequence[str]] = None) -> None:
+        self._client, self._operations = client, SessionOperations(session_id, policy, tools, packages)
+        self.id, self._of_branches = session_id, (policy, tools, packages)
         self.files = Files(self)
 
     def execute(self, code: str, *, on_event: Optional[OnEvent] = None, **request: Unpack[RequestFields]) -> Result:
@@ -216,7 +219,7 @@ class Session:
         """Makes new sessions that go on from the state of this one, which stays as it is (docs/branches.md): one, or `count`, or
         one for each of `ids`. Needs the policy `forkable`. None of the calls of this session may run or wait."""
         made = self._client._run(self._operations.fork(count, ids))
-        return [Session(self._client, one, self._policy, self._tools) for one in made]
+        return [Session(self._client, one, *self._of_branches) for one in made]
 
     def undo(self, to: Optional[int] = None) -> Undone:
         """Returns the session to the state before its last call for which a state is kept, or before the call with the execution

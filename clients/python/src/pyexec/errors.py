@@ -70,6 +70,12 @@ class SessionLostError(PyexecError):
     code = "session_lost"
 
 
+class AlreadyStartedError(PyexecError):
+    """Over NATS: a request with this key was started before. It is not started again."""
+
+    code = "already_started"
+
+
 class OverloadedError(PyexecError):
     code = "overloaded"
 

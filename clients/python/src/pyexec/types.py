@@ -92,6 +92,10 @@ class RequestFields(TypedDict, total=False):
     silent: True for a call of a session that the user does not see, and that gets no number; only if the client starts the
     program.
     checkpoint: in a session: True keeps the state before the call, False does not, although the policy has auto_checkpoint.
+    key: 1 to 128 characters of printable ASCII; only for a fleet over NATS. Of all requests of the principal with this key at most one
+    starts in a day; the others raise AlreadyStartedError. If its answer is lost, the request is sent again, for up to a minute.
+    packages: packages that the script may import, as ["numpy", "pandas>=2"]; only of a server, if its operator allows them. The first
+    request for them waits until they are installed. A session keeps those with which it was made (`session(packages=…)`).
     tools: functions that the script may call, by name; in a session in addition to those of the session (pyexec.tools).
     """
 
@@ -110,6 +114,8 @@ class RequestFields(TypedDict, total=False):
     tracestate: str
     silent: bool
     checkpoint: bool
+    key: str
+    packages: Sequence[str]
     tools: Tools
 
 

@@ -34,12 +34,13 @@ Compare = Union[Literal["exact", "tokens", "lines"], Tolerance]
 
 class VerifyFields(TypedDict, total=False):
     """The optional members of verify. each: limits of each test, such as {"timeout_ms": 2000}. output_bytes: how much of each text
-    the answer shows for a test. The others are those of an execution."""
+    the answer shows for a test. The others, and the key, are those of an execution."""
 
     compare: Compare
     stop_on_fail: bool
     each: Policy
     output_bytes: int
+    key: str
     policy: Policy
     timeout_ms: int
     working_dir: str

@@ -5,18 +5,19 @@ import { randomUUID } from "node:crypto";
 import { ConflictError, SessionNotFoundError } from "./errors.js";
 import { Execution, type ExecutionEntry } from "./execution.js";
 import { HttpTransport } from "./http.js";
+import { NatsTransport } from "./nats.js";
 import { executionParams, settle, type Operation } from "./operation.js";
 import { RetryingTransport } from "./retry.js";
 import { RpcTransport } from "./rpc.js";
 import { Stream } from "./stream.js";
 import type { Tools } from "./tools.js";
-import type { Params, Transport } from "./transport.js";
+import type { NatsOptions, Params, Transport } from "./transport.js";
 import { resultFrom, type FileEntry, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry, type EnvironmentEntry } from "./types.js";
 
 const RETRY_OVERLOADED_MS = 10_000;
 
-export interface ConnectOptions {
-  /** The principal's token; over TCP the server wants one. */
+export interface ConnectOptions extends NatsOptions {
+  /** The principal's token; over TCP the server wants one. Over NATS: the token of NATS, if its server wants one. */
   token?: string;
   /**
    * For how many milliseconds a call that was refused as overloaded is repeated, each time after the time in the refusal; its code never
@@ -25,7 +26,7 @@ export interface ConnectOptions {
   retryOverloadedMs?: number;
 }
 
-export interface PyexecOptions extends Omit<ConnectOptions, "token"> {
+export interface PyexecOptions extends Pick<ConnectOptions, "retryOverloadedMs"> {
   /** Settings of all runs (docs/configuration.md). */
   policy?: Policy;
   /** Settings of sessions. */
@@ -41,6 +42,8 @@ export interface SessionOptions {
   policy?: Policy;
   /** All calls through this object offer these tools. */
   tools?: Tools;
+  /** The scripts of all its calls may import these packages (only of a server that allows them). */
+  packages?: readonly string[];
 }
 
 /** The settings of a detached execution: everything of a request except the functions of its tools, which `Execution.result()` gets. */
@@ -84,10 +87,13 @@ export class Pyexec {
     this._transport = transport ?? new RetryingTransport(new RpcTransport(program, initialize), retryOverloadedMs);
   }
 
-  /** Makes a client of `pyexec serve` at "unix:/PATH", "http://HOST:PORT" or "https://HOST". */
+  /**
+   * Makes a client of `pyexec serve` at "unix:/PATH", "http://HOST:PORT" or "https://HOST", or of a fleet of `pyexec worker` at
+   * "nats://HOST:PORT" or "tls://HOST:PORT", also several with commas; this needs the package @nats-io/transport-node.
+   */
   static connect(url: string, options: ConnectOptions = {}): Pyexec {
-    const { token, retryOverloadedMs = RETRY_OVERLOADED_MS } = options;
-    return new Pyexec({}, new RetryingTransport(new HttpTransport(url, token), retryOverloadedMs));
+    const { retryOverloadedMs = RETRY_OVERLOADED_MS } = options;
+    return new Pyexec({}, new RetryingTransport(remoteTransport(url, options), retryOverloadedMs));
   }
 
   /** Starts `pyexec rpc`, or connects to the server, if that has not been done. Returns what the program says about itself. */
@@ -162,9 +168,18 @@ export class Pyexec {
   async _detach(method: string, code: string, request: DetachedRequest, more: Params, tools?: Tools): Promise<Execution> {
     const { params } = executionParams(code, request, tools);
     const { execution_id: id, session_id: session } = await this._ask<{ execution_id: string; session_id: string | null }>(
-      method, { ...params, ...more, detach: true }, { signal: request.signal });
+      method, { ...more, ...params, detach: true }, { signal: request.signal });
     return new Execution(this._transport, id, session ?? null, { ...tools, ...request.tools });
   }
+}
+
+function remoteTransport(url: string, { token, retryOverloadedMs: _, ...nats }: ConnectOptions): Transport {
+  if (/^(nats|tls):\/\/./.test(url)) return new NatsTransport(url, token, nats);
+  if (!/^(unix:.|https?:\/\/.)/.test(url))
+    throw new TypeError(`url: "unix:/PATH", "http://HOST:PORT", "https://HOST", "nats://HOST:PORT" or "tls://HOST:PORT", not ${JSON.stringify(url)}`);
+  const wrong = Object.keys(nats).filter((name) => nats[name as keyof NatsOptions] !== undefined);
+  if (wrong.length) throw new TypeError(`${wrong.join(", ")}: only for nats:// and tls://; over HTTP the token says who calls`);
+  return new HttpTransport(url, token);
 }
 
 /** A session. Calls run one after another, in order of arrival. */
@@ -189,19 +204,19 @@ export class Session {
   }
 
   get #own(): Params {
-    const { policy } = this.#options;
-    return { session_id: this.id, ...(policy ? { session_policy: policy } : {}) };
+    const { policy, packages } = this.#options;
+    return { session_id: this.id, ...(policy ? { session_policy: policy } : {}), ...(packages ? { packages } : {}) };
   }
 
   #operation(code: string, request: Request): Operation<Result> {
     const { params, tools } = executionParams(code, request, this.#options.tools);
-    return { method: "execute", params: { ...params, ...this.#own }, tools, decode: resultFrom };
+    return { method: "execute", params: { ...this.#own, ...params }, tools, decode: resultFrom };
   }
 
   /** Makes the session now. ConflictError: it is there already. Otherwise its first call makes it. */
   async open(options: CallOptions = {}): Promise<void> {
-    const { policy } = this.#options;
-    await this.#client._ask("create_session", { session_id: this.id, ...(policy ? { policy } : {}) }, options);
+    const { policy, packages } = this.#options;
+    await this.#client._ask("create_session", { session_id: this.id, ...(policy ? { policy } : {}), ...(packages ? { packages } : {}) }, options);
   }
 
   execute(code: string, request: Request = {}): Promise<Result> {

@@ -107,6 +107,16 @@ export class ConflictError extends PyexecError {
   static override readonly code = "conflict";
 }
 
+/** Over NATS: the node of the session is gone, and the session's state with it. The next call with its id makes a new session. */
+export class SessionLostError extends PyexecError {
+  static override readonly code = "session_lost";
+}
+
+/** Over NATS: a request with this key was started before. It is not started again. */
+export class AlreadyStartedError extends PyexecError {
+  static override readonly code = "already_started";
+}
+
 /** The tool call was already answered, or its script no longer waits. */
 export class CallNotFoundError extends PyexecError {
   static override readonly code = "call_not_found";
@@ -136,7 +146,7 @@ const CLASSES: ReadonlyMap<string, typeof PyexecError> = new Map(
   [
     InvalidPolicyError, InvalidRequestError, PythonNotFoundError, PythonUnsupportedError, SandboxUnavailableError, SessionLimitError,
     SessionNotFoundError, SessionBusyError, SessionNotForkableError, OverloadedError, ShuttingDownError, InternalError, UnauthorizedError, NotFoundError, ConflictError,
-    CallNotFoundError, ExecutionNotFoundError, ProgramNotFoundError, ConnectionLostError, ClosedError,
+    SessionLostError, AlreadyStartedError, CallNotFoundError, ExecutionNotFoundError, ProgramNotFoundError, ConnectionLostError, ClosedError,
   ].map((kind) => [kind.code, kind]),
 );
 

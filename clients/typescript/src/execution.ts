@@ -79,7 +79,7 @@ export class Execution {
 
   /** Answers a tool call that waits: `{ result }`, `{ error: { message, data } }`, `{ deny: reason }` or `{ allow: true }`. */
   async answer(callId: string, answer: Answer, options: { signal?: AbortSignal } = {}): Promise<void> {
-    await this.#ask("answer", { call_id: callId, ...answer }, () => undefined, options.signal);
+    await this.#ask("answer", { execution_id: this.id, call_id: callId, ...answer }, () => undefined, options.signal);
   }
 
   /**

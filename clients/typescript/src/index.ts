@@ -13,9 +13,9 @@
 export { Files, Pyexec, Session } from "./client.js";
 export type { CallOptions, ConnectOptions, DetachedRequest, PyexecOptions, SessionOptions, Undone } from "./client.js";
 export {
-  CallNotFoundError, ClosedError, ConflictError, ConnectionLostError, ExecutionNotFoundError, InternalError, InvalidPolicyError,
+  AlreadyStartedError, CallNotFoundError, ClosedError, ConflictError, ConnectionLostError, ExecutionNotFoundError, InternalError, InvalidPolicyError,
   InvalidRequestError, NotFoundError, OverloadedError, ProgramNotFoundError, PyexecError, PythonNotFoundError, PythonUnsupportedError,
-  SandboxUnavailableError, SessionBusyError, SessionLimitError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
+  SandboxUnavailableError, SessionBusyError, SessionLimitError, SessionLostError, SessionNotForkableError, SessionNotFoundError, ShuttingDownError, UnauthorizedError,
 } from "./errors.js";
 export type { ErrorDetails } from "./errors.js";
 export { Execution } from "./execution.js";

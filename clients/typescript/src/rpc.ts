@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { ClosedError, ConflictError, ConnectionLostError, InvalidRequestError, ProgramNotFoundError, errorFrom, type PyexecError } from "./errors.js";
 import { encode } from "./json.js";
 import { findProgram } from "./program.js";
-import { noSuchTool, quiet, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
+import { noSuchTool, quiet, refuseKey, type Answer, type Handlers, type Params, type Pending, type Transport } from "./transport.js";
 import { bytesFrom, displayFrom, type ProgramInfo } from "./types.js";
 
 const PROTOCOL = 1;
@@ -337,6 +337,7 @@ function wireParams(method: string, params: Params, handlers: Handlers): Params 
     throw new InvalidRequestError("detached executions need a server, because `pyexec rpc` ends with this program", {
       hint: "Start `pyexec serve`, and use Pyexec.connect()." });
   }
+  refuseKey(params["key"]);
   const sent = handlers.onEvent ? { ...params, stream: true } : params;
   if (method !== "write_file") return sent;
   const { content, ...rest } = sent;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The interface of all ways to reach pyexec: a call has an answer, and events may come before it. */
+import { InvalidRequestError } from "./errors.js";
 import type { ProgramInfo, RunEvent } from "./types.js";
 
 export type Params = Readonly<Record<string, unknown>>;
@@ -47,10 +48,27 @@ export interface Transport {
   close(): Promise<void>;
 }
 
+/** Options of Pyexec.connect() that are only for NATS. */
+export interface NatsOptions {
+  /** The path of a `.creds` file of NATS. */
+  credentials?: string;
+  /** Whose subjects are used, if the NATS server gives each user own subjects. */
+  principal?: string;
+  /** The beginning of reply subjects, if the NATS server gives each user its own. Default: "_INBOX". */
+  inboxPrefix?: string;
+  /** Paths of PEM files: the authority that signed the server's certificate, and the certificate and key of this client. */
+  tls?: { caFile?: string; certFile?: string; keyFile?: string; handshakeFirst?: boolean };
+}
+
 /** The answer to a call that nobody here can take. A call that waits for a decision can only be allowed or denied. */
 export function noSuchTool(approval: boolean): Answer {
   const message = "the client has no such tool";
   return approval ? { deny: message } : { error: { message } };
+}
+
+/** Refuses the key of a request, for the transports that have no fleet behind them. */
+export function refuseKey(key: unknown): void {
+  if (key !== undefined) throw new InvalidRequestError("key: only a fleet over NATS takes it", { hint: "Leave it out, or use Pyexec.connect(\"nats://…\")." });
 }
 
 /** A promise that may be left unhandled: its failure is also told to whoever waits for it. */

@@ -135,6 +135,13 @@ export interface RequestFields {
   silent?: boolean;
   /** In a session: true keeps the state before the call, false does not, although the policy has auto_checkpoint. */
   checkpoint?: boolean;
+  /** Only over NATS: of all requests with this key, at most one starts. The others fail with AlreadyStartedError. 1 to 128 characters of ASCII. */
+  key?: string;
+  /**
+   * Packages that the script may import, as `["numpy", "pandas>=2"]`; only of a server, if its operator allows them. The first request for
+   * them waits until they are installed. A session keeps those with which it was made (`session(id, { packages })`).
+   */
+  packages?: readonly string[];
 }
 
 /** The optional members of one execution. */

@@ -283,7 +283,7 @@ test("HTTP refuses a wrong token, and the error does not have it", async () => {
   });
 });
 
-forEach("branches go on from the state of a session", async (px) => {
+forEach("branches go on from the state of a session", async (px, kind) => {
   const session = px.session(undefined, { policy: { forkable: true }, tools: { double: ({ n }: { n: number }) => 2 * n } });
   await session.execute("x = [1]");
   const [one, two] = await session.fork(2);
@@ -297,13 +297,18 @@ forEach("branches go on from the state of a session", async (px) => {
   assert.equal((await px.execute(ids[1]!, "x")).last_value_repr, "[1]");
   const [single] = await one!.fork();
   assert.equal((await single!.execute("x")).last_value_repr, "[1, 2]");
-  await assert.rejects(session.fork([ids[0]!]), (failure: PyexecError) => failure.message.includes(ids[0]!) && ["invalid_request", "conflict"].includes(failure.code));
+  await assert.rejects(session.fork([ids[0]!]), (failure: PyexecError) => failure.code === "conflict" || (failure.code === "invalid_request" && failure.message.includes(ids[0]!)));
   await assert.rejects(session.fork(0), InvalidRequestError);
   await assert.rejects(session.fork(["a/b"]), InvalidRequestError);
   const call = session.stream(ENDLESS);
   await call.next();
-  await assert.rejects(session.fork(), SessionBusyError);
-  await session.interrupt();
+  if (kind === "nats") {         // there a fork waits for the calls before it
+    const [later] = await Promise.all([session.fork(), session.interrupt()]);
+    await later[0]!.close();
+  } else {
+    await assert.rejects(session.fork(), SessionBusyError);
+    await session.interrupt();
+  }
   await call.result();
   for (const branch of [one!, two!, single!, ...named, session]) await branch.close();
   await assert.rejects(session.fork(), SessionNotFoundError);
@@ -311,7 +316,7 @@ forEach("branches go on from the state of a session", async (px) => {
   await plain.execute("1");
   await assert.rejects(plain.fork(), SessionNotForkableError);
   await plain.close();
-}, ["rpc", "tcp"]);
+}, ["rpc", "tcp", "nats"]);
 
 forEach("calls of a session are undone", async (px) => {
   const session = px.session(undefined, { policy: { auto_checkpoint: true } });
@@ -331,4 +336,4 @@ forEach("calls of a session are undone", async (px) => {
   await assert.rejects(session.undo(77), InvalidRequestError);
   await session.close();
   await assert.rejects(session.undo(), SessionNotFoundError);
-}, ["rpc", "tcp"]);
+}, ["rpc", "tcp", "nats"]);

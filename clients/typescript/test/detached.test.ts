@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { ExecutionNotFoundError, InvalidPolicyError, InvalidRequestError, Pyexec, type RunEvent } from "pyexec-client";
-import { POLICY, server, until } from "./support.js";
+import { POLICY, forEach, makeClient, server, until } from "./support.js";
 
-const connect = async (): Promise<Pyexec> => Pyexec.connect((await server()).unix);
+const SERVERS = ["unix", "nats"] as const;
 
-test("an execution goes on without its client, and another one gets the result", async () => {
-  const [first, second] = [await connect(), await connect()];
+forEach("an execution goes on without its client, and another one gets the result", async (px, kind) => {
+  const [first, second] = [px, await makeClient(kind)];
   const started = await first.detach("print('é')\n6 * 7", { inputs: { a: 1 } });
   await first.close();
   const execution = second.execution(started.id);
@@ -26,21 +26,18 @@ test("an execution goes on without its client, and another one gets the result",
   assert.ok(state.state === "ended" && state.result?.ok && state.error === null && state.calls.length === 0);
   assert.ok((await second.executions()).some((one) => one.execution_id === started.id));
   await second.close();
-});
+}, SERVERS);
 
-test("a call of a session, and its state", async () => {
-  const px = await connect();
+forEach("a call of a session, and its state", async (px) => {
   const session = px.session("detached");
   const execution = await session.detach("x = 5\nx");
   assert.equal(execution.sessionId, "detached");
   assert.equal((await execution.result()).last_value_repr, "5");
   assert.equal((await session.execute("x")).last_value_repr, "5");
   await session.close();
-  await px.close();
-});
+}, SERVERS);
 
-test("events come again from any point", async () => {
-  const px = await connect();
+forEach("events come again from any point", async (px) => {
   const execution = await px.detach("import time\nfor i in range(3):\n print(i, flush=True)\n display(i)");
   const ids: string[] = [];
   const all: RunEvent[] = [];
@@ -49,22 +46,19 @@ test("events come again from any point", async () => {
   const rest: RunEvent[] = [];
   await execution.result({ after: ids[0]!, onEvent: (event) => rest.push(event) });
   assert.deepEqual(rest, all.slice(1));
-  await px.close();
-});
+}, SERVERS);
 
-test("cancelling it, and stopping to wait for it", async () => {
-  const px = await connect();
+forEach("cancelling it, and stopping to wait for it", async (px) => {
   const execution = await px.detach("print('go', flush=True)\nwhile True: pass");
   const abort = new AbortController();
   await assert.rejects(execution.result({ signal: abort.signal, onEvent: () => abort.abort() }), { name: "AbortError" });
   assert.equal((await execution.state()).state, "running");         // it goes on
   await execution.cancel();
   assert.equal((await execution.result()).status, "cancelled");
-  await px.close();
-});
+}, SERVERS);
 
-test("tools: another client answers the calls, each once", async () => {
-  const [first, second] = [await connect(), await connect()];
+forEach("tools: another client answers the calls, each once", async (px, kind) => {
+  const [first, second] = [px, await makeClient(kind)];
   let asked = 0;
   const tools = { price: { parameters: { type: "object", properties: { item: { type: "string" } } }, execute: ({ item }: { item: string }) => {
     asked++;
@@ -82,10 +76,9 @@ test("tools: another client answers the calls, each once", async () => {
   assert.equal(asked, 2);
   await assert.rejects(execution.answer(waiting.calls[0]!.call_id, { result: 1 }), { code: "call_not_found" });
   await second.close();
-});
+}, SERVERS);
 
-test("approvals: the call waits until a client decides", async () => {
-  const px = await connect();
+forEach("approvals: the call waits until a client decides", async (px) => {
   const tools = { mail: { approval: true, execute: () => "sent" } };
   const code = "try: value = mail()\nexcept PermissionError as error: value = str(error)\nvalue";
   const first = await px.detach(code, { tools });
@@ -96,8 +89,7 @@ test("approvals: the call waits until a client decides", async () => {
   assert.equal(calls[0]!.approval, true);
   await second.answer(calls[0]!.call_id, { deny: "not today" });
   assert.match((await result).last_value_repr ?? "", /denied: not today/);
-  await px.close();
-});
+}, SERVERS);
 
 /** Forwards connections to a socket, and can cut them all. */
 async function proxy(to: string, path: string): Promise<{ server: NetServer; cut: () => void; count: () => number }> {
@@ -143,14 +135,15 @@ test("a lost connection is made again, and no event comes twice or is missing", 
   rmSync(folder, { recursive: true });
 });
 
-test("what is refused", async () => {
-  const px = await connect();
+forEach("what is refused", async (px) => {
   await assert.rejects(px.execution("e-nosuch").result(), ExecutionNotFoundError);
   await assert.rejects(px.execution("e-nosuch").state(), ExecutionNotFoundError);
   const bad = await px.detach("1", { policy: { timeuot_ms: 1 } as object });
   await assert.rejects(bad.result(), InvalidPolicyError);
   assert.ok((await bad.state()).error instanceof InvalidPolicyError);
-  await px.close();
+}, SERVERS);
+
+test("`pyexec rpc` has no detached executions", async () => {
   const rpc = new Pyexec({ policy: POLICY });
   await assert.rejects(rpc.detach("1"), (failure: InvalidRequestError) => failure instanceof InvalidRequestError && /pyexec serve/.test(failure.hint));
   assert.throws(() => rpc.execution("e-1"), InvalidRequestError);

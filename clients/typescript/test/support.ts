@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { after, describe, test } from "node:test";
 
 import { Pyexec, type Policy } from "pyexec-client";
+import { noFleet, startFleet, type Fleet } from "./fleet.js";
 
 export const BUILD = process.env["PYEXEC_BUILD"]!;
 export const PROGRAM = join(BUILD, "pyexec");
@@ -16,7 +17,7 @@ export const TOKEN = "secret";
 /** The limits are high enough for any machine, because the tests themselves end their endless runs. The server has the same limits. */
 export const POLICY: Policy = {
   disable_open: false, use_import_whitelist: false, banned_imports: [], timeout_ms: 600_000, cpu_time_seconds: null, max_stdout_bytes: 16 << 20 };
-const FLAGS = ["--files", "full", "--any-import", "--timeout", "600s", "--cpu-time-seconds", "none", "--max-stdout-bytes", "16M"];
+export const FLAGS = ["--files", "full", "--any-import", "--timeout", "600s", "--cpu-time-seconds", "none", "--max-stdout-bytes", "16M"];
 
 /** Where npm and node are. */
 export const TOOLS_PATH = process.env["PATH"]!;
@@ -66,28 +67,38 @@ export async function startServer({ flags = [], config = "", folder = mkdtempSyn
   return { unix: "unix:" + unix, tcp: `http://127.0.0.1:${port}`, child, log: text, stop };
 }
 
-export type Kind = "rpc" | "unix" | "tcp";
+export type Kind = "rpc" | "unix" | "tcp" | "nats";
 
 let shared: Promise<Server> | undefined;
+let sharedFleet: Promise<Fleet> | undefined;
 
 /** The server of this file's tests. */
 export function server(): Promise<Server> {
   return (shared ??= startServer());
 }
 
+/** The fleet of this file's tests. */
+export function fleet(): Promise<Fleet> {
+  return (sharedFleet ??= startFleet());
+}
+
 // Registered here, and not by the first test that needs the server: it would end with that test.
-after(async () => (await shared)?.stop());
+after(async () => {
+  await (await shared)?.stop();
+  await (await sharedFleet)?.stop();
+});
 
 export async function makeClient(kind: Kind, policy: Policy = POLICY): Promise<Pyexec> {
   if (kind === "rpc") return new Pyexec({ policy });
+  if (kind === "nats") return Pyexec.connect((await fleet()).url, { principal: "test" });
   return kind === "unix" ? Pyexec.connect((await server()).unix) : Pyexec.connect((await server()).tcp, { token: TOKEN });
 }
 
 /** Makes one test for each transport. */
-export function forEach(name: string, body: (px: Pyexec, kind: Kind) => Promise<void>, kinds: readonly Kind[] = ["rpc", "unix", "tcp"]): void {
+export function forEach(name: string, body: (px: Pyexec, kind: Kind) => Promise<void>, kinds: readonly Kind[] = ["rpc", "unix", "tcp", "nats"]): void {
   describe(name, () => {
     for (const kind of kinds) {
-      test(kind, async () => {
+      test(kind, { skip: kind === "nats" && noFleet() }, async () => {
         const px = await makeClient(kind);
         try {
           await body(px, kind);

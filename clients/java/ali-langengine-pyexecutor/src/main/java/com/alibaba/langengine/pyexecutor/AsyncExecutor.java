@@ -18,13 +18,17 @@ final class AsyncExecutor implements Executor {
     private final ThreadPoolExecutor own;
 
     AsyncExecutor(Executor configured) {
-        own = configured != null ? null
-                : new ThreadPoolExecutor(0, Integer.MAX_VALUE, IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(), body -> {
-                    Thread thread = new Thread(body, "pyexec-async");
-                    thread.setDaemon(true);
-                    return thread;
-                });
+        own = configured != null ? null : threads("pyexec-async");
         executor = configured != null ? configured : own;
+    }
+
+    /** As many threads as there are tasks. They end when they are idle. */
+    static ThreadPoolExecutor threads(String name) {
+        return new ThreadPoolExecutor(0, Integer.MAX_VALUE, IDLE_SECONDS, TimeUnit.SECONDS, new SynchronousQueue<>(), body -> {
+            Thread thread = new Thread(body, name);
+            thread.setDaemon(true);
+            return thread;
+        });
     }
 
     /** A command that the executor refuses runs on this thread at once. Otherwise its future would never complete. */

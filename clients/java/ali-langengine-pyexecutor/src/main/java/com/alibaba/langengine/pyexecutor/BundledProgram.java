@@ -31,8 +31,6 @@ final class BundledProgram {
     private static final String PROGRAM = "pyexec";
     private static final System.Logger LOG = System.getLogger("com.alibaba.langengine.pyexecutor");
     private static final int ROOT_USER = 0;
-    /** The loader's path is in the first page of a program. */
-    private static final int LOADER_BYTES = 4096;
     /** The field of the line Uid in /proc/PID/status, after its name: real, effective, saved, file system. */
     private static final int FILE_SYSTEM_UID = 4;
 
@@ -49,7 +47,7 @@ final class BundledProgram {
 
     static Path unpack(Map<String, String> environment) {
         String user = System.getProperty("user.name");
-        return unpack(cacheFolder(System.getProperty(CACHE_PROPERTY), environment, user), Paths.get("/"),
+        return unpack(cacheFolder(System.getProperty(CACHE_PROPERTY), environment, user),
                 platform(System.getProperty("os.name"), System.getProperty("os.arch")));
     }
 
@@ -69,11 +67,11 @@ final class BundledProgram {
         return Paths.get(System.getProperty("java.io.tmpdir"), "pyexec-java-" + user);
     }
 
-    /** `root` is the root of the file system. The files that show which C library this system has are below it. */
-    static Path unpack(Path cache, Path root, String platform) {
-        String resources = "native/" + choose(root, platform) + "/";
+    /** The program is static, and has a guest for each C library, so a system with musl uses the same as one with glibc. */
+    static Path unpack(Path cache, String platform) {
+        String resources = "native/" + platform + "/";
         if (BundledProgram.class.getResource(resources + "SHA256SUMS") == null) {
-            throw new PyExecutorUnsupportedException("this jar has no native program for " + choose(root, platform));
+            throw new PyExecutorUnsupportedException("this jar has no native program for " + platform);
         }
         try {
             return new BundledProgram(resources).into(cache);
@@ -86,34 +84,6 @@ final class BundledProgram {
         String name = os.toLowerCase(Locale.ROOT);
         String machine = architecture.equals("amd64") ? "x86_64" : architecture.equals("arm64") ? "aarch64" : architecture;
         return (name.startsWith("linux") ? "linux" : name.replace(' ', '-')) + "-" + machine;
-    }
-
-    /** The jar's folder of natives for a platform: with the GNU C library its name alone, with musl and "-musl" after it. */
-    static String choose(Path root, String platform) {
-        return platform.startsWith("linux-") && hasMusl(root, platform.substring("linux-".length())) ? platform + "-musl" : platform;
-    }
-
-    /**
-     * The native program has an extension that an interpreter loads, so it must be built for the system's C library. The shell
-     * names the loader of that library. Loaders alone don't tell: either system can have the other one's loader as an addition.
-     * They decide where the shell is static or missing.
-     */
-    private static boolean hasMusl(Path root, String machine) {
-        String shell = start(root.resolve("bin/sh"));
-        if (shell.contains("/ld-musl-") || shell.contains("/ld-linux")) {
-            return shell.contains("/ld-musl-");
-        }
-        boolean gnu = Stream.of("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-" + machine + ".so.1").map(root::resolve).anyMatch(Files::exists);
-        return !gnu && Files.exists(root.resolve("lib/ld-musl-" + machine + ".so.1"));
-    }
-
-    /** The first bytes of a program, which have the path of its loader. Empty if they can't be read. */
-    private static String start(Path program) {
-        try (InputStream in = Files.newInputStream(program)) {
-            return new String(in.readNBytes(LOADER_BYTES), StandardCharsets.ISO_8859_1);
-        } catch (IOException e) {
-            return "";
-        }
     }
 
     private static PyExecutorException unusable(Path cache, IOException cause) {

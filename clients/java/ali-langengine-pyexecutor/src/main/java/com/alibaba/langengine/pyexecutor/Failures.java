@@ -31,6 +31,10 @@ final class Failures {
         return new IllegalArgumentException(what + ": the request is longer than 32 MiB");
     }
 
+    static IllegalArgumentException noKeys() {
+        return new IllegalArgumentException("key: only a fleet over NATS takes it");
+    }
+
     static PyExecutorException closed() {
         return new PyExecutorException("shutting_down", "the executor is closed", "Make a new PyExecutor.");
     }

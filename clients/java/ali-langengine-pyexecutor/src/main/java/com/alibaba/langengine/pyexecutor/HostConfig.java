@@ -12,7 +12,7 @@ import java.util.concurrent.Executor;
 
 /**
  * Where scripts run. On this machine, these settings say where the native program is and which limits it has; they are read
- * when it starts. On a {@code pyexec serve}, which has its own limits, they are read when the executor is made.
+ * when it starts. On a {@code pyexec serve} or a fleet, which have their own limits, they are read when the executor is made.
  */
 public class HostConfig {
     private String executable;
@@ -22,6 +22,9 @@ public class HostConfig {
     private Integer maxAsleep;
     private String url;
     private String token;
+    private String credentials;
+    private String principal;
+    private String inboxPrefix;
     private String sessionPrefix;
     private Duration answerTimeout = Duration.ofMinutes(5);
     private Duration retryOverloaded = Duration.ofSeconds(10);
@@ -103,14 +106,15 @@ public class HostConfig {
         return this;
     }
 
-    /** @return the URL of a {@code pyexec serve}, or null */
+    /** @return the URL of a {@code pyexec serve}, or of NATS, or null */
     public String getUrl() {
         return url;
     }
 
     /**
-     * @param url {@code http[s]://HOST[:PORT][/PATH]} of the {@code pyexec serve} that runs the scripts; null: this machine runs
-     *     them. The system property {@code ali.langengine.pyexecutor.url} and the environment variable {@code PYEXEC_URL}
+     * @param url {@code http[s]://HOST[:PORT][/PATH]} of the {@code pyexec serve} that runs the scripts, or
+     *     {@code nats://[USER:PASSWORD@]HOST[:PORT]}, with {@code tls://} for TLS, of the NATS server whose fleet runs them (more
+     *     servers of one cluster after commas); null: this machine runs them. The system property {@code ali.langengine.pyexecutor.url} and the environment variable {@code PYEXEC_URL}
      *     override it
      * @return this
      */
@@ -125,12 +129,56 @@ public class HostConfig {
     }
 
     /**
-     * @param token the bearer token for the server. The system property {@code ali.langengine.pyexecutor.token} and the
+     * @param token the bearer token for the server, or the token of NATS. The system property {@code ali.langengine.pyexecutor.token} and the
      *     environment variable {@code PYEXEC_TOKEN} override it
      * @return this
      */
     public HostConfig setToken(String token) {
         this.token = token;
+        return this;
+    }
+
+    /** @return the path of the file with the credentials for NATS, or null */
+    public String getCredentials() {
+        return credentials;
+    }
+
+    /**
+     * @param credentials the path of a {@code .creds} file of NATS, or of a file with the seed of an nkey. Only for a URL of NATS
+     * @return this
+     */
+    public HostConfig setCredentials(String credentials) {
+        this.credentials = credentials;
+        return this;
+    }
+
+    /** @return the principal whose subjects of the fleet are used; null is {@code local} */
+    public String getPrincipal() {
+        return principal;
+    }
+
+    /**
+     * @param principal the principal whose subjects of the fleet are used, if the NATS server gives each user its own
+     *     ({@code docs/scale.md}); null: {@code local}. Only for a URL of NATS
+     * @return this
+     */
+    public HostConfig setPrincipal(String principal) {
+        this.principal = principal;
+        return this;
+    }
+
+    /** @return the beginning of the subjects to which the fleet answers; null is {@code _INBOX} */
+    public String getInboxPrefix() {
+        return inboxPrefix;
+    }
+
+    /**
+     * @param inboxPrefix the beginning of the subjects to which the fleet answers, if the NATS server gives each user its own; null:
+     *     {@code _INBOX}. Only for a URL of NATS
+     * @return this
+     */
+    public HostConfig setInboxPrefix(String inboxPrefix) {
+        this.inboxPrefix = inboxPrefix;
         return this;
     }
 
@@ -187,7 +235,8 @@ public class HostConfig {
 
     /**
      * @param httpClient the client for the server, with its own certificates and proxies. It should not follow redirects, because
-     *     they could send the token to another server. Null: a client with Java's defaults
+     *     they could send the token to another server. For a URL with {@code tls://} only its certificates are used
+     *     ({@code sslContext}). Null: a client with Java's defaults
      * @return this
      */
     public HostConfig setHttpClient(HttpClient httpClient) {

@@ -94,6 +94,7 @@ final class NativeClient implements Transport {
 
     @Override
     public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) throws InterruptedException {
+        refuseKey(request);
         return send(sessionId == null ? "execute_once" : "execute", base -> {
             Map<String, Object> changed = difference(base, policy.toMap(allowsOs ? "os" : null));
             if (sessionId != null) {
@@ -144,6 +145,7 @@ final class NativeClient implements Transport {
 
     @Override
     public Map<String, Object> verify(Map<String, Object> request) throws InterruptedException {
+        refuseKey(request);
         return send("verify", base -> {
             Map<String, Object> changed = difference(base, policy.toMap(null));
             if (!changed.isEmpty()) {
@@ -207,6 +209,12 @@ final class NativeClient implements Transport {
     @Override
     public Map<String, Object> stats() throws InterruptedException {
         return call("stats", Collections.emptyMap());
+    }
+
+    private static void refuseKey(Map<String, Object> request) {
+        if (request.containsKey(Requests.KEY)) {
+            throw Failures.noKeys();
+        }
     }
 
     private static String sent(String sessionId) {

@@ -17,9 +17,11 @@ public class PyExecutionOptions {
     private Boolean printLastExpression;
     private Duration timeout;
     private Boolean checkpoint;
+    private String key;
     private String stdin;
     private final Map<String, byte[]> files = new LinkedHashMap<>();
     private List<String> returnFiles = new ArrayList<>();
+    private List<String> packages = new ArrayList<>();
     private Map<String, Object> inputs = new LinkedHashMap<>();
     private String valueJson;
     private final Map<String, PyTool> tools = new LinkedHashMap<>();
@@ -103,6 +105,24 @@ public class PyExecutionOptions {
         return this;
     }
 
+    /** @return the key of this execution, or null */
+    public String getKey() {
+        return key;
+    }
+
+    /**
+     * Only for a fleet over NATS. Of all executions of the principal with this key, at most one starts in a day. The others fail with
+     * a {@link PyExecutorException} whose code is {@code already_started}. If the answer is lost, the execution is sent again, so that
+     * it is known whether it has started. It costs one round trip to JetStream.
+     *
+     * @param key 1 to 128 characters of printable ASCII; null: none
+     * @return this
+     */
+    public PyExecutionOptions setKey(String key) {
+        this.key = key;
+        return this;
+    }
+
     /** @return the script's standard input, or null */
     public String getStdin() {
         return stdin;
@@ -145,6 +165,24 @@ public class PyExecutionOptions {
      */
     public PyExecutionOptions setReturnFiles(String... patterns) {
         this.returnFiles = new ArrayList<>(Arrays.asList(patterns));
+        return this;
+    }
+
+    /** @return the packages that the script may import in addition */
+    public List<String> getPackages() {
+        return packages;
+    }
+
+    /**
+     * Only with a server ({@link HostConfig#setUrl}) whose operator allows these packages. The first request for them waits until they are
+     * installed, for which {@link HostConfig#setAnswerTimeout} does not count.
+     *
+     * @param packages names, with versions if wanted, such as {@code "pandas>=2"}: the script may import these packages. A session keeps
+     *     those of the call that makes it; later calls give the same ones or none
+     * @return this
+     */
+    public PyExecutionOptions setPackages(String... packages) {
+        this.packages = new ArrayList<>(Arrays.asList(packages));
         return this;
     }
 
@@ -281,6 +319,7 @@ public class PyExecutionOptions {
         copy.stdin = stdin;
         copy.files.putAll(files);
         copy.returnFiles = new ArrayList<>(returnFiles);
+        copy.packages = new ArrayList<>(packages);
         copy.inputs = new LinkedHashMap<>(inputs);
         copy.valueJson = valueJson;
         copy.tools.putAll(tools);

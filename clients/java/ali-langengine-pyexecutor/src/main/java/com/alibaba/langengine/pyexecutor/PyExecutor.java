@@ -318,7 +318,7 @@ public class PyExecutor implements AutoCloseable {
                 return null;
             });
         } catch (PyExecutorException e) {
-            if (!"session_not_found".equals(e.getCode())) {
+            if (!RemoteClient.isGone(e)) {
                 throw e;
             }
         }

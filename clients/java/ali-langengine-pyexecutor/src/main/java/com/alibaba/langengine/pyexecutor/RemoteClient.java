@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package com.alibaba.langengine.pyexecutor;
 
-import java.net.http.HttpRequest;
-import java.net.http.HttpRequest.BodyPublishers;
-import java.net.http.HttpResponse;
+import com.alibaba.langengine.pyexecutor.RemoteServer.Answer;
+import com.alibaba.langengine.pyexecutor.RemoteServer.Request;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Paths;
 import java.time.Duration;
@@ -30,15 +29,14 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
- * Runs scripts on a {@code pyexec serve}. All executors with the same token share the sessions of one principal, so each session
- * id gets a prefix. It is random for this executor, or the same for several executors. Values of the policy that are defaults are
+ * Runs scripts on a {@code pyexec serve}, or on a fleet. All executors with the same token share the sessions of one principal,
+ * so each session id gets a prefix. It is random for this executor, or the same for several executors. Values of the policy that are defaults are
  * sent as {@code policy_defaults}, and the server lowers them to its ceiling. Changed values are sent as {@code policy}, and the
  * server refuses them above its ceiling.
  */
 final class RemoteClient implements Transport {
     private static final Pattern PREFIX = Pattern.compile("[A-Za-z0-9._:-]+");
     private static final Duration SOON = Duration.ofSeconds(60);
-    private static final Duration AT_ONCE = Duration.ofSeconds(5);
 
     private final PyExecutionPolicy policy;
     private final RemoteServer server;
@@ -54,6 +52,7 @@ final class RemoteClient implements Transport {
      * timeout. */
     private volatile boolean asksTimeout;
     private volatile boolean started;
+    private volatile boolean hadSessions;
     private volatile boolean closed;
 
     RemoteClient(PyExecutionPolicy policy, SessionConfig sessions, RemoteServer server, HostConfig host) {
@@ -73,14 +72,14 @@ final class RemoteClient implements Transport {
     }
 
     /** A run that waits for its answer. A run of a session is sent when the runs before it have their answers, which keeps the order. */
-    private final class Run implements Pending<HttpResponse<byte[]>> {
+    private final class Run implements Pending<Answer> {
         private final String sessionId;
-        private final HttpRequest request;
+        private final Request request;
         private final ToolCalls tools;
-        private final CompletableFuture<HttpResponse<byte[]>> answer = new CompletableFuture<>();
-        private volatile CompletableFuture<HttpResponse<byte[]>> sent;
+        private final CompletableFuture<Answer> answer = new CompletableFuture<>();
+        private volatile CompletableFuture<Answer> sent;
 
-        Run(String sessionId, HttpRequest request, ToolCalls tools) {
+        Run(String sessionId, Request request, ToolCalls tools) {
             this.sessionId = sessionId;
             this.request = request;
             this.tools = tools;
@@ -100,7 +99,7 @@ final class RemoteClient implements Transport {
             if (answer.isDone()) {
                 return;
             }
-            sent = tools == null ? server.send(request) : server.send(request, EventBody.handler(this::callTool));
+            sent = server.send(request, tools);
             sent.whenComplete((response, failure) -> {
                 if (failure == null) {
                     answer.complete(response);
@@ -114,19 +113,12 @@ final class RemoteClient implements Transport {
         }
 
         @Override
-        public CompletableFuture<HttpResponse<byte[]>> answer() {
+        public CompletableFuture<Answer> answer() {
             return answer;
         }
 
-        /** Posts the answer. A failure is ignored: the script's call then ends by its time limit or with the run. */
-        private void callTool(Map<String, Object> call) {
-            String path = "/v1/calls/" + call.get("call_id");
-            tools.call(call, answer -> server.send(server.request(path).timeout(SOON).header("Content-Type", "application/json")
-                    .POST(BodyPublishers.ofString(ToolCalls.httpBody(answer))).build()));
-        }
-
         @Override
-        public Map<String, Object> decode(HttpResponse<byte[]> response) {
+        public Map<String, Object> decode(Answer response) {
             Map<String, Object> result = RemoteServer.object(server.content(response));
             if (result.get("status") instanceof Long) {     // an event "error": the HTTP status was sent before the error happened
                 throw RemoteServer.failure(result, response);
@@ -143,7 +135,7 @@ final class RemoteClient implements Transport {
         @Override
         public void cancel() {
             answer.cancel(true);
-            CompletableFuture<HttpResponse<byte[]>> going = sent;
+            CompletableFuture<Answer> going = sent;
             if (going != null) {
                 going.cancel(true);
             }
@@ -195,20 +187,27 @@ final class RemoteClient implements Transport {
         waiting.stream().filter(run -> run.sent == null).forEach(run -> run.answer.completeExceptionally(notFound(sessionId)));
     }
 
+    /** Whether it says that there is no such session: it has ended, or its node of the fleet is gone. */
+    static boolean isGone(PyExecutorException failure) {
+        return "session_not_found".equals(failure.getCode()) || "session_lost".equals(failure.getCode());
+    }
+
     private static PyExecutorException notFound(String sessionId) {
         return new PyExecutorException("session_not_found", "there is no session '" + sessionId + "'", "The first execute makes it.");
     }
 
-    /** Without an environment, the server's own stays. With one, its limits stay where nobody sets others. */
-    private static Map<String, Object> defaultsOf(Map<String, Object> map) {
+    /** Without an environment, the server's own stays. With one, its limits stay where nobody sets others; packages have one too. */
+    private static Map<String, Object> defaultsOf(Map<String, Object> map, boolean packages) {
         map.remove("allowed_environments");
-        return map.remove("environment", "") ? map : PyExecutionPolicy.withoutDefaults(map);
+        boolean none = map.remove("environment", "");
+        return none && !packages ? map : PyExecutionPolicy.withoutDefaults(map);
     }
 
     @Override
     public Pending<?> run(String sessionId, Map<String, Object> request, boolean allowsOs, ToolCalls tools) {
         requireOpen();
         requireText((String) request.get("code"));
+        String once = key((String) request.remove(Requests.KEY));
         Map<String, Object> defaults = new PyExecutionPolicy().toMap(null);
         Map<String, Object> now = policy.toMap(null);
         Map<String, Object> asked = new LinkedHashMap<>();
@@ -221,29 +220,22 @@ final class RemoteClient implements Transport {
             asksTimeout = true;
             request.putIfAbsent("timeout_ms", now.get("timeout_ms"));
         }
-        request.put("policy_defaults", defaultsOf(policy.toMap(allowsOs ? "os" : null)));
+        boolean packages = request.containsKey("packages");
+        request.put("policy_defaults", defaultsOf(policy.toMap(allowsOs ? "os" : null), packages));
         if (!asked.isEmpty()) {
             request.put(sessionId == null ? "policy" : "session_policy", asked);
         }
-        byte[] body = Json.write(request).getBytes(StandardCharsets.UTF_8);
-        if (body.length > REQUEST_MAX) {
-            throw Failures.tooLong(sessionId == null ? "execute_once" : "execute");
-        }
-        HttpRequest.Builder builder = server.request(sessionId == null ? "/v1/execute" : path(sessionId) + "/execute")
-                .header("Content-Type", "application/json").POST(BodyPublishers.ofByteArray(body));
         Object limit = request.getOrDefault("timeout_ms", now.get("timeout_ms"));
-        // While a run waits for a tool, its clock stands still. So it is not known how long its answer takes.
-        if (answerTimeout != null && tools == null && limit instanceof Long) {
-            builder.timeout(answerTimeout.plusMillis(Math.max(0, (Long) limit)));
-        }
+        // While a run waits for a tool or its packages, its clock stands still. So it is not known how long its answer takes.
+        Duration timeout = answerTimeout != null && tools == null && !packages && limit instanceof Long
+                ? answerTimeout.plusMillis(Math.max(0, (Long) limit)) : null;
+        String path = sessionId == null ? "/v1/execute" : path(sessionId) + "/execute";
+        Run run = new Run(sessionId, Request.of(path, request, timeout, once), tools);
         started = true;
-        if (tools != null) {
-            builder.header("Accept", "text/event-stream");
-        }
-        Run run = new Run(sessionId, builder.build(), tools);
         if (sessionId == null) {
             run.send();
         } else {
+            hadSessions = true;
             enter(run);
         }
         if (closed) {
@@ -262,23 +254,22 @@ final class RemoteClient implements Transport {
         return started;
     }
 
-    /** Whether the server accepts work, and this token. */
     @Override
     public void start() throws InterruptedException {
-        server.ask(server.request("/readyz").timeout(AT_ONCE).build());
-        sessions();
+        requireOpen();
+        server.check();
+        started = true;
     }
 
     @Override
     public void interrupt(String sessionId) throws InterruptedException {
-        ask(server.request(path(sessionId) + "/interrupt").POST(BodyPublishers.noBody()));
+        ask(new Request("POST", path(sessionId) + "/interrupt", SOON));
     }
 
     @Override
     public void fork(String sessionId, List<String> ids) throws InterruptedException {
-        String body = Json.write(Map.of("ids", ids.stream().map(this::idOf).collect(Collectors.toList())));
         try {
-            ask(server.request(path(sessionId) + "/fork").header("Content-Type", "application/json").POST(BodyPublishers.ofString(body)));
+            ask(Request.of(path(sessionId) + "/fork", Map.of("ids", ids.stream().map(this::idOf).collect(Collectors.toList())), SOON));
         } catch (PyExecutorException e) {
             throw "conflict".equals(e.getCode()) ? new IllegalArgumentException(e.getMessage(), e) : e;
         }
@@ -286,32 +277,26 @@ final class RemoteClient implements Transport {
 
     @Override
     public Map<String, Object> undo(String sessionId, long to) throws InterruptedException {
-        String body = Json.write(to == 0 ? Map.of() : Map.of("to", to));
-        return RemoteServer.object(ask(server.request(path(sessionId) + "/undo").header("Content-Type", "application/json")
-                .POST(BodyPublishers.ofString(body))));
+        return RemoteServer.object(ask(Request.of(path(sessionId) + "/undo", to == 0 ? Map.of() : Map.of("to", to), SOON)));
     }
 
     @Override
     public Map<String, Object> reset(String sessionId) throws InterruptedException {
-        return RemoteServer.object(ask(server.request(path(sessionId) + "/reset").POST(BodyPublishers.noBody())));
+        return RemoteServer.object(ask(new Request("POST", path(sessionId) + "/reset", SOON)));
     }
 
     @Override
     public Map<String, Object> verify(Map<String, Object> request) throws InterruptedException {
         requireOpen();
-        request.put("policy_defaults", defaultsOf(policy.toMap(null)));
-        byte[] body = Json.write(request).getBytes(StandardCharsets.UTF_8);
-        if (body.length > REQUEST_MAX) {
-            throw Failures.tooLong("verify");
-        }
-        return RemoteServer.object(server.ask(server.request("/v1/verify").header("Content-Type", "application/json")
-                .POST(BodyPublishers.ofByteArray(body)).build()));
+        request.put("policy_defaults", defaultsOf(policy.toMap(null), false));
+        String key = key((String) request.remove(Requests.KEY));
+        return RemoteServer.object(server.ask(Request.of("/v1/verify", request, null, key)));
     }
 
     @Override
     public void closeSession(String sessionId) throws InterruptedException {
         dropWaiting(sessionId);
-        ask(server.request(path(sessionId)).DELETE());
+        ask(new Request("DELETE", path(sessionId), SOON));
     }
 
     @Override
@@ -324,9 +309,9 @@ final class RemoteClient implements Transport {
     private void closeSessions() throws InterruptedException {
         for (String id : sessions()) {
             try {
-                server.ask(server.request("/v1/sessions/" + id).timeout(SOON).DELETE().build());
+                server.ask(new Request("DELETE", "/v1/sessions/" + id, SOON));
             } catch (PyExecutorException e) {
-                if (!"session_not_found".equals(e.getCode())) {
+                if (!isGone(e)) {
                     throw e;
                 }
             }
@@ -335,7 +320,7 @@ final class RemoteClient implements Transport {
 
     /** The ids, as the server has them, of the sessions with this executor's prefix. */
     private List<String> sessions() throws InterruptedException {
-        byte[] answer = server.ask(server.request("/v1/sessions").timeout(AT_ONCE).build());
+        byte[] answer = server.ask(new Request("GET", "/v1/sessions", RemoteServer.AT_ONCE));
         started = true;
         List<String> ids = new ArrayList<>();
         for (Object item : (List<?>) RemoteServer.object(answer).get("sessions")) {
@@ -361,22 +346,22 @@ final class RemoteClient implements Transport {
     @Override
     @SuppressWarnings("unchecked")
     public List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException {
-        return (List<Map<String, Object>>) RemoteServer.object(ask(server.request(path(sessionId) + "/files"))).get("files");
+        return (List<Map<String, Object>>) RemoteServer.object(ask(new Request("GET", path(sessionId) + "/files", SOON))).get("files");
     }
 
     @Override
     public byte[] readFile(String sessionId, String path) throws InterruptedException {
-        return askFile(server.request(file(sessionId, path)));
+        return askFile(new Request("GET", file(sessionId, path), SOON));
     }
 
     @Override
     public void writeFile(String sessionId, String path, byte[] content) throws InterruptedException {
-        askFile(server.request(file(sessionId, path)).PUT(BodyPublishers.ofByteArray(content)));
+        askFile(new Request("PUT", file(sessionId, path), null, content, SOON, null));
     }
 
     @Override
     public void deleteFile(String sessionId, String path) throws InterruptedException {
-        askFile(server.request(file(sessionId, path)).DELETE());
+        askFile(new Request("DELETE", file(sessionId, path), SOON));
     }
 
     @Override
@@ -414,10 +399,10 @@ final class RemoteClient implements Transport {
         closed = true;
         running.stream().filter(run -> run.sessionId == null || run.sent == null || !ownsSessions).forEach(Run::cancel);
         try {
-            if (ownsSessions && started) {
+            if (ownsSessions && hadSessions) {
                 closeSessions();
                 CompletableFuture.allOf(running.stream().map(Run::answer).toArray(CompletableFuture<?>[]::new))
-                        .get(AT_ONCE.toSeconds(), TimeUnit.SECONDS);
+                        .get(RemoteServer.AT_ONCE.toSeconds(), TimeUnit.SECONDS);
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -425,6 +410,17 @@ final class RemoteClient implements Transport {
             // The server does not answer, or not in time. Its sessions end by their TTL.
         }
         running.forEach(Run::cancel);
+        server.close();
+    }
+
+    private String key(String key) {
+        if (key != null && !server.takesKeys()) {
+            throw Failures.noKeys();
+        }
+        if (key != null && !key.matches("[ -~]{1,128}")) {
+            throw new IllegalArgumentException("key: it is not 1 to 128 characters of printable ASCII");
+        }
+        return key;
     }
 
     /** The server would refuse such JSON as a whole, without naming the bad value. */
@@ -444,14 +440,14 @@ final class RemoteClient implements Transport {
         }
     }
 
-    private byte[] ask(HttpRequest.Builder request) throws InterruptedException {
+    private byte[] ask(Request request) throws InterruptedException {
         requireOpen();
-        byte[] content = server.ask(request.timeout(SOON).build());
+        byte[] content = server.ask(request);
         started = true;
         return content;
     }
 
-    private byte[] askFile(HttpRequest.Builder request) throws InterruptedException {
+    private byte[] askFile(Request request) throws InterruptedException {
         try {
             return ask(request);
         } catch (PyExecutorException e) {

@@ -2,12 +2,6 @@
 package com.alibaba.langengine.pyexecutor;
 
 import java.io.IOException;
-import java.net.ConnectException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpConnectTimeoutException;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Locale;
@@ -18,35 +12,84 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
 
 /**
- * A {@code pyexec serve} at a URL. Sends requests with the token, and reads the answers. URL and token are searched in the
- * system properties {@value #URL_PROPERTY} and {@value #TOKEN_PROPERTY}, the environment variables
- * {@value #URL_VARIABLE} and {@value #TOKEN_VARIABLE}, and the configuration. Redirects are not followed, because the
- * token is only for this server.
+ * What runs scripts at a URL: a {@code pyexec serve} ({@link HttpRemote}), or a fleet of {@code pyexec worker} over NATS
+ * ({@link NatsRemote}). Sends requests and reads the answers. URL and token are searched in the system properties
+ * {@value #URL_PROPERTY} and {@value #TOKEN_PROPERTY}, the environment variables {@value #URL_VARIABLE} and
+ * {@value #TOKEN_VARIABLE}, and the configuration.
  */
-final class RemoteServer {
+abstract class RemoteServer {
     static final String URL_PROPERTY = "ali.langengine.pyexecutor.url";
     static final String TOKEN_PROPERTY = "ali.langengine.pyexecutor.token";
     static final String URL_VARIABLE = "PYEXEC_URL";
     static final String TOKEN_VARIABLE = "PYEXEC_TOKEN";
-    private static final Duration CONNECT = Duration.ofSeconds(10);
-    private static final String UNKNOWN = "Whether this code was executed is not known.";
+    static final Duration AT_ONCE = Duration.ofSeconds(5);
+    static final String UNKNOWN = "Whether this code was executed is not known.";
 
+    /** The URL without a password. */
     final String url;
-    private final String token;
-    private final HttpClient client;
 
-    RemoteServer(String url, String token, HttpClient client, Executor executor) {
-        this.url = checked(url);
-        this.token = token;
-        this.client = client != null ? client
-                : HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).connectTimeout(CONNECT).executor(executor).build();
+    RemoteServer(String url) {
+        this.url = url;
+    }
+
+    /**
+     * A request of the HTTP API ({@code docs/http.md}).
+     *
+     * @param object what the body has, if it is JSON; else null
+     * @param body null: none
+     * @param timeout of the answer; null: none
+     * @param key of all requests with it at most one starts; null: none
+     */
+    record Request(String method, String path, Map<String, Object> object, byte[] body, Duration timeout, String key) {
+        Request(String method, String path, Duration timeout) {
+            this(method, path, null, null, timeout, null);
+        }
+
+        /** A POST. */
+        static Request of(String path, Map<String, Object> object, Duration timeout) {
+            return of(path, object, timeout, null);
+        }
+
+        static Request of(String path, Map<String, Object> object, Duration timeout, String key) {
+            byte[] body = Json.write(object).getBytes(StandardCharsets.UTF_8);
+            if (body.length > Transport.REQUEST_MAX) {
+                throw Failures.tooLong(path.substring(path.lastIndexOf('/') + 1));
+            }
+            return new Request("POST", path, object, body, timeout, key);
+        }
+    }
+
+    /**
+     * @param retryAfter the text of Retry-After; empty: it has none
+     * @param node the node of the fleet that answered; null: there is no fleet
+     */
+    record Answer(int status, byte[] body, String retryAfter, String node) {
     }
 
     /** Null: scripts run on this machine. */
     static RemoteServer find(HostConfig host, Executor executor) {
         String url = first(System.getProperty(URL_PROPERTY), System.getenv(URL_VARIABLE), host.getUrl());
-        return url == null ? null : new RemoteServer(url,
-                first(System.getProperty(TOKEN_PROPERTY), System.getenv(TOKEN_VARIABLE), host.getToken()), host.getHttpClient(), executor);
+        String token = first(System.getProperty(TOKEN_PROPERTY), System.getenv(TOKEN_VARIABLE), host.getToken());
+        if (url != null && scheme(url).matches("nats|tls")) {
+            return fleet(url, token, host);
+        }
+        if (host.getCredentials() != null || host.getPrincipal() != null || host.getInboxPrefix() != null) {
+            throw new IllegalArgumentException("credentials, principal and inbox prefix are only for URLs with nats:// or tls://");
+        }
+        return url == null ? null : new HttpRemote(url, token, host.getHttpClient(), executor);
+    }
+
+    private static RemoteServer fleet(String url, String token, HostConfig host) {
+        try {
+            return new NatsRemote(url, token, host);
+        } catch (NoClassDefFoundError e) {
+            throw new IllegalArgumentException("a URL with " + scheme(url) + ":// needs the NATS client:"
+                    + " add the dependency io.nats:jnats (2.25.1 or later)", e);
+        }
+    }
+
+    static String scheme(String url) {
+        return url.substring(0, Math.max(0, url.indexOf(':'))).toLowerCase(Locale.ROOT);
     }
 
     private static String first(String... texts) {
@@ -58,47 +101,31 @@ final class RemoteServer {
         return null;
     }
 
-    private static String checked(String url) {
-        String scheme = url.substring(0, Math.max(0, url.indexOf(':'))).toLowerCase(Locale.ROOT);
-        if (scheme.equals("unix")) {
-            throw new IllegalArgumentException("'" + url + "': Java's HTTP client can't use UNIX sockets; let pyexec serve listen on"
-                    + " HOST:PORT with a token file, or leave the URL out: then a process of this machine runs the scripts");
-        }
-        URI uri;
-        try {
-            uri = URI.create(url);
-        } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException("'" + url + "' is not a URL: " + e.getMessage(), e);
-        }
-        if (!(scheme.equals("http") || scheme.equals("https")) || uri.getHost() == null || uri.getRawUserInfo() != null
-                || uri.getRawQuery() != null || uri.getRawFragment() != null) {
-            throw new IllegalArgumentException("'" + url + "' is not the URL of a pyexec serve; accepted is http[s]://HOST[:PORT][/PATH]");
-        }
-        return url.replaceAll("/+$", "");
-    }
+    /**
+     * Sends a request. Cancelling the future cancels its run.
+     *
+     * @param tools answers the calls of the script; null: it has none
+     */
+    abstract CompletableFuture<Answer> send(Request request, ToolCalls tools);
 
-    HttpRequest.Builder request(String path) {
-        HttpRequest.Builder builder = HttpRequest.newBuilder(URI.create(url + path));
-        return token == null ? builder : builder.header("Authorization", "Bearer " + token);
-    }
+    /** Whether requests may have keys. */
+    abstract boolean takesKeys();
 
-    /** Cancelling the future closes the connection, which cancels a run. */
-    CompletableFuture<HttpResponse<byte[]>> send(HttpRequest request) {
-        return send(request, HttpResponse.BodyHandlers.ofByteArray());
-    }
+    /** Whether it accepts work, and this caller. */
+    abstract void check() throws InterruptedException;
 
-    /** The same, but the caller says how the body is read. */
-    CompletableFuture<HttpResponse<byte[]>> send(HttpRequest request, HttpResponse.BodyHandler<byte[]> body) {
-        return client.sendAsync(request, body);
-    }
+    /** Ends what belongs to this object. */
+    abstract void close();
 
     /** Sends a small request, and waits for its answer. */
-    byte[] ask(HttpRequest request) throws InterruptedException {
-        CompletableFuture<HttpResponse<byte[]>> answer = send(request);
+    byte[] ask(Request request) throws InterruptedException {
+        CompletableFuture<Answer> answer = send(request, null);
         try {
             return content(answer.get());
         } catch (ExecutionException e) {
             throw failure(e.getCause());
+        } catch (CancellationException e) {
+            throw failure(e);
         } catch (InterruptedException e) {
             answer.cancel(true);
             throw e;
@@ -106,23 +133,23 @@ final class RemoteServer {
     }
 
     /** Returns the content of a successful answer, or throws the exception that any other answer means. */
-    byte[] content(HttpResponse<byte[]> response) {
-        int status = response.statusCode();
+    byte[] content(Answer answer) {
+        int status = answer.status();
         if (status >= 200 && status < 300) {
-            return response.body();
+            return answer.body();
         }
-        Map<String, Object> problem = problem(response.body());
+        Map<String, Object> problem = problem(answer.body());
         if (problem == null) {
             throw new PyExecutorException("internal", url + " answered HTTP status " + status,
                     "pyexec serve does not answer in this form: check the URL, and any proxy in front of pyexec serve.");
         }
-        throw failure(problem, response);
+        throw failure(problem, answer);
     }
 
     /** Returns the exception for a problem object. */
-    static RuntimeException failure(Map<String, Object> problem, HttpResponse<byte[]> response) {
+    static RuntimeException failure(Map<String, Object> problem, Answer answer) {
         return Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")), (String) problem.get("hint"),
-                retryAfter(response));
+                retryAfter(answer));
     }
 
     /** Returns the RFC 9457 object in an answer of pyexec. Returns null if it is not an answer of pyexec. */
@@ -139,8 +166,8 @@ final class RemoteServer {
         return Json.parseObject(new String(body, StandardCharsets.UTF_8));
     }
 
-    private static Duration retryAfter(HttpResponse<byte[]> response) {
-        String seconds = response.headers().firstValue("Retry-After").orElse("");
+    private static Duration retryAfter(Answer answer) {
+        String seconds = answer.retryAfter();
         return Duration.ofSeconds(seconds.matches("[0-9]{1,9}") ? Long.parseLong(seconds) : 1);
     }
 
@@ -152,11 +179,10 @@ final class RemoteServer {
         if (cause instanceof CancellationException) {
             return Failures.closed();
         }
-        String why = url + ": " + (cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage());
-        boolean unreached = cause instanceof ConnectException || cause instanceof HttpConnectTimeoutException;
-        if (unreached) {
-            return new PyExecutorException("unreachable", why, "The code never started. Is pyexec serve running there?", cause);
-        }
-        return new PyExecutorException("internal", why, cause instanceof IOException ? UNKNOWN : null, cause);
+        return new PyExecutorException("internal", why(cause), cause instanceof IOException ? UNKNOWN : null, cause);
+    }
+
+    final String why(Throwable cause) {
+        return url + ": " + (cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage());
     }
 }

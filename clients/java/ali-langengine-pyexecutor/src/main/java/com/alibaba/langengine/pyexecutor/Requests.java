@@ -13,6 +13,9 @@ import java.util.Objects;
 
 /** Makes the requests of the protocol from code and options. */
 final class Requests {
+    /** The key of the execution, which a transport takes out of the request. */
+    static final String KEY = "key";
+
     private Requests() {
     }
 
@@ -40,6 +43,9 @@ final class Requests {
         if (options.getCheckpoint() != null) {
             request.put("checkpoint", options.getCheckpoint());
         }
+        if (options.getKey() != null) {
+            request.put(KEY, options.getKey());
+        }
         if (options.getStdin() != null) {
             request.put("stdin", options.getStdin());
         }
@@ -51,6 +57,9 @@ final class Requests {
         }
         if (!options.getReturnFiles().isEmpty()) {
             request.put("return_files", options.getReturnFiles());
+        }
+        if (!options.getPackages().isEmpty()) {
+            request.put("packages", options.getPackages());
         }
         if (!options.getInputs().isEmpty()) {
             request.put("inputs", InputValues.of(options.getInputs()));

@@ -62,7 +62,8 @@ public final class EnvironmentStore implements AutoCloseable {
         }
     }
 
-    private void wheel(String name, String version, String source) throws IOException {
+    /** Makes a wheel with one module, without installing it. */
+    void wheel(String name, String version, String source) throws IOException {
         String info = name + "-" + version + ".dist-info/";
         Map<String, String> files = new LinkedHashMap<>();
         files.put(name + ".py", source);

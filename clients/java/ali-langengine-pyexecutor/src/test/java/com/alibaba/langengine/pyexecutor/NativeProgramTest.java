@@ -24,7 +24,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** How the native program is found, the program in the jar, and the errors if no program can run. */
 class NativeProgramTest {
-    private static final Path ROOT = Paths.get("/");
     private static final String HERE = BundledProgram.platform(System.getProperty("os.name"), System.getProperty("os.arch"));
 
     @TempDir
@@ -80,9 +79,9 @@ class NativeProgramTest {
 
     @Test
     void theJarsProgramIsUnpackedOnceAndRuns() throws Exception {
-        Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
+        Path program = BundledProgram.unpack(temporary.resolve("cache"), HERE);
         Object before = Files.getLastModifiedTime(program);
-        assertEquals(program, BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE));
+        assertEquals(program, BundledProgram.unpack(temporary.resolve("cache"), HERE));
         assertEquals(before, Files.getLastModifiedTime(program));
         assertEquals("rwxr-xr-x", PosixFilePermissions.toString(Files.getPosixFilePermissions(program.getParent())));
         assertEquals("42\n", output(List.of(program.toString(), "run", "-c", "6 * 7")));
@@ -90,7 +89,7 @@ class NativeProgramTest {
 
     @Test
     void theJarsProgramNeedsNothingButACLibraryAndAPython() throws Exception {
-        Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
+        Path program = BundledProgram.unpack(temporary.resolve("cache"), HERE);
         String python = output(List.of("/usr/bin/python3", "-c",
                 "import os, sys; print(os.path.realpath(sys.executable), os.path.dirname(os.__file__), sep='\\n', end='')"));
         List<String> command = new ArrayList<>(Arrays.asList("bwrap", "--unshare-user", "--proc", "/proc", "--dev", "/dev",
@@ -110,7 +109,7 @@ class NativeProgramTest {
 
     @Test
     void theJarsProgramHasTheProxyForTheNetworkByName() throws Exception {
-        Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
+        Path program = BundledProgram.unpack(temporary.resolve("cache"), HERE);
         String result = output(List.of(program.toString(), "run", "--json", "--any-import", "--timeout", "60s", "--cpu-time-seconds", "50", "--allow-host",
                 "a.example", "-c", "import urllib.request\nurllib.request.urlopen('https://evil.example/')"));
         Map<?, ?> denial = (Map<?, ?>) ((List<?>) Json.parseObject(result).get("denials")).get(0);
@@ -119,34 +118,34 @@ class NativeProgramTest {
 
     @Test
     void whatWasChangedInTheCacheIsNotRun() throws Exception {
-        Path program = BundledProgram.unpack(temporary, ROOT, HERE);
+        Path program = BundledProgram.unpack(temporary, HERE);
         Files.setPosixFilePermissions(program, PosixFilePermissions.fromString("rwx------"));
         Files.write(program, "#!/bin/sh\n".getBytes(StandardCharsets.UTF_8));
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage().contains("differs from the file in the jar"));
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, HERE)).getMessage().contains("differs from the file in the jar"));
         Files.delete(program);
         Files.createSymbolicLink(program, Paths.get("/bin/sh"));
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage().contains("is missing"));
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, HERE)).getMessage().contains("is missing"));
     }
 
     @Test
     void aCacheThatOthersCanWriteToIsNotUsed() throws Exception {
         Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxrwxrwx"));
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, HERE)).getMessage()
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, HERE)).getMessage()
                 .contains("is not a folder that only this user (or root) can write to"));
     }
 
     @Test
     void anotherSystemIsNamed() {
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, BundledProgram.platform("Linux", "riscv64"))).getMessage()
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, BundledProgram.platform("Linux", "riscv64"))).getMessage()
                 .contains("this jar has no native program for linux-riscv64"));
-        assertTrue(refused(() -> BundledProgram.unpack(temporary, ROOT, BundledProgram.platform("Mac OS X", "arm64"))).getMessage()
+        assertTrue(refused(() -> BundledProgram.unpack(temporary, BundledProgram.platform("Mac OS X", "arm64"))).getMessage()
                 .contains("mac-os-x-aarch64"));
     }
 
     @Test
     void anUnpackedCacheOnAReadOnlyFileSystemIsCheckedAndRuns() throws Exception {
         Path cache = temporary.resolve("cache");
-        Path program = BundledProgram.unpack(cache, ROOT, HERE);
+        Path program = BundledProgram.unpack(cache, HERE);
         String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         List<String> command = List.of("bwrap", "--unshare-user", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unsetenv",
                 NativeProgram.VARIABLE, "--setenv", "PATH", "/usr/bin:/bin", java, "-cp", System.getProperty("java.class.path"),
@@ -173,51 +172,10 @@ class NativeProgramTest {
         }
         List<?> includes = (List<?>) ((Map<?, ?>) config.get("resources")).get("includes");
         String folder = "com/alibaba/langengine/pyexecutor/native/" + HERE + "/";
-        for (String file : List.of("SHA256SUMS", "pyexec", "pyexec-launch", "pyexec-egress", "pyexec_guest.abi3.so", "LICENSES.txt")) {
+        for (String file : List.of("SHA256SUMS", "pyexec", "pyexec-launch", "pyexec-egress", "pyexec_guest.abi3.so", "pyexec_guest_musl.abi3.so", "LICENSES.txt")) {
             assertNotNull(getClass().getClassLoader().getResource(folder + file), file);
             assertTrue(includes.stream().anyMatch(item -> (folder + file).matches((String) ((Map<?, ?>) item).get("pattern"))), file);
         }
-    }
-
-    /** A root of a file system with these files; a name can be followed by "=" and the file's text. */
-    private Path system(String... files) throws IOException {
-        Path root = Files.createTempDirectory(temporary, "root");
-        for (String file : files) {
-            String[] parts = file.split("=", 2);
-            Path path = root.resolve(parts[0]);
-            Files.createDirectories(path.getParent());
-            Files.write(path, (parts.length == 1 ? "" : parts[1]).getBytes(StandardCharsets.ISO_8859_1));
-        }
-        return root;
-    }
-
-    private static String binary(String loader) {
-        return "\u007fELF\u0002\u0001\u0000\u00ff" + loader + "\u0000";
-    }
-
-    @Test
-    void theShellTellsWhichCLibraryTheSystemHas() throws Exception {
-        String gnu = "bin/sh=" + binary("/lib64/ld-linux-x86-64.so.2");
-        String musl = "bin/sh=" + binary("/lib/ld-musl-x86_64.so.1");
-        assertEquals("linux-x86_64", BundledProgram.choose(system(gnu), "linux-x86_64"));
-        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(musl), "linux-x86_64"));
-        // Debian with its package of musl, and Alpine with gcompat.
-        assertEquals("linux-x86_64", BundledProgram.choose(system(gnu, "lib/ld-musl-x86_64.so.1"), "linux-x86_64"));
-        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(musl, "lib64/ld-linux-x86-64.so.2"), "linux-x86_64"));
-        assertEquals("linux-aarch64-musl",
-                BundledProgram.choose(system("bin/sh=" + binary("/lib/ld-musl-aarch64.so.1")), "linux-aarch64"));
-        assertEquals("linux-aarch64", BundledProgram.choose(system("bin/sh=" + binary("/lib/ld-linux-aarch64.so.1")), "linux-aarch64"));
-    }
-
-    @Test
-    void withoutADynamicShellTheLoadersTellWhichCLibraryTheSystemHas() throws Exception {
-        String shell = "bin/sh=" + binary("");
-        assertEquals("linux-x86_64", BundledProgram.choose(system("lib64/ld-linux-x86-64.so.2"), "linux-x86_64"));
-        assertEquals("linux-x86_64-musl", BundledProgram.choose(system(shell, "lib/ld-musl-x86_64.so.1"), "linux-x86_64"));
-        assertEquals("linux-aarch64", BundledProgram.choose(system(shell, "lib/ld-linux-aarch64.so.1"), "linux-aarch64"));
-        assertEquals("linux-aarch64-musl", BundledProgram.choose(system("lib/ld-musl-aarch64.so.1"), "linux-aarch64"));
-        assertEquals("linux-aarch64", BundledProgram.choose(system("lib/ld-musl-x86_64.so.1"), "linux-aarch64"));
-        assertEquals("linux-x86_64", BundledProgram.choose(system(), "linux-x86_64"));
     }
 
     @Test
@@ -226,16 +184,8 @@ class NativeProgramTest {
         assertEquals("linux-x86_64", BundledProgram.platform("Linux", "x86_64"));
         assertEquals("linux-aarch64", BundledProgram.platform("Linux", "aarch64"));
         assertEquals("linux-aarch64", BundledProgram.platform("Linux", "arm64"));
-        assertEquals("windows-11-x86_64", BundledProgram.choose(ROOT, BundledProgram.platform("Windows 11", "amd64")));
-        assertEquals("mac-os-x-aarch64", BundledProgram.choose(ROOT, BundledProgram.platform("Mac OS X", "aarch64")));
-    }
-
-    @Test
-    void muslIsNamed() throws Exception {
-        Path alpine = system("bin/sh=" + binary("/lib/ld-musl-x86_64.so.1"), "lib/ld-musl-x86_64.so.1");
-        PyExecutorException thrown = refused(() -> BundledProgram.unpack(temporary, alpine, "linux-x86_64"));
-        assertTrue(thrown.getMessage().contains("this jar has no native program for linux-x86_64-musl"), thrown.getMessage());
-        assertTrue(thrown.getHint().contains("remote"), thrown.getHint());
+        assertEquals("windows-11-x86_64", BundledProgram.platform("Windows 11", "amd64"));
+        assertEquals("mac-os-x-aarch64", BundledProgram.platform("Mac OS X", "aarch64"));
     }
 
     @Test
@@ -267,7 +217,7 @@ class NativeProgramTest {
 
     @Test
     void withoutASandboxDoctorSpeaks() throws Exception {
-        Path program = BundledProgram.unpack(temporary.resolve("cache"), ROOT, HERE);
+        Path program = BundledProgram.unpack(temporary.resolve("cache"), HERE);
         Path limited = script("limited",
                 "exec unshare -r sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"' " + program + " \"$@\"");
         PyExecutorException thrown = refused(() -> startWith(limited));

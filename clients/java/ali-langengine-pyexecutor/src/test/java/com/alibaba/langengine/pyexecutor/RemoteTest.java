@@ -58,7 +58,7 @@ class RemoteTest {
         }
     }
 
-    private static PyExecutionResult run(PyExecutor executor, String session, String code) throws Exception {
+    static PyExecutionResult run(PyExecutor executor, String session, String code) throws Exception {
         return session == null ? executor.executeOnce(code, null) : executor.execute(session, code, null);
     }
 

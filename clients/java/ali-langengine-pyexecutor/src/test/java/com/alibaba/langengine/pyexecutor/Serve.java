@@ -22,11 +22,14 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Assumptions;
 
-/** Starts a {@code pyexec serve} on TCP with one principal, and ends it. Tests of other packages use it too. */
+/**
+ * Starts a {@code pyexec serve} on TCP with one principal, or a {@code pyexec worker} that also serves HTTP, and ends it. Tests of other
+ * packages use it too.
+ */
 public final class Serve implements AutoCloseable {
     public static final String TOKEN = "token-of-the-tests";
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
-    private static final String[] WIDE = {"--files", "full", "--any-import", "--forkable", "--auto-checkpoint", "--no-block-dunder-imports", "--timeout", "1h",
+    static final String[] WIDE = {"--files", "full", "--any-import", "--forkable", "--auto-checkpoint", "--no-block-dunder-imports", "--timeout", "1h",
         "--cpu-time-seconds", "none"};
 
     private final Path folder;
@@ -41,7 +44,13 @@ public final class Serve implements AutoCloseable {
 
     /** Starts a server on this port. `principal`: settings in the line of the token file. */
     Serve(int port, String principal, Map<String, String> environment, String... flags) throws Exception {
-        ProcessBuilder command = program().command("serve", "--config", "/dev/null", "--listen", "127.0.0.1:" + port);
+        this(List.of("serve", "--listen", "127.0.0.1:" + port), "", principal, environment, flags);
+    }
+
+    /** `ready`: what the last line of its start has. `principal`: as above, or lines of the token file. */
+    Serve(List<String> words, String ready, String principal, Map<String, String> environment, String... flags) throws Exception {
+        ProcessBuilder command = program(words.get(0)).command(words.toArray(String[]::new));
+        command.command().addAll(List.of("--config", "/dev/null"));
         folder = Files.createTempDirectory("pyexec-serve");
         Path tokens = folder.resolve("tokens");
         String hash = String.format("%064x", new BigInteger(1, MessageDigest.getInstance("SHA-256").digest(TOKEN.getBytes())));
@@ -53,12 +62,14 @@ public final class Serve implements AutoCloseable {
         process.getOutputStream().close();
         BufferedReader out = new BufferedReader(new InputStreamReader(process.getInputStream()));
         Matcher address = null;
-        for (String line = out.readLine(); line != null && address == null; line = address == null ? out.readLine() : line) {
+        boolean done = false;
+        for (String line = out.readLine(); line != null; line = done && address != null ? null : out.readLine()) {
             log.append(line).append('\n');
             Matcher found = Pattern.compile("listening.*(127\\.0\\.0\\.1:[0-9]+)").matcher(line);
-            address = found.find() ? found : null;
+            address = found.find() ? found : address;
+            done |= line.contains(ready);
         }
-        if (address == null) {
+        if (address == null || !done) {
             throw new AssertionError("the server does not start: " + log);
         }
         url = "http://" + address.group(1);
@@ -75,8 +86,10 @@ public final class Serve implements AutoCloseable {
         reader.start();
     }
 
-    private static NativeProgram program() {
+    private static NativeProgram program(String command) {
         Path path = Path.of(System.getProperty("pyexec.server", "")).normalize();
+        Path worker = path.resolveSibling(path.getFileName() + "-worker");
+        Assumptions.assumeTrue(command.equals("serve") || Files.isExecutable(worker), () -> "no worker: " + worker + " is not a program");
         Assumptions.assumeTrue(Files.isExecutable(path), () -> "no server: " + path + " is not a program (make it, or set pyexec.server)");
         return new NativeProgram(path, false);
     }
@@ -100,6 +113,21 @@ public final class Serve implements AutoCloseable {
         String page = CLIENT.send(request, HttpResponse.BodyHandlers.ofString()).body();
         Matcher value = Pattern.compile("(?m)^" + Pattern.quote(name) + " ([0-9]+)").matcher(page);
         return value.find() ? Integer.parseInt(value.group(1)) : 0;
+    }
+
+    /** What it has written. */
+    String log() {
+        return log.toString();
+    }
+
+    /** Kills it, or ends it, and waits for its end. */
+    void end(boolean kill) {
+        if (kill) {
+            process.destroyForcibly();
+        } else {
+            process.destroy();
+        }
+        process.onExit().orTimeout(60, TimeUnit.SECONDS).join();
     }
 
     @Override

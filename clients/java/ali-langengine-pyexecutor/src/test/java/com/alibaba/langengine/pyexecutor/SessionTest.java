@@ -86,14 +86,23 @@ class SessionTest extends OnHost {
         assertThrows(IllegalArgumentException.class, () -> executor.fork("s", List.of()));
         assertThrows(NullPointerException.class, () -> executor.fork(null, 1));
         assertTrue(assertThrows(IllegalArgumentException.class, () -> executor.fork("s", List.of("u", "s"))).getMessage().contains("'"));
+    }
+
+    @Test
+    void aBusySessionIsForkedAfterItsCall() throws Exception {
+        policy.setForkable(true);
+        value("s", "kept = 1");
         CompletableFuture<PyExecutionResult> call = executor.executeAsync("s", "while True: pass", new PyExecutionOptions().setTimeout(Duration.ofMinutes(5)));
-        while (host.running(executor) == 0) {
-            Thread.sleep(20);
-        }
-        assertEquals("session_busy", assertThrows(PyExecutorException.class, () -> executor.fork("s", 1)).getCode());
+        LifeTest.until(() -> host.running(executor) == 1);
+        forkBusy(executor);
         executor.interrupt("s");
         call.handle((result, failure) -> null).join();
         assertEquals("1", value(executor.fork("s", 1).get(0), "kept"));
+    }
+
+    /** What the session does while a call runs. */
+    void forkBusy(PyExecutor busy) throws Exception {
+        assertEquals("session_busy", assertThrows(PyExecutorException.class, () -> busy.fork("s", 1)).getCode());
     }
 
     @Test

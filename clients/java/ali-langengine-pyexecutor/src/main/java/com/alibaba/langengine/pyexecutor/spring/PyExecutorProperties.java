@@ -157,11 +157,22 @@ public class PyExecutorProperties {
     /** How many more executions may be in progress while they sleep. Default: 256. */
     private Integer maxAsleep;
 
-    /** URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH]. If it is not set, this machine runs them. */
+    /**
+     * URL of a pyexec serve that runs the scripts, http[s]://HOST[:PORT][/PATH], or nats://HOST[:PORT] or tls://HOST[:PORT] of a NATS server whose fleet runs them. If it is not set, this machine runs them.
+     */
     private String url;
 
-    /** Bearer token for the server of url. */
+    /** Bearer token for the server of url, or the token of NATS. */
     private String token;
+
+    /** The path of a .creds file of NATS, or of a file with the seed of an nkey, for a url with nats:// or tls://. */
+    private String credentials;
+
+    /** The principal whose subjects of the fleet are used, for a url with nats:// or tls://. The default is local. */
+    private String principal;
+
+    /** The beginning of the subjects to which the fleet answers, for a url with nats:// or tls://. The default is _INBOX. */
+    private String inboxPrefix;
 
     /**
      * Prefix of session ids on the server of url. Executors with the same prefix and the same token share sessions. If it is not set, the prefix is random, so only this application uses its sessions.
@@ -257,7 +268,8 @@ public class PyExecutorProperties {
      */
     public HostConfig toHostConfig() {
         HostConfig config = new HostConfig().setExecutable(executable).setQueueLength(queueLength).setMaxConcurrent(maxConcurrent)
-                .setMaxAsleep(maxAsleep).setUrl(url).setToken(token).setSessionPrefix(sessionPrefix)
+                .setMaxAsleep(maxAsleep).setUrl(url).setToken(token).setCredentials(credentials).setPrincipal(principal)
+                .setInboxPrefix(inboxPrefix).setSessionPrefix(sessionPrefix)
                 .setAnswerTimeout(answerTimeout).setRetryOverloaded(retryOverloaded);
         return allowMissing == null ? config : config.setAllowMissing(allowMissing.toArray(new String[0]));
     }
@@ -691,6 +703,36 @@ public class PyExecutorProperties {
     /** @param token bearer token for the server */
     public void setToken(String token) {
         this.token = token;
+    }
+
+    /** @return the path of the file with the credentials for NATS, or null */
+    public String getCredentials() {
+        return credentials;
+    }
+
+    /** @param credentials the path of a .creds file of NATS, or of a file with the seed of an nkey */
+    public void setCredentials(String credentials) {
+        this.credentials = credentials;
+    }
+
+    /** @return the principal whose subjects of the fleet are used; null: local */
+    public String getPrincipal() {
+        return principal;
+    }
+
+    /** @param principal the principal whose subjects of the fleet are used; null: local */
+    public void setPrincipal(String principal) {
+        this.principal = principal;
+    }
+
+    /** @return the beginning of the subjects to which the fleet answers; null: _INBOX */
+    public String getInboxPrefix() {
+        return inboxPrefix;
+    }
+
+    /** @param inboxPrefix the beginning of the subjects to which the fleet answers; null: _INBOX */
+    public void setInboxPrefix(String inboxPrefix) {
+        this.inboxPrefix = inboxPrefix;
     }
 
     /** @return prefix of session ids on the server; null: a random prefix */

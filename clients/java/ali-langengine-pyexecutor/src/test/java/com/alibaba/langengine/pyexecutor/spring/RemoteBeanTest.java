@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.alibaba.langengine.pyexecutor.Fleet;
 import com.alibaba.langengine.pyexecutor.PyExecutor;
 import com.alibaba.langengine.pyexecutor.PyExecutorException;
 import com.alibaba.langengine.pyexecutor.Serve;
@@ -44,6 +45,32 @@ class RemoteBeanTest {
             }
             assertEquals(Status.DOWN, health(context).getStatus());
             assertEquals("unreachable", health(context).getDetails().get("code"));
+        }
+    }
+
+    @Test
+    void theBeanRunsOnAFleetAndIsClosedWithTheContext() throws Exception {
+        try (Fleet fleet = new Fleet()) {
+            Serve worker = fleet.worker("solo");
+            try (AnnotationConfigApplicationContext context = context(fleet.url(), "", "true")) {
+                PyExecutor executor = context.getBean(PyExecutor.class);
+                assertEquals("2", executor.execute("s", "1 + 1", null).getLastValueRepr());
+                assertEquals(1, worker.metric("pyexec_sessions"));
+                assertEquals(Health.up().withDetail("url", fleet.url()).build(), health(context));
+            }
+            assertEquals(0, worker.metric("pyexec_sessions"));
+        }
+    }
+
+    @Test
+    void aFleetWithoutAWorkerFailsTheStartUnlessItIsNotVerified() throws Exception {
+        try (Fleet fleet = new Fleet()) {
+            assertThrows(RuntimeException.class, () -> context(fleet.url(), "", "true"));
+            try (AnnotationConfigApplicationContext context = context(fleet.url(), "", "false")) {
+                assertEquals("overloaded", health(context).getDetails().get("code"));
+                fleet.worker("solo");
+                assertEquals(Status.UP, health(context).getStatus());
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-branches bench-verify bench-clients bench-code bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-branches bench-verify bench-network bench-clients bench-code bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -103,6 +103,10 @@ bench-branches: all
 # Tests per second of verify, beside a run for each test.
 bench-verify: all
 	bench/verify.py $(BUILD)/pyexec
+
+# What allowed_hosts costs: runs and requests, beside plain and direct ones. Needs root.
+bench-network: all
+	bench/network.py $(BUILD)/pyexec
 
 # Checks that large scripts cost in proportion to their size; needs an idle machine.
 bench-code: all

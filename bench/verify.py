@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tests per second of verify, beside a run for each test in three ways, all four in flight: `execute_once` over `pyexec rpc`, as verify;
-POST /run_code of `pyexec serve --sandbox-fusion`, as verl sends it; and a file and a new python3, as SandboxFusion itself runs it, without
-any isolation. All are measured in turn, and each round gives ratios. Printed are the medians of all rounds.
+"""Tests per second of `verify`, and of three other ways to run the same tests: `execute_once` for each test (over `pyexec rpc`, as verify),
+`POST /run_code` of `pyexec serve --sandbox-fusion` for each test (as verl does it), and a file and a new python3 for each test (as
+SandboxFusion does it, without isolation). Four requests are always in flight. Each round measures all four in turn and computes their
+ratios. It prints the medians of all rounds.
 
     bench/verify.py [PATH/TO/pyexec] [--rounds N]"""
 import argparse

@@ -793,6 +793,9 @@ PYEXEC_API const char *pyexec_result_json(pyexec_result *result);
 PYEXEC_API int pyexec_doctor(const char *policy_json, const char *host_json, bool selftest, char **ret,
                              pyexec_error *error);
 
+/* The same without attempts to escape, for the settings of this executor: its policy, its host and its [egress]. */
+PYEXEC_API int pyexec_executor_doctor_json(pyexec_executor *executor, char **ret, pyexec_error *error);
+
 /* Measures the baselines of this machine inside the executor's own zygote, `iterations` times each: cloning the
  * warm interpreter and waiting for its exit; the same with a run's namespaces; and a socket round trip to a
  * waiting child without any layer, which evaluates 1+1: many times to one child, and once each to other children

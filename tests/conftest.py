@@ -39,9 +39,10 @@ os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
 FOLDER = "pyexec-folder-%s-" % os.path.basename(TEMPORARY)[12:]       # tests name cgroups after their folder
 SHARED = os.environ.get("PYEXEC_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 PARTS = ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "pyexec_serve.so", "libpyexec.so", "libpyexec.so.0"]
-OPTIONAL = ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker"]  # built only if their libraries were found
+OPTIONAL = ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker", "pyexec_gateway.so"]  # built only if their libraries were found
+MUSL_GUEST = "pyexec_guest_musl.abi3.so"             # tests/kernel/test_musl.py puts it into its build folder
 COPY = "/nowhere"               # the copy of the program, when it has been made
-SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"]
+SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
 
 
@@ -59,6 +60,11 @@ def preload(shim):
     names = ["lib%ssan.so" % kind[0] for kind in kinds]
     return " ".join([subprocess.run(["gcc", "-print-file-name=" + name], capture_output=True, text=True, check=True).stdout.strip()
                      for name in names] + [str(shim)])
+
+
+def sanitizer_options():
+    """What the environment of every program of a build with a sanitizer must have, so that its reports are seen."""
+    return {name: os.environ[name] for name in SANITIZERS if name in os.environ}
 
 
 def without_leak_search():
@@ -82,7 +88,7 @@ class Program:
             keywords.setdefault("extra_groups", [])
         environment = dict(keywords.pop("env", os.environ))
         environment.setdefault("PYEXEC_POLICY_PYTHON_BIN", "/usr/bin/python3")
-        environment.update((name, os.environ[name]) for name in SANITIZERS if name in os.environ)
+        environment.update(sanitizer_options())
         return subprocess.Popen([self.path, *arguments], env=environment, **keywords)
 
     def run(self, *arguments, input=b"", timeout=60, **keywords):
@@ -122,7 +128,7 @@ class Program:
 def _readable_copy(folder, replaced={}):
     """Copies the program to a place where every user can reach it. Some of its parts come from other folders of the build."""
     os.chmod(folder, 0o755)
-    optional = [name for name in OPTIONAL if os.path.exists(os.path.join(BUILD, name))]
+    optional = [name for name in [*OPTIONAL, MUSL_GUEST] if os.path.exists(os.path.join(BUILD, name))]
     for name in PARTS + optional:
         shutil.copy(os.path.join(BUILD, replaced.get(name, name)), os.path.join(folder, name))
         os.chmod(os.path.join(folder, name), 0o755)
@@ -151,6 +157,7 @@ def own(_copy):
     return Program(_copy, os.getuid())
 
 
+UNGUARDED = {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so", MUSL_GUEST: "tests/pyexec_guest_musl_noguard.abi3.so"}
 USERS = ["root", "ordinary"] if os.getuid() == 0 else ["ordinary"]
 
 
@@ -169,7 +176,7 @@ def any_pyexec(request, _copy):
     """The same, and then without the Python-level guard: everything that is still refused is refused by the kernel."""
     user, _, unguarded = request.param.partition("-")
     if unguarded:
-        _copy = _variant(_copy, "unguarded", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so"})
+        _copy = _variant(_copy, "unguarded", UNGUARDED)
     return Program(_copy, uid_of(user))
 
 
@@ -188,8 +195,7 @@ def compile_host(_copy):
 @pytest.fixture(scope="session", params=USERS)
 def bare(request, _copy):
     """The program without the guard, and with a launcher that leaves out every layer of --allow-missing."""
-    copy = _variant(_copy, "bare", {"pyexec_guest.abi3.so": "tests/pyexec_guest_noguard.abi3.so",
-                                    "pyexec-launch": "tests/pyexec-launch-layers"})
+    copy = _variant(_copy, "bare", {**UNGUARDED, "pyexec-launch": "tests/pyexec-launch-layers"})
     return Program(copy, uid_of(request.param))
 
 
@@ -234,7 +240,7 @@ def is_alive(pid):
 def _ours():
     """Returns the names of this build's files and of its copy, as in /proc/PID/maps."""
     keys = set()
-    for guest in glob.glob(COPY + "/**/pyexec_guest.abi3.so", recursive=True) + [BUILD + "/pyexec_guest.abi3.so"]:
+    for guest in glob.glob(COPY + "/**/pyexec_guest*.abi3.so", recursive=True) + glob.glob(BUILD + "/pyexec_guest*.abi3.so"):
         try:
             status = os.stat(guest)
         except OSError:

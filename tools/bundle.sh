@@ -1,18 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Builds the native program for a jar, as files that need nothing but a Linux with glibc 2.31
-# (Debian 11) or later and a Python: tools/bundle.sh FOLDER puts them into FOLDER/linux-ARCHITECTURE. The program, its launcher and the proxy of
-# allowed_hosts are static; the guest extension, which an interpreter loads, is checked for what it needs of the C library. LICENSES.txt has the
-# licenses of what is linked in.
+# Builds the native program for a jar, as files that need nothing but a Linux and a Python for glibc 2.31 (Debian 11) or for musl 1.2, or later:
+# tools/bundle.sh FOLDER puts them into FOLDER/linux-ARCHITECTURE. The program, its launcher and the proxy of allowed_hosts are static, so they run
+# with any C library. An interpreter loads the guest extension, of which there is one for each C library. Each is checked for what it needs
+# of that. LICENSES.txt has the licenses of what is linked in.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:?usage: tools/bundle.sh FOLDER}/linux-$(uname -m)
 build=${PYEXEC_BUNDLE_BUILD:-$source/build-bundle}
 newest=2.31
 programs="pyexec pyexec-launch pyexec-egress"
-files="$programs pyexec_guest.abi3.so"
+made="$programs pyexec_guest.abi3.so"
+files="$made pyexec_guest_musl.abi3.so"
 
-for tool in gcc meson ninja readelf; do
+for tool in gcc musl-gcc meson ninja readelf; do
     command -v "$tool" >/dev/null || {
         echo "pyexec: the native program for the jar can't be built: there is no $tool." \
             "Run \`make\` in $source once, or leave it out with -Dpyexec.bundle.skip=true." >&2
@@ -23,12 +24,20 @@ done
     { cat "$build.log" >&2; exit 1; }
 rm -f "$build.log"
 # shellcheck disable=SC2086
-ninja -C "$build" $files >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
+ninja -C "$build" $made >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
+# Nothing but the guest is built with musl, so the libraries that meson finds are not used.
+musl=$build/musl
+"$source/tools/musl-compiler.sh" "$musl"
+[ -f "$musl/build/build.ninja" ] || meson setup "$musl/build" "$source" --cross-file "$musl/musl.ini" -Dpkg_config_path="$(pkg-config --variable pc_path pkg-config)" \
+    -Dbundle=true -Dserve=disabled -Degress=disabled --buildtype=release >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
+ninja -C "$musl/build" pyexec_guest_musl.abi3.so >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 
 mkdir -p "$folder"
-for file in $files; do
+for file in $made; do
     strip -o "$folder/$file" "$build/$file"
 done
+strip -o "$folder/pyexec_guest_musl.abi3.so" "$musl/build/pyexec_guest_musl.abi3.so"
+cp "$musl/build/pyexec_guest_musl.abi3.so.map" "$build"
 cd "$folder"
 for file in $programs; do
     if readelf -dW "$file" | grep NEEDED; then
@@ -40,6 +49,10 @@ needs=$(readelf -VW pyexec_guest.abi3.so | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIB
 if [ "$(printf '%s\n%s\n' "$needs" "$newest" | sort -V | tail -1)" != "$newest" ]; then
     echo "pyexec: pyexec_guest.abi3.so needs glibc $needs, newer than $newest:" >&2
     readelf -W --dyn-syms pyexec_guest.abi3.so | grep "GLIBC_$needs" >&2
+    exit 1
+fi
+if readelf -dW pyexec_guest_musl.abi3.so | grep NEEDED | grep -v '\[libc.so\]' || readelf -VW pyexec_guest_musl.abi3.so | grep GLIBC; then
+    echo "pyexec: pyexec_guest_musl.abi3.so needs more than musl" >&2
     exit 1
 fi
 # shellcheck disable=SC2086

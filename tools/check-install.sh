@@ -39,6 +39,10 @@ fi
 # The program for nodes of a fleet, if it was built (with libnats).
 if [ -e "$build/pyexec-worker" ]; then
     test -x "$prefix/libexec/pyexec/pyexec-worker" || { echo "not installed: pyexec-worker"; exit 1; }
+    case $("$prefix/bin/pyexec" fleet list --nats nats://127.0.0.1:1 2>&1) in
+    *"can't connect to NATS"*) ;;
+    *) echo "pyexec_gateway.so is not found"; exit 1 ;;
+    esac
     case $("$prefix/bin/pyexec" worker 2>&1) in
     *'no NATS server is named'*) ;;
     *) echo "pyexec worker does not start"; exit 1 ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests that take too long for every commit: the suite under sanitizers, every fault, kills at each point, a
-real collector of traces, long fuzzing, a soak, a million runs of one server.
+real collector of traces, the Helm chart, long fuzzing, a soak, a million runs of one server.
 
     tools/nightly.py [--minutes N] [--runs N] [--tests PATH]… [PART…]
 
@@ -81,9 +81,23 @@ def branches():
             not any(status for status, _ in done))
 
 
+def batch():
+    """Runs 100,000 tasks in a fleet, while the command, workers and the NATS server are killed 200 times."""
+    path = "tests/fleet/test_fleet_batch.py"
+    status, output = run_tests(path)
+    return "`%s`, 100,000 tasks and 200 kills" % path, output.strip().splitlines()[-1], status == 0
+
+
 def arm64():
     """Runs the core of the suite on an emulated arm64 machine, cross-built."""
     path = "tests/kernel/test_arm64.py"
+    status, output = run_tests(path)
+    return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+
+
+def musl():
+    """Runs the core of the suite with a CPython for musl, and the wheel for musl in a tree without glibc."""
+    path = "tests/kernel/test_musl.py"
     status, output = run_tests(path)
     return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
 
@@ -95,13 +109,22 @@ def artifacts():
     return "`%s`, Debian 12 and 13" % path, output.strip().splitlines()[-1], status == 0
 
 
-def collector():
-    """Sends traces to OpenTelemetry's own collector, which is built first."""
-    path = "tests/serve/test_otlp_collector.py"
-    status, output = run(["tools/otelcol.sh", os.path.join(ROOT, "build")])
+def built_first(tool, path):
+    """Runs tests of a program in Go, which this tool builds."""
+    status, output = run([tool, os.path.join(ROOT, "build")])
     if not status:
         status, output = run_tests(path)
     return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+
+
+def collector():
+    """Sends traces to OpenTelemetry's own collector."""
+    return built_first("tools/otelcol.sh", "tests/serve/test_otlp_collector.py")
+
+
+def chart():
+    """Lints and renders the Helm chart, and validates what it renders."""
+    return built_first("tools/helm.sh", "tests/tree/test_helm.py")
 
 
 def fuzz(minutes):
@@ -151,13 +174,14 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, arm64, artifacts, collector, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, arm64, musl, artifacts, collector, chart, fuzz, soak, runs")
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "branches": branches, "arm64": arm64, "artifacts": artifacts, "collector": collector,
+             "kills": kills, "branches": branches, "batch": batch, "arm64": arm64, "musl": musl, "artifacts": artifacts, "collector": collector,
+             "chart": chart,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
              "runs": lambda: runs(given.runs)}
     if set(given.parts) - set(parts):

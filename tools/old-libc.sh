@@ -33,57 +33,7 @@ for tool in gcc make meson ninja patchelf pkg-config dpkg-source perl apt-get; d
     command -v "$tool" >/dev/null || { echo "pyexec: tools/old-libc.sh needs $tool (Debian: apt-get install build-essential perl)" >&2; exit 1; }
 done
 
-# A command whose output is only of interest when it fails.
-quietly() {
-    "$@" >"$folder/log" 2>&1 || { tail -n 40 "$folder/log" >&2; exit 1; }
-}
-
-mirror_of() {
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sed 's:/*$::' | grep "/$1\$" | head -n 1
-}
-
-prepare_apt() {
-    mirror=${PYEXEC_DEBIAN_MIRROR:-$(mirror_of debian)}
-    security=${PYEXEC_DEBIAN_SECURITY_MIRROR:-$(mirror_of debian-security)}
-    [ -n "$mirror" ] && [ -n "$security" ] || {
-        echo "pyexec: apt names no mirror of Debian here; set PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR" >&2
-        exit 1
-    }
-    mkdir -p "$folder/apt/state/lists/partial" "$folder/apt/cache/archives/partial" "$folder/packages" "$folder/sources"
-    : >"$folder/apt/status"
-    for suite in $old $new; do
-        for kind in deb deb-src; do
-            [ "$kind-$suite" != "deb-src-$old" ] || continue
-            echo "$kind [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
-            echo "$kind [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $security $suite-security main"
-        done
-    done >"$folder/apt/sources.list"
-    cat >"$folder/apt/apt.conf" <<END
-Dir::Etc::SourceList "$folder/apt/sources.list";
-Dir::Etc::SourceParts "/dev/null";
-Dir::State "$folder/apt/state";
-Dir::State::status "$folder/apt/status";
-Dir::Cache "$folder/apt/cache";
-APT::Sandbox::User "$(id -un)";
-END
-    export APT_CONFIG="$folder/apt/apt.conf"
-    quietly apt-get update -q
-}
-
-# The newest version that the mirror really has: its index can be ahead of its files.
-fetch_source() {
-    for version in $(apt-cache showsrc --only-source "$1" | sed -n 's/^Version: //p' | sort -uVr); do
-        if apt-get source -q --download-only --only-source "$1=$version" >"$folder/log" 2>&1; then
-            dpkg-source --no-check -x "$1"_*.dsc "$1" >"$folder/log" 2>&1
-            echo "$1 $version (built from Debian's source package)" >>"$folder/libraries.txt"
-            return 0
-        fi
-        rm -f "$1"_*
-    done
-    echo "pyexec: the mirror has no source of $1 that can be fetched:" >&2
-    tail -n 3 "$folder/log" >&2
-    exit 1
-}
+. "$source/tools/debian-sources.sh"
 
 unpack_root() {
     mkdir -p "$root"
@@ -191,14 +141,14 @@ collect_licences() {
     sort "$folder/libraries.txt" >"$folder/licences/libraries.txt"
 }
 
-stamp=$(sha256sum <"$0")
+stamp=$(cat "$0" "$source/tools/debian-sources.sh" | sha256sum)
 export PKG_CONFIG_SYSROOT_DIR="$root"
 export PKG_CONFIG_LIBDIR="$root/usr/local/lib/pkgconfig:$root/usr/lib/$machine-linux-gnu/pkgconfig"
 make_compiler
 PATH=$folder/bin:$PATH
 if [ "$(cat "$folder/made" 2>/dev/null)" != "$stamp" ]; then
     find "$folder" -mindepth 1 -maxdepth 1 ! -name bin -exec rm -rf {} +
-    prepare_apt
+    prepare_apt $new $old
     unpack_root
     cd "$folder/sources"
     for name in $sources; do

@@ -26,8 +26,8 @@ import uuid
 import zipfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GUEST = "pyexec_guest.abi3.so"
-OURS = ("pyexec", "pyexec-launch", "pyexec-egress", GUEST)
+GUESTS = ("pyexec_guest.abi3.so", "pyexec_guest_musl.abi3.so")
+OURS = ("pyexec", "pyexec-launch", "pyexec-egress", *GUESTS)
 # The licenses of Debian's source packages of which something can be linked into the program. The texts of Debian are longer:
 # they are about all files of the source.
 LICENSES = {
@@ -39,6 +39,7 @@ LICENSES = {
     "libedit": "BSD-3-Clause",
     "libevent": "BSD-3-Clause",
     "libmd": "BSD-3-Clause",
+    "musl": "MIT",
     "ncurses": "X11",
     "openssl": "Apache-2.0",
 }
@@ -160,7 +161,7 @@ def components(files, folder, texts):
     """Returns the components of other projects in these files, sorted, each once."""
     static = [os.path.basename(name) for name, content in files
               if os.path.basename(name) in OURS and (is_static(content) or name.endswith(".abi3.so"))]
-    found = linked(folder, sorted(set(static)), texts) if any(name != GUEST for name in static) else []
+    found = linked(folder, sorted(set(static)), texts) if any(name not in GUESTS for name in static) else []
     for name, content in files:
         if os.path.basename(name) == "pyexec_serve.so":
             found += npm_packages(content)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes FOLDER/pyexec-VERSION-linux-ARCHITECTURE.tar.gz, the program for a Linux with glibc 2.31 or later and a Python, with
+# Makes FOLDER/pyexec-VERSION-linux-ARCHITECTURE.tar.gz, the program for a Linux and a Python for glibc 2.31 or for musl 1.2, or later, with
 # its installer (packaging/install.sh): tools/tarball.sh FOLDER. Prints its path. The same source and the same packages of the
 # machine give the same bytes, in any folder and at any time. `pyexec serve` is not in it: its libraries can't be linked
 # statically, and the Debian packages and wheels have it.
@@ -25,6 +25,7 @@ put 755 "$bundle/pyexec" bin/pyexec
 put 755 "$bundle/pyexec-launch" libexec/pyexec/pyexec-launch
 put 755 "$bundle/pyexec-egress" libexec/pyexec/pyexec-egress
 put 755 "$bundle/pyexec_guest.abi3.so" libexec/pyexec/pyexec_guest.abi3.so
+put 755 "$bundle/pyexec_guest_musl.abi3.so" libexec/pyexec/pyexec_guest_musl.abi3.so
 "$bundle/pyexec" manpage >"$work/manpage"
 put 644 "$work/manpage" share/man/man1/pyexec.1
 for shell in bash zsh fish; do

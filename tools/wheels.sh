@@ -1,20 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes the wheels of Python: tools/wheels.sh [--without-server] FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31
+# Makes the wheels of Python: tools/wheels.sh [--without-server | --musl] FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31
 # or later on this machine's architecture) and pyexec-client into FOLDER. The same commit makes the same bytes: all times are
 # those of tools/source-date.sh.
 #
 # The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
 # a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --without-server leaves out `pyexec serve`, MCP servers
 # over HTTP and the exporter of traces: the rest is static, and is built in a minute, without a network.
+# --musl makes that static program for Linux with musl 1.2 or later.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 server=true
-if [ "${1:-}" = --without-server ]; then
-    server=false
-    shift
-fi
-out=${1:?usage: tools/wheels.sh [--without-server] FOLDER}
+musl=false
+case ${1:-} in
+--musl) server=false musl=true; shift ;;
+--without-server) server=false; shift ;;
+esac
+out=${1:?usage: tools/wheels.sh [--without-server | --musl] FOLDER}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=${PYEXEC_WHEEL_BUILD:-$source/build-wheels}
@@ -49,16 +51,22 @@ if $server; then
     "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
     libraries=$work/old-libc/beside
 else
-    for file in pyexec pyexec-launch pyexec_guest.abi3.so; do
-        cp "$bundle/$file" "$program"
-    done
+    cp "$bundle/pyexec" "$bundle/pyexec-launch" "$program"
+    guest=pyexec_guest.abi3.so
+    ! $musl || guest=pyexec_guest_musl.abi3.so
+    cp "$bundle/$guest" "$program"
 fi
 
-wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")
-LD_LIBRARY_PATH=$libraries auditwheel repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
-    cat "$work/auditwheel.log" >&2
-    exit 1
-}
-mv "$work/repaired/"*.whl "$out"
+if $musl; then
+    # auditwheel knows the libraries of musl only on a system that has them. tools/bundle.sh has looked at what these files need.
+    "$source/tools/runtime-wheel.py" "$out" "musllinux_1_2_$machine" "$program" "$licences" >/dev/null
+else
+    wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")
+    LD_LIBRARY_PATH=$libraries auditwheel repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
+        cat "$work/auditwheel.log" >&2
+        exit 1
+    }
+    mv "$work/repaired/"*.whl "$out"
+fi
 pip wheel -q --disable-pip-version-check --no-index --no-deps --no-build-isolation -w "$out" "$source/clients/python"
 ls "$out"/pyexec_runtime-*"_$machine.whl" "$out"/pyexec_client-*.whl

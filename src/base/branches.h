@@ -14,6 +14,11 @@
  * session returns to this state. So it needs no namespaces of its own, and the chain of undos can have any length. */
 #define PX_CHECKPOINT_FLAGS (CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
+/* The flags of the clone of pthread_create. */
+#define PX_THREAD_FLAGS \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
 /* With this call a new branch says that it exists, has no capability and no descriptor of its source: getpgid() of a
  * number that no process has. The kernel holds the branch in it until the host has examined it. Its source makes this call too
  * when it has come back from the clone: then the branch exists, or never will. A checkpoint says the same, and waits in this call until

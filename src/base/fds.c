@@ -62,11 +62,11 @@ int px_send_fds(int socket, const void *bytes, size_t length, const int *fds, si
     if (count) {
         memset(&control, 0, sizeof control);
         message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        message.msg_controllen = (socklen_t)CMSG_SPACE(sizeof(int) * count);
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        header->cmsg_len = (socklen_t)CMSG_LEN(sizeof(int) * count);
         memcpy(CMSG_DATA(header), fds, sizeof(int) * count);
     }
     ssize_t n = px_sendmsg(socket, &message, MSG_NOSIGNAL);
@@ -89,7 +89,7 @@ ssize_t px_receive_fds(int socket, void *bytes, size_t size, int *fds, size_t ma
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     if (max) {
         message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * (max > PX_FDS_MAX ? PX_FDS_MAX : max));
+        message.msg_controllen = (socklen_t)CMSG_SPACE(sizeof(int) * (max > PX_FDS_MAX ? PX_FDS_MAX : max));
     }
     ssize_t n = px_recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
     size_t count = 0;

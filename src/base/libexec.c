@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/libexec.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -37,9 +38,35 @@ char *px_libexec_find(const char *name)
     return access(path, X_OK) == 0 ? strdup(path) : NULL;
 }
 
+#ifdef PX_SANITIZED
+/* Adds the options of the sanitizers: without them, reports of a program with a short environment would be lost. */
+static char **with_options(char *const environment[])
+{
+    static const char *const names[] = {"ASAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=", "UBSAN_OPTIONS="};
+    size_t count = 0;
+    while (environment[count])
+        count++;
+    char **all = calloc(count + PX_COUNT(names) + 1, sizeof *all);
+    if (!all)
+        return NULL;
+    memcpy(all, environment, count * sizeof *all);
+    for (char **at = environ; *at; at++)
+        for (size_t i = 0; i < PX_COUNT(names); i++)
+            if (strncmp(*at, names[i], strlen(names[i])) == 0)
+                all[count++] = *at;
+    return all;
+}
+#endif
+
 int px_libexec_spawn(pid_t *ret, const char *program, char *const arguments[], char *const environment[],
                      const int descriptors[], size_t count)
 {
+#ifdef PX_SANITIZED
+    px_auto_free char **more = with_options(environment);
+    environment = more;
+    if (!more)
+        return ENOMEM;
+#endif
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
@@ -72,7 +73,8 @@ ssize_t px_write(int fd, const void *bytes, size_t length)
 ssize_t px_write_now(int fd, const void *bytes, size_t length)
 {
     const struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
-    return RETRY(pwritev2(fd, &part, 1, -1, RWF_NOWAIT));
+    /* musl has a function for this call only since 1.2.5. The position -1 is that of the file. */
+    return RETRY((ssize_t)syscall(SYS_pwritev2, fd, &part, 1, -1L, 0L, RWF_NOWAIT));
 }
 
 ssize_t px_recv(int socket, void *bytes, size_t size, int flags)
@@ -108,6 +110,11 @@ int px_openat(int folder, const char *path, int flags, mode_t mode)
 int px_ftruncate(int fd, off_t length)
 {
     return RETRY(ftruncate(fd, length));
+}
+
+int px_fallocate(int fd, int mode, off_t at, off_t length)
+{
+    return RETRY(fallocate(fd, mode, at, length));
 }
 
 ssize_t px_copy_file_range(int from, off_t *at, int to, size_t length)

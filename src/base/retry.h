@@ -42,6 +42,7 @@ PX_MUST_USE ssize_t px_sendmsg(int socket, const struct msghdr *message, int fla
 PX_MUST_USE int px_open(const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_openat(int folder, const char *path, int flags, mode_t mode);
 PX_MUST_USE int px_ftruncate(int fd, off_t length);
+PX_MUST_USE int px_fallocate(int fd, int mode, off_t at, off_t length);
 /* Copy from *at on, which moves, to the position of `to`. px_sendfile() is for regular files here. */
 PX_MUST_USE ssize_t px_copy_file_range(int from, off_t *at, int to, size_t length);
 PX_MUST_USE ssize_t px_sendfile(int to, int from, off_t *at, size_t length);

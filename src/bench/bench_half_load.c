@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/processors.h"
 #include "base/retry.h"
 #include "cli/handles.h"
 
@@ -160,8 +160,7 @@ static int make_arrivals(struct bench_half_load_kind *kind, bool sessions, int s
 int bench_half_load_run(struct bench_half_load *ret, int seconds, const struct bench_plan *plan,
                         const struct cli_settings *settings, pyexec_error *error)
 {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    int callers = (cpus > 0 ? (int)cpus : 1) * CALLERS_PER_CPU;
+    int callers = (int)px_processors() * CALLERS_PER_CPU;
     ret->seconds = seconds;
     ret->callers = callers > CALLERS_MAX ? CALLERS_MAX : callers;
     if (bench_find_python(&ret->python, settings, error) < 0)

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/json.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/processors.h"
 #include "base/retry.h"
 #include "bench/bench.h"
 #include "cli/handles.h"
@@ -330,8 +330,7 @@ static bool bubblewrap_works(void)
 int bench_run(struct bench *bench, const struct bench_plan *plan, const struct cli_settings *settings,
               pyexec_error *error)
 {
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    bench->threads = cpus > 0 ? (int)cpus * 2 : 2;
+    bench->threads = 2 * (int)px_processors();
     bench->rounds = plan->rounds;
     bench->has_bubblewrap = bubblewrap_works();
     if (bench_find_python(&bench->python, settings, error) < 0 || measure_latencies(bench, plan, settings, error) < 0 ||

@@ -88,6 +88,11 @@ static int print_document(const struct env_call *call, const char *name, const j
     return cli_print(&out);
 }
 
+static int fail(const struct env_call *call, const pyexec_error *error)
+{
+    return cli_fail_as(call->arguments->json, error);
+}
+
 static int run_create(const struct env_call *call, pyexec_error *error)
 {
     px_auto_json json_t *document = NULL, *host = px_host_to_json(&call->settings->host);
@@ -98,10 +103,10 @@ static int run_create(const struct env_call *call, pyexec_error *error)
                       "The first word is the name of the new environment. Packages follow, or a file of them: `pyexec "
                       "env create %s pandas`, `pyexec env create %s -r requirements.txt`.",
                       call->name, call->name);
-        return cli_fail(error);
+        return fail(call, error);
     }
     if (env_create(&options, call->name, &document, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     cli_env_warn(document);
     return print_document(call, call->name, document);
 }
@@ -116,11 +121,14 @@ static int run_cached(const struct env_call *call, pyexec_error *error)
     if (!options.package_count && !options.file_count) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "env cached: no packages given");
         px_error_hint(error, "Name packages, or a file of them: `pyexec env cached pandas`.");
-        return cli_fail(error);
+        return fail(call, error);
     }
     if (env_cached(&options, name, error) < 0)
-        return cli_fail(error);
-    px_buffer_printf(&out, "%s\n", name);
+        return fail(call, error);
+    if (call->arguments->json)
+        px_buffer_printf(&out, "{\"name\":\"%s\"}\n", name);
+    else
+        px_buffer_printf(&out, "%s\n", name);
     return cli_print(&out);
 }
 
@@ -130,7 +138,7 @@ static int run_update(const struct env_call *call, pyexec_error *error)
     px_auto_json json_t *document = NULL, *host = px_host_to_json(&call->settings->host);
     const struct env_options options = options_of(call, host);
     if (env_update(&options, call->name, &document, &changed, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     cli_say(changed ? "updated; sessions that have the old one keep it" : "nothing has changed", NULL);
     cli_env_warn(document);
     return print_document(call, call->name, document);
@@ -142,7 +150,7 @@ static int run_show(const struct env_call *call, pyexec_error *error)
     px_auto_json json_t *document = NULL;
     if (env_store_open(&store, &call->settings->env, false, error) < 0 ||
         env_document_read(&store, call->name, &document, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     return print_document(call, call->name, document);
 }
 
@@ -153,7 +161,7 @@ static int run_freeze(const struct env_call *call, pyexec_error *error)
     px_auto_buffer struct px_buffer out = {0};
     if (env_store_open(&store, &call->settings->env, false, error) < 0 ||
         env_document_read(&store, call->name, &document, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     cli_env_add_freeze(&out, document);
     return cli_print(&out);
 }
@@ -161,13 +169,13 @@ static int run_freeze(const struct env_call *call, pyexec_error *error)
 static int run_list(const struct env_call *call, pyexec_error *error)
 {
     px_auto(env_store_done) struct env_store store = {.fd = -1};
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     size_t cached = 0;
     px_auto_buffer struct px_buffer out = {0};
     px_auto_json json_t *list = json_array();
     if (env_store_open(&store, &call->settings->env, false, error) < 0 ||
         px_environment_names_given(store.root, &names, &cached, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     for (size_t i = 0; i < names.count; i++) {
         px_auto_json json_t *document = NULL;
         if (env_document_read(&store, names.items[i], &document, error) < 0)
@@ -188,7 +196,7 @@ static int run_remove(const struct env_call *call, pyexec_error *error)
     bool used = false;
     if (env_name_check(call->name, error) < 0 || env_store_open(&store, &call->settings->env, false, error) < 0 ||
         env_store_remove(&store, call->name, &used, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     if (used)
         cli_say("the name is gone; its files are in use, and the next `pyexec env` command after that removes them",
                 NULL);
@@ -206,11 +214,11 @@ static int run_prune(const struct env_call *call, pyexec_error *error)
     if (end == text || *end || days < 0 || days > 36500) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "--unused-days: '%.100s' is not a number of days", text);
         px_error_hint(error, "Give a number from 0 to 36500. 0 removes all that nobody uses at this moment.");
-        return cli_fail(error);
+        return fail(call, error);
     }
     if (env_store_open(&store, &call->settings->env, false, error) < 0 ||
         env_store_clean(&store, days * DAY_SECONDS, &removed, error) < 0)
-        return cli_fail(error);
+        return fail(call, error);
     px_buffer_printf(&out, "removed %u\n", removed);
     return cli_print(&out);
 }
@@ -241,7 +249,7 @@ static const struct subcommand {
     {"update", true, true, MAKES, run_update},
     {"remove", true, false, 0, run_remove},
     {"freeze", true, false, 0, run_freeze},
-    {"cached", false, true, FILES | PYTHON | BUILD | VERBOSE, run_cached},
+    {"cached", false, true, FILES | PYTHON | BUILD | JSON | VERBOSE, run_cached},
     {"prune", false, false, UNUSED, run_prune},
 };
 

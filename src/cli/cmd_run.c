@@ -46,26 +46,10 @@ static const struct cli_option run_rows[] = {
     {"token-file", 0, "FILE", "With --server: a file with the token for that server. Absolute.",
      CLI_INTO(struct run_options, token_file)},
     {"with", 0, "PACKAGE",
-     "Run it with this package, and what it needs, in an environment that is made at the first use (docs/environments.md). May "
-     "be repeated. Packages that the script itself lists (PEP 723) are added.",
+     "Run it with this package, and what it needs, in an environment that is made at the first use (docs/environments.md), with --server "
+     "by the server, if its operator allows the package. May be repeated. Packages that the script itself lists (PEP 723) are added.",
      CLI_INTO(struct run_options, with)},
 };
-
-int run_fail(bool json, const pyexec_error *error)
-{
-    int status = cli_fail(error);
-    if (!json)
-        return status;
-    json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code), "message", error->message,
-                               "hint", *error->hint ? error->hint : NULL);
-    if (object && error->retry_after_ms)
-        px_json_set(object, "retry_after_ms", json_integer(error->retry_after_ms));
-    px_auto_free char *text = px_json_take_text(object);
-    px_auto_buffer struct px_buffer line = {0};
-    px_buffer_printf(&line, "%s\n", text ? text : "{\"code\":\"internal\"}");
-    cli_print(&line);
-    return status;
-}
 
 /* One run needs only one zygote. */
 static int new_executor(struct cli_settings *settings, pyexec_executor **ret, pyexec_error *error)
@@ -107,20 +91,10 @@ static int execute(pyexec_executor *executor, pyexec_request *request, const str
     int executed = pyexec_execute_once(executor, request, &result, error);
     cli_signals_release();
     if (executed < 0 || run_outcome_of_result(&outcome, result, error) < 0)
-        return run_fail(options->json, error);
+        return cli_fail_as(options->json, error);
     if (options->json)
         outcome.json = pyexec_result_json(result);
     return run_report(options, &stream, &outcome, cli_signals_terminated(), error);
-}
-
-/* The flags of this command are stronger than the section [cli]. */
-static int choose_server(const struct run_options *options, struct px_cli_config *config, pyexec_error *error)
-{
-    if (options->server && px_cli_config_set_text(config, "server", options->server, error) < 0)
-        return px_error_wrap(error, "--server");
-    if (options->token_file && px_cli_config_set_text(config, "token_file", options->token_file, error) < 0)
-        return px_error_wrap(error, "--token-file");
-    return 0;
 }
 
 static void drop_telemetry(struct px_telemetry **telemetry)
@@ -133,28 +107,32 @@ static int run(const struct cli_arguments *arguments, void *target)
     const struct run_options *options = target;
     pyexec_error error;
     px_auto(cli_settings_done) struct cli_settings settings = {0};
+    px_auto(env_script_done) struct env_script script = {0};
     px_auto(drop_telemetry) struct px_telemetry *telemetry = NULL; /* it must outlive the executor */
     cli_auto_executor pyexec_executor *executor = NULL;
     cli_auto_request pyexec_request *request = pyexec_request_new();
     if (!request)
         px_error_exhausted(&error, errno, "can't make the request");
     if (!request || cli_settings_load(&settings, arguments, &error) < 0 ||
-        choose_server(options, &settings.cli, &error) < 0 ||
+        cli_settings_choose_server(&settings, options->server, options->token_file, &error) < 0 ||
         run_input(request, arguments, options, &settings, &error) < 0 ||
-        run_packages(&settings, options, request, &error) < 0)
-        return run_fail(options->json, &error);
+        run_packages_read(&settings, options, request, &script, &error) < 0)
+        return cli_fail_as(options->json, &error);
     if (settings.cli.server) {
         bool alone = false;
-        int status = run_on_server(options, arguments, request, &settings, &alone, &error);
+        const struct run_call call = {options, arguments, request, &script};
+        int status = run_on_server(&call, &settings, &alone, &error);
         if (!alone)
             return status;
     }
+    if (run_packages_make(&settings, options, &script, &error) < 0)
+        return cli_fail_as(options->json, &error);
     cli_signals_catch_pipe();
     pyexec_request_set_traceparent(request, getenv("TRACEPARENT"), getenv("TRACESTATE"));
     if (new_executor(&settings, &executor, &error) < 0 ||
         px_telemetry_start(&settings.telemetry, cli_telemetry_say, NULL, &telemetry, &error) < 0 ||
         px_telemetry_attach(telemetry, executor, &error) < 0)
-        return run_fail(options->json, &error);
+        return cli_fail_as(options->json, &error);
     return execute(executor, request, options, &error);
 }
 

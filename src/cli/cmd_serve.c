@@ -1,76 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pyexec serve: the HTTP server, which is a module beside pyexec-launch. */
 #include <dlfcn.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/nats_command.h"
 #include "cli/print.h"
 #include "cli/serve_command.h"
 #include "cli/server_heap.h"
+#include "serve/fleet.h"
 #include "serve/serve.h"
+
+struct serve_options {
+    struct cli_serve_flags serve;
+    struct cli_nats_flags nats;
+};
 
 static const struct cli_option rows[] = {
     {"listen", 0, "ADDRESS",
      "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
-     CLI_INTO(struct cli_serve_flags, listen)},
+     CLI_INTO(struct serve_options, serve.listen)},
     {"token-file", 0, "FILE",
      "The callers' tokens: a line NAME sha256:HEX [key=value...] for each; HOST:PORT needs "
      "it.",
-     CLI_INTO(struct cli_serve_flags, token_file)},
-    {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct cli_serve_flags, log_format)},
-    {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct cli_serve_flags, audit_log)},
+     CLI_INTO(struct serve_options, serve.token_file)},
+    {"log-format", 0, "FORMAT", "text or json.", CLI_INTO(struct serve_options, serve.log_format)},
+    {"audit-log", 0, "FILE", "Appends a JSON line for each run.", CLI_INTO(struct serve_options, serve.audit_log)},
     {"state-dir", 0, "FOLDER",
      "Keeps the ids of sessions there, so that the next call of a session learns that a "
      "restart ended it.",
-     CLI_INTO(struct cli_serve_flags, state_dir)},
+     CLI_INTO(struct serve_options, serve.state_dir)},
     {"mcp-servers", 0, "FILE",
      "Other MCP servers, {\"mcpServers\": {...}}, for the principals whose line in the token file says mcp_servers=NAME,NAME.",
-     CLI_INTO(struct cli_serve_flags, mcp_servers)},
-    {"no-playground", 0, NULL, "No playground at /.", CLI_INTO(struct cli_serve_flags, no_playground)},
+     CLI_INTO(struct serve_options, serve.mcp_servers)},
+    {"no-playground", 0, NULL, "No playground at /.", CLI_INTO(struct serve_options, serve.no_playground)},
     {"e2b", 0, NULL, "Answers E2B's code interpreter SDK too (POST /execute, /contexts).",
-     CLI_INTO(struct cli_serve_flags, e2b)},
+     CLI_INTO(struct serve_options, serve.e2b)},
     {"dify-sandbox", 0, NULL, "Answers as dify-sandbox does too (POST /v1/sandbox/run).",
-     CLI_INTO(struct cli_serve_flags, dify_sandbox)},
+     CLI_INTO(struct serve_options, serve.dify_sandbox)},
     {"sandbox-fusion", 0, NULL, "Answers as SandboxFusion does too (POST /run_code, POST /submit).",
-     CLI_INTO(struct cli_serve_flags, sandbox_fusion)},
+     CLI_INTO(struct serve_options, serve.sandbox_fusion)},
+    CLI_NATS_OPTION(struct serve_options, nats.urls),
+    CLI_CREDS_OPTION(struct serve_options, nats.creds),
 };
-
-/* Opens the module. After a build it is in the folder of the program, after installation in libexec of the same
- * prefix. */
-static void *open_module(pyexec_error *error)
-{
-    static const char *const relative[] = {"", "/../libexec/pyexec"};
-    const char *configured = getenv("PYEXEC_LIBEXECDIR");
-    char here[PATH_MAX], path[PATH_MAX + 64];
-    void *module = NULL;
-    ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
-    here[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(here, '/');
-    if (slash)
-        *slash = '\0';
-    if (configured && *configured) {
-        snprintf(path, sizeof path, "%s/pyexec_serve.so", configured);
-        module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    }
-    for (size_t i = 0; !module && i < PX_COUNT(relative); i++) {
-        snprintf(path, sizeof path, "%s%s/pyexec_serve.so", here, relative[i]);
-        if (access(path, R_OK) == 0)
-            module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    }
-    if (!module)
-        module = dlopen(PX_LIBEXECDIR "/pyexec_serve.so", RTLD_NOW | RTLD_LOCAL);
-    if (module)
-        return module;
-    px_error_set(error, PYEXEC_INTERNAL, "the server's module can't be loaded: %s", dlerror());
-    px_error_hint(error, "Install the package of the server with its libraries (libmicrohttpd, libarchive, "
-                         "libssl, libsystemd), or build with them.");
-    return NULL;
-}
 
 static int set_list(struct px_serve_config *config, const struct cli_list *list, pyexec_error *error)
 {
@@ -125,13 +102,16 @@ void cli_serve_done(struct cli_serve *serve)
     px_mcp_config_done(&serve->mcp);
 }
 
-int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *node, pyexec_error *error)
+int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *below, pyexec_error *error)
 {
     const struct cli_settings *settings = &serve->settings;
     px_auto_json json_t *executor = cli_settings_config(settings, &serve->session, error);
     if (!executor)
         return -1;
-    void *module = open_module(error);
+    void *module = cli_module_open("pyexec_serve.so",
+                                   "Install the package of the server with its libraries (libmicrohttpd, libarchive, "
+                                   "libssl, libsystemd), or build with them.",
+                                   error);
     if (!module)
         return -1;
     px_serve_fn run = (px_serve_fn)(uintptr_t)dlsym(module, PX_SERVE_SYMBOL);
@@ -151,18 +131,35 @@ int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *
         .execution_ttl_ms = settings->host.execution_ttl_ms,
         .max_executions = settings->host.max_executions,
         .max_sessions = serve->session.max_count,
-        .worker_socket = worker_socket,
-        .node = node,
+        .worker_socket = below->worker_socket,
+        .node = below->node,
+        .fleet = below->fleet,
     };
     return run(&options, error);
 }
 
+/* In front of a fleet: this process runs no code. */
+static int serve_fleet(const struct cli_serve *serve, const struct cli_nats_flags *nats, pyexec_error *error)
+{
+    struct cli_serve_below below = {.fleet = cli_fleet_open(nats, serve->config_file, false, error)};
+    if (!below.fleet)
+        return -1;
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    int status = cli_serve_run(serve, &below, error);
+    below.fleet->close(below.fleet);
+    return status;
+}
+
 static int run(const struct cli_arguments *arguments, void *target)
 {
+    static const struct cli_serve_below own = {0};
     pyexec_error error;
     px_auto(cli_serve_done) struct cli_serve serve = {0};
+    const struct serve_options *options = target;
     cli_heap_for_server();
-    if (cli_serve_load(&serve, arguments, target, &error) == 0 && cli_serve_run(&serve, 0, NULL, &error) == 0)
+    if (cli_serve_load(&serve, arguments, &options->serve, &error) == 0 &&
+        (options->nats.urls.count ? serve_fleet(&serve, &options->nats, &error)
+                                  : cli_serve_run(&serve, &own, &error)) == 0)
         return CLI_EXIT_OK;
     return cli_fail(&error);
 }
@@ -174,11 +171,11 @@ const struct cli_command cmd_serve = {
         "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
         "socket are the principal `local`; others need a token. The policy given here is every "
         "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
-        "SIGTERM drains. Keys of [session], [host], [serve], [mcp] and [telemetry] are taken from the configuration "
-        "file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
+        "SIGTERM drains. With --nats it runs no code itself: the nodes of a fleet do (`pyexec worker`, docs/scale.md). Keys of "
+        "[session], [host], [serve], [mcp], [telemetry] and, with --nats, [nats] are taken from the configuration file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),
-    .options_size = sizeof(struct cli_serve_flags),
+    .options_size = sizeof(struct serve_options),
     .policy_flags = true,
     .run = run,
 };

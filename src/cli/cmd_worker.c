@@ -17,28 +17,28 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/libexec.h"
+#include "base/processors.h"
 #include "base/retry.h"
 #include "cli/commands.h"
+#include "cli/nats_command.h"
 #include "cli/print.h"
+#include "cli/private_socket.h"
 #include "cli/serve_command.h"
 #include "cli/server_heap.h"
 
 #define WORKER_PROGRAM "pyexec-worker"
-#define WORKER_BACKLOG 1024
-#define SECRET_FILE_MAX 4096
 #define NODE_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #define NODE_MAX 64
 
 struct worker_options {
     struct cli_serve_flags serve;
-    struct cli_list nats;
-    const char *creds, *queue, *labels, *node;
+    struct cli_nats_flags nats;
+    const char *queue, *labels, *node;
 };
 
 static const struct cli_option rows[] = {
-    {"nats", 0, "URL", "A NATS server, as nats://HOST:4222 or tls://HOST:4222; may be given several times.",
-     CLI_INTO(struct worker_options, nats)},
-    {"creds", 0, "FILE", "The credentials of this worker's NATS user.", CLI_INTO(struct worker_options, creds)},
+    CLI_NATS_OPTION(struct worker_options, nats.urls),
+    CLI_CREDS_OPTION(struct worker_options, nats.creds),
     {"queue", 0, "NAME", "The queue group from which single runs and new sessions come. Default: pyexec.",
      CLI_INTO(struct worker_options, queue)},
     {"labels", 0, "KEY=VALUE,...", "What this node says about itself.", CLI_INTO(struct worker_options, labels)},
@@ -64,22 +64,10 @@ static int set_text(struct px_nats_config *nats, const char *key, const char *va
 
 static int set_flags(struct px_nats_config *nats, const struct worker_options *options, pyexec_error *error)
 {
-    px_auto_buffer struct px_buffer urls = {0};
-    for (size_t i = 0; i < options->nats.count; i++)
-        px_buffer_printf(&urls, "%s%s", i ? "," : "", options->nats.items[i]);
-    if (urls.length && set_text(nats, "url", px_buffer_string(&urls), error) < 0)
+    if (set_text(nats, "queue", options->queue, error) < 0 || set_text(nats, "labels", options->labels, error) < 0 ||
+        set_text(nats, "node", options->node, error) < 0)
         return -1;
-    px_auto_free char *creds = options->creds ? realpath(options->creds, NULL) : NULL;
-    if (options->creds && !creds)
-        return px_error_of_request(error, errno, "Give a file that this user may read.", "--creds: '%s'",
-                                   options->creds);
-    if (set_text(nats, "creds", creds, error) < 0 || set_text(nats, "queue", options->queue, error) < 0 ||
-        set_text(nats, "labels", options->labels, error) < 0 || set_text(nats, "node", options->node, error) < 0)
-        return -1;
-    if (nats->url.count)
-        return 0;
-    px_error_set(error, PYEXEC_INVALID_POLICY, "no NATS server is named");
-    return px_error_hint(error, "Give --nats nats://HOST:4222, or [nats] url in the configuration.");
+    return cli_nats_set(nats, &options->nats, error);
 }
 
 /* Without a name the node has that of the host, up to its first dot. */
@@ -97,23 +85,6 @@ static int name_node(struct px_nats_config *nats, pyexec_error *error)
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY, "node: '%.80s' can't be the name of a node", nats->node);
     return px_error_hint(error, "Use 1 to 64 of A-Z a-z 0-9 - and _, with --node or [nats] node.");
-}
-
-/* Returns the first line of a file. */
-static json_t *first_line(const char *path, const char *key, pyexec_error *error)
-{
-    char text[SECRET_FILE_MAX];
-    ssize_t length = px_read_small_file(AT_FDCWD, path, text, sizeof text);
-    if (length < 0) {
-        px_error_errno(error, PYEXEC_INVALID_POLICY, errno, "%s: can't read '%s'", key, path);
-        px_error_hint(error, "Give a file that user %u may read.", (unsigned)geteuid());
-        return NULL;
-    }
-    text[strcspn(text, "\r\n")] = '\0';
-    json_t *line = json_string(text);
-    if (!line)
-        px_error_oom(error);
-    return line;
 }
 
 static json_t *labels_of(const struct px_nats_config *nats, pyexec_error *error)
@@ -138,74 +109,19 @@ static json_t *describe(const struct cli_serve *serve, const struct px_nats_conf
                         pyexec_error *error)
 {
     char path[40];
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    int64_t turns = serve->settings.host.max_concurrent ? serve->settings.host.max_concurrent : 2 * processors;
-    const struct {
-        const char *key, *value;
-    } texts[] = {{"node", nats->node},
-                 {"queue", nats->queue},
-                 {"creds", nats->creds},
-                 {"user", nats->user},
-                 {"nkey", nats->nkey},
-                 {"nkey_seed_file", nats->nkey_seed_file},
-                 {"ca_file", nats->ca_file},
-                 {"certificate", nats->certificate},
-                 {"certificate_key", nats->certificate_key},
-                 {"principal", nats->principal}};
-    json_t *urls = json_array(), *labels = labels_of(nats, error);
-    for (size_t i = 0; i < nats->url.count; i++)
-        px_json_append(urls, json_string(nats->url.items[i]));
+    int64_t turns = px_turns_for(serve->settings.host.max_concurrent);
+    px_auto_json json_t *labels = labels_of(nats, error), *config = labels ? cli_nats_describe(nats, error) : NULL;
+    if (!config)
+        return NULL;
     snprintf(path, sizeof path, "/proc/self/fd/%d", socket);
-    px_auto_json json_t *config = labels
-                                      ? json_pack("{s:o, s:o, s:s, s:I, s:I, s:I, s:I}", "url", urls, "labels", labels,
-                                                  "socket", path, "replicas", (json_int_t)nats->replicas, "turns",
-                                                  (json_int_t)turns, "queue_length", (json_int_t)nats->queue_length,
-                                                  "idle_seconds", (json_int_t)(serve->config.idle_timeout_ms / 2000))
-                                      : NULL;
-    if (!labels)
-        json_decref(urls);
-    for (size_t i = 0; config && i < PX_COUNT(texts); i++)
-        if (texts[i].value)
-            px_json_set(config, texts[i].key, json_string(texts[i].value));
-    json_t *line;
-    if (config && nats->password_file) {
-        if (!(line = first_line(nats->password_file, "password_file", error)))
-            return NULL;
-        px_json_set(config, "password", line);
-    }
-    if (config && nats->token_file) {
-        if (!(line = first_line(nats->token_file, "token_file", error)))
-            return NULL;
-        px_json_set(config, "token", line);
-    }
+    px_json_merge(config, json_pack("{s:O, s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "labels", labels, "socket", path,
+                                    "replicas", (json_int_t)nats->replicas, "turns", (json_int_t)turns, "full_at",
+                                    (json_int_t)nats->full_at, "idle_seconds",
+                                    (json_int_t)(serve->config.idle_timeout_ms / 2000), "node", nats->node, "queue",
+                                    nats->queue));
+    if (nats->principal)
+        px_json_set(config, "principal", json_string(nats->principal));
     return json_incref(config);
-}
-
-/* ---- The socket of the server ---- */
-
-/* Makes a listening socket, and a descriptor by which it is reached (/proc/self/fd/N): its name is removed at once, so that nothing
- * of it is left whatever is killed. */
-static int open_socket(int *ret_listener, int *ret_place, pyexec_error *error)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *top = getenv("TMPDIR");
-    char folder[80];
-    snprintf(folder, sizeof folder, "%s/pyexec-XXXXXX", top && *top && strlen(top) < 60 ? top : "/tmp");
-    if (!mkdtemp(folder)) /* mode 0700 */
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make '%s'", folder);
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", folder);
-    px_auto_fd int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int failed = listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof address) < 0 ||
-                 listen(listener, WORKER_BACKLOG) < 0;
-    px_auto_fd int place = failed ? -1 : px_open(address.sun_path, O_PATH, 0);
-    int saved = errno;
-    unlink(address.sun_path);
-    rmdir(folder);
-    if (failed || place < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, saved, "can't make the server's socket in '%s'", folder);
-    *ret_listener = TAKE_FD(listener);
-    *ret_place = TAKE_FD(place);
-    return 0;
 }
 
 /* ---- The two processes ---- */
@@ -219,7 +135,8 @@ static int serve_below(const struct cli_serve *serve, pid_t parent, int listener
         return CLI_EXIT_FAILED;
     setpgid(0, 0);
     unsetenv("NOTIFY_SOCKET"); /* the worker says when the node is ready */
-    return cli_serve_run(serve, listener, node, &error) < 0 ? cli_fail(&error) : CLI_EXIT_OK;
+    const struct cli_serve_below below = {.worker_socket = listener, .node = node};
+    return cli_serve_run(serve, &below, &error) < 0 ? cli_fail(&error) : CLI_EXIT_OK;
 }
 
 /* What pyexec-worker needs. Other variables may be secrets of the operator. The last four are for sanitizers. */
@@ -266,7 +183,7 @@ static int start(const struct cli_serve *serve, const struct px_nats_config *nat
         px_error_set(error, PYEXEC_INTERNAL, "the program pyexec-worker is not there");
         return px_error_hint(error, "Install the package pyexec-worker, or build with libnats (libnats-dev).");
     }
-    if (open_socket(&listener, &place, error) < 0)
+    if (cli_private_socket(&listener, &place, error) < 0)
         return -1;
     px_auto_json json_t *config = describe(serve, nats, place, error);
     if (!config)

@@ -11,10 +11,11 @@
 /* Exit statuses of pyexec itself. Otherwise `run` exits with the status of the script. */
 enum cli_exit {
     CLI_EXIT_OK = 0,
-    CLI_EXIT_UNSAFE = 1,   /* doctor: a required layer is missing or leaks */
-    CLI_EXIT_GONE = 1,     /* mcp, rpc: the client is gone */
-    CLI_EXIT_FAILED = 125, /* pyexec itself failed */
-    CLI_EXIT_PIPE = 141,   /* nobody reads standard output; the same status as after SIGPIPE */
+    CLI_EXIT_UNSAFE = 1,       /* doctor: a required layer is missing or leaks */
+    CLI_EXIT_GONE = 1,         /* mcp, rpc: the client is gone */
+    CLI_EXIT_DEAD_LETTERS = 1, /* batch: some tasks have no result */
+    CLI_EXIT_FAILED = 125,     /* pyexec itself failed */
+    CLI_EXIT_PIPE = 141,       /* nobody reads standard output; the same status as after SIGPIPE */
 };
 
 struct cli_command {
@@ -32,8 +33,8 @@ struct cli_command {
     int (*run)(const struct cli_arguments *arguments, void *options);
 };
 
-extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_worker, cmd_mcp, cmd_rpc, cmd_policy, cmd_env,
-    cmd_doctor, cmd_bench, cmd_tools, cmd_completion, cmd_manpage;
+extern const struct cli_command cmd_run, cmd_repl, cmd_serve, cmd_worker, cmd_batch, cmd_fleet, cmd_mcp, cmd_rpc,
+    cmd_policy, cmd_env, cmd_doctor, cmd_bench, cmd_tools, cmd_completion, cmd_manpage;
 
 /* The table in main.c, with the hidden commands. */
 const struct cli_command *const *cli_commands(size_t *ret_count);

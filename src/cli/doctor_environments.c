@@ -55,7 +55,7 @@ static void compare_memory(json_t *found, uint64_t needed, uint64_t largest, uin
 
 /* Looks at each environment that has a name of its own. */
 static void look_at_all(json_t *found, struct px_environments *store, const struct px_host *host, uint64_t most,
-                        const struct px_environment_names *names)
+                        const struct px_texts *names)
 {
     json_t *broken = json_array();
     uint64_t needed = 0, largest = 0;
@@ -85,7 +85,7 @@ json_t *cli_doctor_environments(const struct cli_settings *settings, const json_
     size_t cached = 0;
     json_t *found = json_object();
     struct px_environments *store = NULL;
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     px_auto(env_store_done) struct env_store written = {.fd = -1};
     if (env_store_open(&written, &settings->env, false, &error) < 0 ||
         px_environment_names_given(written.root, &names, &cached, &error) < 0 ||

@@ -17,8 +17,8 @@
 #include "mcp_client/mcp_client.h"
 
 static const struct cli_command *const commands[] = {
-    &cmd_run, &cmd_repl,  &cmd_serve,  &cmd_worker, &cmd_mcp,        &cmd_rpc,     &cmd_policy,
-    &cmd_env, &cmd_tools, &cmd_doctor, &cmd_bench,  &cmd_completion, &cmd_manpage,
+    &cmd_run,    &cmd_repl, &cmd_serve, &cmd_worker, &cmd_batch, &cmd_fleet,      &cmd_mcp,     &cmd_rpc,
+    &cmd_policy, &cmd_env,  &cmd_tools, &cmd_doctor, &cmd_bench, &cmd_completion, &cmd_manpage,
 };
 
 const struct cli_command *const *cli_commands(size_t *ret_count)

@@ -56,6 +56,24 @@ int cli_fail(const pyexec_error *error)
     return CLI_EXIT_FAILED;
 }
 
+int cli_fail_as(bool json, const pyexec_error *error)
+{
+    int status = cli_fail(error);
+    if (!json)
+        return status;
+    json_t *object = json_pack("{s:s, s:s, s:s?}", "code", pyexec_code_name(error->code), "message", error->message,
+                               "hint", *error->hint ? error->hint : NULL);
+    if (object && error->retry_after_ms)
+        px_json_set(object, "retry_after_ms", json_integer(error->retry_after_ms));
+    if (object && error->sys_errno)
+        px_json_set(object, "errno", json_integer(error->sys_errno));
+    px_auto_free char *text = px_json_take_text(object);
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "%s\n", text ? text : "{\"code\":\"internal\"}");
+    cli_print(&line);
+    return status;
+}
+
 int cli_write(int fd, const char *bytes, size_t length)
 {
     while (length) {

@@ -18,6 +18,9 @@ void cli_say_hint(const char *hint);
 /* The same for an error. Returns CLI_EXIT_FAILED. */
 int cli_fail(const pyexec_error *error);
 
+/* The same, and with `json` also an object on standard output. */
+int cli_fail_as(bool json, const pyexec_error *error);
+
 /* Writes everything and waits for a slow reader, also with a non-blocking descriptor. Returns 0, or -1 with
  * errno; ECANCELED when cli_signals_cancelled() became true meanwhile. */
 int cli_write(int fd, const char *bytes, size_t length);

@@ -11,14 +11,16 @@
 
 /* Flags are wishes, which the server refuses above its ceiling. The configuration file and the environment of this side
  * are defaults, which the server lowers. pyexec's own defaults are left to the server. */
-static json_t *policy_of(const struct px_policy *policy, bool flags)
+static json_t *policy_of(const struct px_policy *policy, bool flags, bool packages)
 {
     json_t *part = json_object();
     px_auto_json json_t *all = px_policy_to_json(policy);
+    if (packages) /* they take the place of an environment of the file */
+        json_object_del(all, "environment");
     for (enum px_policy_field field = 0; part && field < PX_FIELD_COUNT; field++) {
         const char *name = px_policy_field_info(field)->name;
         enum px_origin origin = policy->origin[field];
-        if (origin != PX_ORIGIN_DEFAULT && (origin == PX_ORIGIN_FLAG) == flags)
+        if (origin != PX_ORIGIN_DEFAULT && (origin == PX_ORIGIN_FLAG) == flags && json_object_get(all, name))
             px_json_set(part, name, json_incref(json_object_get(all, name)));
     }
     return part;
@@ -83,15 +85,20 @@ static int check(const pyexec_request *request, pyexec_error *error)
     return 0;
 }
 
-int run_body_make(const pyexec_request *request, const struct px_policy *policy, const char *input, size_t input_length,
+int run_body_make(const struct run_call *call, const struct px_policy *policy, const char *input, size_t input_length,
                   struct px_buffer *ret, pyexec_error *error)
 {
+    const pyexec_request *request = call->request;
     static const char *const values[] = {[PX_VALUE_JSON_RECORDS] = "records", [PX_VALUE_JSON_SPLIT] = "split"};
     if (check(request, error) < 0)
         return -1;
-    px_auto_json json_t *body =
-        json_pack("{s:o, s:b, s:o, s:o}", "code", json_stringn(request->code, request->code_length), "control", 1,
-                  "policy", policy_of(policy, true), "policy_defaults", policy_of(policy, false));
+    px_auto_json json_t *packages = run_packages_to_json(call->options, call->script);
+    bool some = json_array_size(packages);
+    px_auto_json json_t *body = json_pack(
+        "{s:o, s:b, s:o, s:o, s:O}", "code", json_stringn(request->code, request->code_length), "control", 1, "policy",
+        policy_of(policy, true, some), "policy_defaults", policy_of(policy, false, some), "packages", packages);
+    if (!some)
+        json_object_del(body, "packages");
     if (input)
         px_json_set(body, "stdin", json_stringn(input, input_length));
     if (request->working_dir)

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/run_outcome.h"
 #include "cli/settings.h"
+#include "env_build/env_script.h"
 
 struct run_options {
     const char *code;
@@ -25,6 +26,14 @@ struct run_options {
     const char *server;
     const char *token_file;
     struct cli_list with;
+};
+
+/* One `pyexec run`. */
+struct run_call {
+    const struct run_options *options;
+    const struct cli_arguments *arguments;
+    pyexec_request *request;
+    const struct env_script *script; /* what it says about its packages */
 };
 
 /* Fills the request from options and operands: the code, environment, files and standard input. */
@@ -68,20 +77,22 @@ int run_files_write(const char *folder, const struct run_outcome *outcome, pyexe
 int run_report(const struct run_options *options, struct run_stream *stream, const struct run_outcome *outcome,
                int terminated, pyexec_error *error);
 
-/* A failure of the host: printed on standard error, and with --json as an object too. Returns the exit status. */
-int run_fail(bool json, const pyexec_error *error);
-
 /* Runs the script through the server of settings->cli. Returns the exit status. If nobody listens there and the settings
  * allow it, *ret_alone becomes true, and nothing has happened. */
-int run_on_server(const struct run_options *options, const struct cli_arguments *arguments, pyexec_request *request,
-                  const struct cli_settings *settings, bool *ret_alone, pyexec_error *error);
+int run_on_server(const struct run_call *call, const struct cli_settings *settings, bool *ret_alone,
+                  pyexec_error *error);
 
-/* Chooses the environment that --with and the script's own metadata ask for, and makes it if it is not there. */
-int run_packages(struct cli_settings *settings, const struct run_options *options, const pyexec_request *request,
-                 pyexec_error *error);
+/* Reads what the script itself says about its packages, unless --environment is given. */
+int run_packages_read(const struct cli_settings *settings, const struct run_options *options,
+                      const pyexec_request *request, struct env_script *ret, pyexec_error *error);
+/* Chooses the environment for --with and for the script, and makes it if it is not there. */
+int run_packages_make(struct cli_settings *settings, const struct run_options *options, const struct env_script *script,
+                      pyexec_error *error);
+/* The packages of both, for a server. */
+json_t *run_packages_to_json(const struct run_options *options, const struct env_script *script);
 
 /* Appends the body of POST /v1/execute. `input` NULL: the client sends standard input while the script runs. */
-int run_body_make(const pyexec_request *request, const struct px_policy *policy, const char *input, size_t input_length,
+int run_body_make(const struct run_call *call, const struct px_policy *policy, const char *input, size_t input_length,
                   struct px_buffer *ret, pyexec_error *error);
 
 #endif

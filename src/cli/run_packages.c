@@ -9,7 +9,6 @@
 #include "cli/print.h"
 #include "cli/run_command.h"
 #include "env_build/env_build.h"
-#include "env_build/env_script.h"
 #include "policy/request.h"
 
 static void say_progress(void *closure, const char *line)
@@ -54,23 +53,30 @@ static int choose(struct cli_settings *settings, const struct run_options *optio
     return px_policy_set_text(&settings->policy, "environment", name, PX_ORIGIN_FLAG, error);
 }
 
-int run_packages(struct cli_settings *settings, const struct run_options *options, const pyexec_request *request,
-                 pyexec_error *error)
+int run_packages_read(const struct cli_settings *settings, const struct run_options *options,
+                      const pyexec_request *request, struct env_script *ret, pyexec_error *error)
 {
-    px_auto(env_script_done) struct env_script script = {0};
     bool chosen = is_flag(settings, PX_FIELD_environment);
     if (options->with.count && chosen)
         return refuse("both --with and --environment given",
                       "Give one of them. `pyexec env create` makes an environment with more packages.", error);
     /* The user has chosen: the metadata is only a comment then. */
-    if (!chosen && env_script_read(request->code, request->code_length, &script, error) < 0)
-        return -1;
-    if (!options->with.count && !script.dependencies.count && !script.requires)
-        return 0;
-    if (settings->cli.server)
-        return refuse(
-            options->with.count ? "--with: a server has its own environments"
-                                : "the script's metadata names packages, and a server has its own environments",
-            "Name one of the server's environments with --environment, or run the script here: --server none.", error);
-    return choose(settings, options, &script, error);
+    return chosen ? 0 : env_script_read(request->code, request->code_length, ret, error);
+}
+
+json_t *run_packages_to_json(const struct run_options *options, const struct env_script *script)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < options->with.count; i++)
+        px_json_append(list, json_string(options->with.items[i]));
+    for (size_t i = 0; i < script->dependencies.count; i++)
+        px_json_append(list, json_string(script->dependencies.items[i]));
+    return list;
+}
+
+int run_packages_make(struct cli_settings *settings, const struct run_options *options, const struct env_script *script,
+                      pyexec_error *error)
+{
+    bool none = !options->with.count && !script->dependencies.count && !script->requires;
+    return none ? 0 : choose(settings, options, script, error);
 }

@@ -394,7 +394,7 @@ static int finish(struct remote *remote, pyexec_error *error)
         px_error_oom(error);
     if (!px_buffer_ok(&remote->result) ||
         run_outcome_of_json(&outcome, px_buffer_string(&remote->result), remote->result.length, error) < 0)
-        return run_fail(remote->options->json, error);
+        return cli_fail_as(remote->options->json, error);
     return run_report(remote->options, remote->stream, &outcome, remote->terminated, error);
 }
 
@@ -412,7 +412,7 @@ static int check_options(const struct run_options *options, const struct cli_arg
 }
 
 /* Connects and sends the request. */
-static int begin(struct remote *remote, const pyexec_request *request, const struct px_policy *policy, bool input,
+static int begin(struct remote *remote, const struct run_call *call, const struct px_policy *policy, bool input,
                  pyexec_error *error)
 {
     px_auto_buffer struct px_buffer body = {0};
@@ -420,25 +420,26 @@ static int begin(struct remote *remote, const pyexec_request *request, const str
     if (input)
         read_ahead(remote, &whole);
     remote->input_open = !whole;
-    if (run_body_make(request, policy, whole ? px_buffer_shown(&remote->input) : NULL, remote->input.length, &body,
+    if (run_body_make(call, policy, whole ? px_buffer_shown(&remote->input) : NULL, remote->input.length, &body,
                       error) < 0)
         return -1;
     remote->signals = cli_signals_for_server();
     if (remote->signals < 0)
         return px_error_exhausted(error, errno, "can't make a descriptor for signals");
-    return server_send(remote->server, &remote->events, "POST", "/v1/execute", "text/event-stream", body.data,
-                       body.length, error);
+    return server_send(remote->server, &remote->events, "POST", "/v1/execute", "Accept: text/event-stream\r\n",
+                       body.data, body.length, error);
 }
 
-static int run(struct remote *remote, pyexec_request *request, const struct cli_settings *settings, pyexec_error *error)
+static int run(struct remote *remote, const struct run_call *call, const struct cli_settings *settings,
+               pyexec_error *error)
 {
-    bool json = remote->options->json, input = request->input_fd >= 0;
-    if (begin(remote, request, &settings->policy, input, error) < 0)
-        return run_fail(json, error);
+    bool json = remote->options->json, input = call->request->input_fd >= 0;
+    if (begin(remote, call, &settings->policy, input, error) < 0)
+        return cli_fail_as(json, error);
     int status = follow(remote, error);
     cli_signals_end_descriptor(&remote->signals);
     if (remote->failed)
-        return run_fail(json, &remote->error);
+        return cli_fail_as(json, &remote->error);
     if (remote->result.length)
         return finish(remote, error);
     if (status < 0 && remote->stream->write_errno)
@@ -446,14 +447,15 @@ static int run(struct remote *remote, pyexec_request *request, const struct cli_
     if (remote->terminated)
         return PYEXEC_EXIT_SIGNAL + remote->terminated;
     if (!remote->cancelled)
-        return run_fail(json, error);
+        return cli_fail_as(json, error);
     cli_say("cancelled: the run was cancelled", NULL);
     return PYEXEC_EXIT_CANCELLED;
 }
 
-int run_on_server(const struct run_options *options, const struct cli_arguments *arguments, pyexec_request *request,
-                  const struct cli_settings *settings, bool *ret_alone, pyexec_error *error)
+int run_on_server(const struct run_call *call, const struct cli_settings *settings, bool *ret_alone,
+                  pyexec_error *error)
 {
+    const struct run_options *options = call->options;
     px_auto(server_done) struct server server = {0};
     px_auto(run_stream_done) struct run_stream stream = {0};
     px_auto(remote_done) struct remote remote = {.server = &server,
@@ -463,11 +465,11 @@ int run_on_server(const struct run_options *options, const struct cli_arguments 
                                                  .control.fd = -1,
                                                  .signals = -1,
                                                  .input_pause_ms = INPUT_PAUSE_MIN_MS};
-    if (check_options(options, arguments, error) < 0)
-        return run_fail(options->json, error);
+    if (check_options(options, call->arguments, error) < 0)
+        return cli_fail_as(options->json, error);
     if (server_find(&server, &settings->cli, error) < 0 || server_connect(&server, &remote.events, error) < 0) {
         *ret_alone = settings->cli.fallback && error->sys_errno;
-        return *ret_alone ? 0 : run_fail(options->json, error);
+        return *ret_alone ? 0 : cli_fail_as(options->json, error);
     }
-    return run(&remote, request, settings, error);
+    return run(&remote, call, settings, error);
 }

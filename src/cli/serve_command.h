@@ -6,6 +6,8 @@
 #include "cli/options.h"
 #include "cli/settings.h"
 
+struct px_fleet;
+
 /* The flags of the server. */
 struct cli_serve_flags {
     struct cli_list listen;
@@ -27,7 +29,14 @@ int cli_serve_load(struct cli_serve *serve, const struct cli_arguments *argument
                    pyexec_error *error);
 void cli_serve_done(struct cli_serve *serve);
 
-/* Serves until a signal ends it. `worker_socket` and `node` are those of struct px_serve_options; 0 and NULL: none. */
-int cli_serve_run(const struct cli_serve *serve, int worker_socket, const char *node, pyexec_error *error);
+/* What stands between the server and its callers, or the code: members of struct px_serve_options. */
+struct cli_serve_below {
+    int worker_socket;
+    const char *node;
+    struct px_fleet *fleet;
+};
+
+/* Serves until a signal ends it. */
+int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *below, pyexec_error *error);
 
 #endif

@@ -216,7 +216,7 @@ static int send_all(const struct server_answer *answer, const char *bytes, size_
 }
 
 int server_send(const struct server *server, struct server_answer *answer, const char *method, const char *path,
-                const char *accept, const char *body, size_t length, pyexec_error *error)
+                const char *headers, const char *body, size_t length, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer request = {0};
     bool colons = strchr(server->host, ':');
@@ -227,13 +227,12 @@ int server_send(const struct server *server, struct server_answer *answer, const
         px_buffer_printf(&request, "%s%s%s:%s", colons ? "[" : "", server->host, colons ? "]" : "", server->port);
     if (server->token.length)
         px_buffer_printf(&request, "\r\nAuthorization: Bearer %s", px_buffer_shown(&server->token));
-    if (accept)
-        px_buffer_printf(&request, "\r\nAccept: %s", accept);
-    px_buffer_printf(&request, "\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", length);
+    px_buffer_printf(&request, "\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                     headers ? headers : "", length);
     px_buffer_add(&request, body, length);
     if (!px_buffer_ok(&request))
         return px_error_oom(error);
-    answer->status = 0;
+    answer->status = answer->retry_after_s = 0;
     answer->headers_done = answer->ended = answer->chunked = false;
     answer->chunk_step = 0;
     answer->left = 0;
@@ -274,13 +273,15 @@ static int take_headers(struct server_answer *answer, char *text, pyexec_error *
         return not_http(error);
     answer->left = UINT64_MAX;
     while ((line = strsep(&rest, "\n"))) {
-        static const char length[] = "Content-Length:", coding[] = "Transfer-Encoding:";
+        static const char length[] = "Content-Length:", coding[] = "Transfer-Encoding:", retry[] = "Retry-After:";
         if (strncasecmp(line, length, sizeof length - 1) == 0) {
             line += sizeof length - 1;
             if (read_size(line + strspn(line, " \t"), 10, &answer->left) < 0)
                 return not_http(error);
         } else if (strncasecmp(line, coding, sizeof coding - 1) == 0)
             answer->chunked = strcasestr(line, "chunked");
+        else if (strncasecmp(line, retry, sizeof retry - 1) == 0)
+            answer->retry_after_s = atoi(line + sizeof retry - 1);
     }
     answer->status = (int)status;
     answer->headers_done = true;

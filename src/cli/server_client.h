@@ -28,6 +28,7 @@ void server_done(struct server *server);
 struct server_answer {
     int fd;
     int status;            /* 0: its headers have not come yet */
+    int retry_after_s;     /* of its headers, or 0 */
     struct px_buffer body; /* what has come and was not consumed */
     bool ended;            /* the answer is complete */
     bool lost;             /* the connection ended before */
@@ -42,10 +43,11 @@ struct server_answer {
 int server_connect(const struct server *server, struct server_answer *ret, pyexec_error *error);
 void server_close(struct server_answer *answer);
 
-/* Sends a request. The answer of an earlier one on this connection must be complete. `accept` may be NULL. Returns 0, also
- * when the server answers before it has read the whole body; or -1 with `error`. */
+/* Sends a request. The answer of an earlier one on this connection must be complete. `headers`: lines that
+ * are added, each with \r\n at its end, or NULL. Returns 0, also when the server answers before it has read the whole body; or -1
+ * with `error`. */
 int server_send(const struct server *server, struct server_answer *answer, const char *method, const char *path,
-                const char *accept, const char *body, size_t length, pyexec_error *error);
+                const char *headers, const char *body, size_t length, pyexec_error *error);
 
 /* Reads what has come, without waiting. Returns 0, or -1 with `error` when it is not HTTP. */
 int server_receive(struct server_answer *answer, pyexec_error *error);

@@ -11,8 +11,10 @@
  * arena gives nothing back below its last block in use: free blocks between answers that waited for slow readers
  * took twice the memory of these answers. A threshold that a program sets does not move. A block above it has a
  * mapping of its own: free() gives it back to the kernel, it takes only the pages that were written, and it grows
- * by mremap() without a copy. */
+ * by mremap() without a copy. The malloc of musl has this threshold, and no other. */
 void cli_heap_for_server(void)
 {
+#ifdef M_MMAP_THRESHOLD
     (void)!mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+#endif
 }

@@ -63,6 +63,16 @@ void cli_settings_done(struct cli_settings *settings)
     px_egress_config_done(&settings->egress);
 }
 
+int cli_settings_choose_server(struct cli_settings *settings, const char *server, const char *token_file,
+                               pyexec_error *error)
+{
+    if (server && px_cli_config_set_text(&settings->cli, "server", server, error) < 0)
+        return px_error_wrap(error, "--server");
+    if (token_file && px_cli_config_set_text(&settings->cli, "token_file", token_file, error) < 0)
+        return px_error_wrap(error, "--token-file");
+    return 0;
+}
+
 void cli_telemetry_say(void *closure, const char *event, const char *detail)
 {
     char text[512];

@@ -24,6 +24,10 @@ int cli_settings_find_environment(struct cli_settings *settings, pyexec_error *e
 int cli_settings_load(struct cli_settings *settings, const struct cli_arguments *arguments, pyexec_error *error);
 void cli_settings_done(struct cli_settings *settings);
 
+/* The flags of a command are stronger than the section [cli]. NULL: the flag was not given. */
+int cli_settings_choose_server(struct cli_settings *settings, const char *server, const char *token_file,
+                               pyexec_error *error);
+
 /* Returns a new object for pyexec_executor_open_object(), or NULL with an error. `session` may be NULL. */
 json_t *cli_settings_config(const struct cli_settings *settings, const struct px_session_config *session,
                             pyexec_error *error);

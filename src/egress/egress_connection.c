@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,20 @@ void px_egress_connection_flush(struct egress_connection *connection)
         linger(connection);
 }
 
+static void idle_over(struct egress_connection *connection, int64_t idle_ms)
+{
+    char about[128];
+    snprintf(about, sizeof about,
+             "no byte came or went for %g s (idle_timeout in the section [egress] of the configuration)",
+             (double)idle_ms / 1000);
+    if (connection->mode == EGRESS_MODE_PLAIN && !connection->response_started)
+        px_egress_answer_failed(connection, 504, EGRESS_WHY_TIMEOUT, about);
+    else if (connection->mode == EGRESS_MODE_SECRET)
+        px_egress_secret_silent(connection, about);
+    else
+        px_egress_connection_close(connection);
+}
+
 static void timer_fired(evutil_socket_t fd, short events, void *data)
 {
     (void)fd;
@@ -94,10 +109,8 @@ static void timer_fired(evutil_socket_t fd, short events, void *data)
     case EGRESS_STAGE_RELAY:
         if (past < idle)
             set_timer(connection, idle - past);
-        else if (connection->mode == EGRESS_MODE_PLAIN && !connection->response_started)
-            px_egress_answer_failed(connection, 504, EGRESS_WHY_TIMEOUT, "it did not answer in time");
         else
-            px_egress_connection_close(connection);
+            idle_over(connection, idle);
         return;
     case EGRESS_STAGE_FLUSH:
     case EGRESS_STAGE_LINGER:

@@ -292,6 +292,8 @@ void px_egress_secret_add(struct egress *egress, const json_t *packet, const int
 bool px_egress_secret_begin(struct egress_connection *connection);
 /* Passes on what has arrived. */
 void px_egress_secret_move(struct egress_connection *connection);
+/* Nothing has moved for too long: answers a request that waits, and ends the connection. */
+void px_egress_secret_silent(struct egress_connection *connection, const char *about);
 
 /* ---- egress_flow.c ---- */
 

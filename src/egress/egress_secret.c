@@ -70,6 +70,9 @@ static void report_problem(struct egress_connection *connection)
     case PX_SECRET_PROBLEM_NAME:
         why = EGRESS_WHY_NAME_MISMATCH;
         break;
+    case PX_SECRET_PROBLEM_SILENT:
+        why = EGRESS_WHY_TIMEOUT;
+        break;
     case PX_SECRET_PROBLEM_SERVER:
         break;
     }
@@ -99,4 +102,11 @@ void px_egress_secret_move(struct egress_connection *connection)
         px_egress_connection_close(connection);
     else
         px_egress_connection_flush(connection);
+}
+
+void px_egress_secret_silent(struct egress_connection *connection, const char *about)
+{
+    px_secret_relay_silent(connection->secret, bufferevent_get_output(connection->client), about);
+    report_problem(connection);
+    px_egress_connection_flush(connection);
 }

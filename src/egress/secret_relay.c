@@ -127,11 +127,10 @@ static void close_client(struct px_secret_relay *relay)
 static void refuse(struct px_secret_relay *relay, enum px_secret_problem problem, int status, const char *about)
 {
     char head[256];
-    const char *reason = problem == PX_SECRET_PROBLEM_SERVER ? "Bad Gateway" : "Refused by pyexec";
+    const char *reason = status == 504 ? "Gateway Timeout" : status == 502 ? "Bad Gateway" : "Refused by pyexec";
     relay->problem = problem;
     snprintf(relay->text, sizeof relay->text, "pyexec %s %s:%u: %s.",
-             problem == PX_SECRET_PROBLEM_SERVER ? "could not reach" : "refused a request to", relay->host, relay->port,
-             about);
+             status >= 500 ? "could not reach" : "refused a request to", relay->host, relay->port, about);
     if (px_side_is_ready(&relay->client) && relay->response_stage != RESPONSE_BODY && !relay->tunnel) {
         int length = snprintf(head, sizeof head,
                               "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n"
@@ -453,4 +452,15 @@ bool px_secret_relay_move(struct px_secret_relay *relay, const struct px_secret_
         server_failed(relay);
     px_side_flush(&relay->client, ends->client_out);
     return !relay->over;
+}
+
+void px_secret_relay_silent(struct px_secret_relay *relay, struct evbuffer *client_out, const char *about)
+{
+    struct px_buffer *plain = &relay->client.plain;
+    bool request_waits = relay->response_stage == RESPONSE_HEAD ||
+                         (relay->response_stage == RESPONSE_NONE && plain->length &&
+                          px_http_head_length(plain->data, plain->length, &relay->request_scanned));
+    if (request_waits && !relay->tunnel)
+        refuse(relay, PX_SECRET_PROBLEM_SILENT, 504, about);
+    px_side_flush(&relay->client, client_out);
 }

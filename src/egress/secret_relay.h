@@ -26,6 +26,7 @@ enum px_secret_problem {
     PX_SECRET_PROBLEM_PROTOCOL, /* of the script */
     PX_SECRET_PROBLEM_NAME,     /* the field Host names another host */
     PX_SECRET_PROBLEM_SERVER,   /* its certificate, its TLS or its answer */
+    PX_SECRET_PROBLEM_SILENT,   /* nothing came from it in time */
 };
 
 /* The uses that are for host:port. NULL: no memory. What is given must outlive the relay. */
@@ -39,6 +40,9 @@ bool px_secret_relay_wanted(const struct px_secret_use *uses, size_t count, cons
 /* Moves what can be moved. Reading may go on when an output buffer has sent enough. Returns false when the connection is over: what is in
  * client_out is still to be sent. */
 bool px_secret_relay_move(struct px_secret_relay *relay, const struct px_secret_ends *ends);
+
+/* Nothing has moved for too long, and the connection ends: tells the script, if a request of its waits for an answer. */
+void px_secret_relay_silent(struct px_secret_relay *relay, struct evbuffer *client_out, const char *about);
 
 /* The first problem, and the sentence that the script got. */
 enum px_secret_problem px_secret_relay_problem(const struct px_secret_relay *relay, const char **ret_text);

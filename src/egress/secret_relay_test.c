@@ -426,6 +426,38 @@ static void test_server_that_ends_between_two_requests(void **state)
     }
 }
 
+/* Only a request that is complete and has no answer yet is answered. */
+static void test_server_that_is_silent(void **state)
+{
+    static const struct {
+        const char *request, *answer;
+        bool told;
+    } rows[] = {
+        {GET "\r\n", "", true},
+        {GET "\r\n", "HTTP/1.1 200 OK\r\nContent-Le", true},
+        {GET "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", false},
+        {GET "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false},
+        {"POST / HTTP/1.1\r\nHost: " HOST "\r\nContent-Length: 9\r\n\r\n12", "", true},
+        {GET, "", false},
+        {"", "", false},
+    };
+    for (size_t i = 0; i < PX_COUNT(rows); i++) {
+        struct world world;
+        const char *text;
+        begin(*state, &world, 20000, rows[i].request);
+        say(&world.host, rows[i].answer);
+        run(&world);
+        px_secret_relay_silent(world.relay, world.ends.client_out, "nothing came");
+        run(&world);
+        bool told = strstr(text_of(&world.script), "HTTP/1.1 504 Gateway Timeout\r\n") &&
+                    strstr(text_of(&world.script), "pyexec could not reach " HOST ":443: nothing came.");
+        assert_int_equal(told, rows[i].told);
+        assert_int_equal(px_secret_relay_problem(world.relay, &text),
+                         rows[i].told ? PX_SECRET_PROBLEM_SILENT : PX_SECRET_NO_PROBLEM);
+        close_world(&world);
+    }
+}
+
 /* A certificate of our own authority is not one that servers are checked with. */
 static void test_certificate_of_the_server_is_checked(void **state)
 {
@@ -511,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_server_that_does_not_speak_http),
         cmocka_unit_test(test_answer_that_is_cut),
         cmocka_unit_test(test_server_that_ends_between_two_requests),
+        cmocka_unit_test(test_server_that_is_silent),
         cmocka_unit_test(test_certificate_of_the_server_is_checked),
         cmocka_unit_test(test_websocket_is_scrubbed),
         cmocka_unit_test(test_authority_is_the_same_for_the_next_proxy),

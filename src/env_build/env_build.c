@@ -182,7 +182,7 @@ static int read_packages(const struct order *order, const struct env_folder *fol
                          char hex[PX_SHA256_HEX + 1], pyexec_error *error)
 {
     px_auto_buffer struct px_buffer path = {0};
-    px_auto(env_texts_done) struct env_texts standard = {0};
+    px_auto(px_texts_done) struct px_texts standard = {0};
     struct px_sha256 hash;
     const char *minor_end = strrchr(order->found.version, '.');
     px_buffer_printf(&path, "%s/env/venv/lib/python%.*s/site-packages", folder->path,
@@ -332,40 +332,6 @@ int env_update(const struct env_options *options, const char *name, json_t **ret
 
 /* ---- Environments for requirements ---- */
 
-static int compare_lines(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-static void hash_sorted_lines(struct px_sha256 *hash, const char *text)
-{
-    px_auto(env_texts_done) struct env_texts lines = {0};
-    px_auto_free char *copy = strdup(text);
-    for (char *rest = copy, *line; rest && (line = strsep(&rest, "\n"));)
-        env_texts_add(&lines, line);
-    if (lines.count)
-        qsort(lines.items, lines.count, sizeof *lines.items, compare_lines);
-    for (size_t i = 0; i < lines.count; i++)
-        px_sha256_add_string(hash, lines.items[i]);
-}
-
-/* The name says what was asked for, and not what came out: so it is found without asking an index or an interpreter. */
-static void make_cached_name(const struct order *order, char ret[PX_ENVIRONMENT_NAME_MAX + 1])
-{
-    char hex[PX_SHA256_HEX + 1];
-    struct px_sha256 hash;
-    const struct env_options *options = order->options;
-    px_sha256_init(&hash);
-    px_sha256_add_string(&hash, "pyexec requirements 1");
-    px_sha256_add_string(&hash, options->python ? options->python : "");
-    px_sha256_add_string(&hash, options->requires ? options->requires : "");
-    px_sha256_add_string(&hash, options->default_python ? options->default_python : "");
-    px_sha256_add_string(&hash, options->build ? "build" : "");
-    hash_sorted_lines(&hash, px_buffer_shown(&order->requirements.text));
-    px_sha256_end(&hash, hex);
-    snprintf(ret, PX_ENVIRONMENT_NAME_MAX + 1, PX_ENVIRONMENT_CACHED "%.*s", PX_ENVIRONMENT_HASH_LENGTH, hex);
-}
-
 /* True if it is there, and its interpreter too. */
 static bool is_usable(const struct env_store *store, const char *name)
 {
@@ -386,7 +352,10 @@ int env_cached(const struct env_options *options, char ret[PX_ENVIRONMENT_NAME_M
     px_auto(order_done) struct order order = {0};
     if (order_init(&order, options, ret, error) < 0 || take_requirements(&order, error) < 0)
         return -1;
-    make_cached_name(&order, ret);
+    const struct px_environment_wish wish = {px_buffer_shown(&order.requirements.text), options->python,
+                                             options->requires, options->default_python, options->build};
+    if (px_environment_cached_name(&wish, ret, error) < 0)
+        return -1;
     order.cached = true;
     if (env_store_open(&store, options->config, false, error) < 0)
         return -1;

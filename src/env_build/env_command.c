@@ -6,10 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,43 +15,11 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/process.h"
 #include "base/retry.h"
 
 #define OUTPUT_KEPT ((size_t)64 << 10)
 #define LOCK_FD 3
-enum { EXIT_NOT_STARTED = 127 };
-
-void env_texts_add(struct env_texts *texts, const char *text)
-{
-    char **items = reallocarray(texts->items, texts->count + 2, sizeof *items);
-    if (items)
-        texts->items = items;
-    if (!items || !text || !(items[texts->count] = strdup(text))) {
-        texts->failed = true;
-        return;
-    }
-    items[++texts->count] = NULL;
-}
-
-void env_texts_addf(struct env_texts *texts, const char *format, ...)
-{
-    char *text = NULL;
-    va_list list;
-    va_start(list, format);
-    if (vasprintf(&text, format, list) < 0)
-        text = NULL;
-    va_end(list);
-    env_texts_add(texts, text);
-    free(text);
-}
-
-void env_texts_done(struct env_texts *texts)
-{
-    for (size_t i = 0; i < texts->count; i++)
-        free(texts->items[i]);
-    free(texts->items);
-    *texts = (struct env_texts){0};
-}
 
 /* ---- Their environment ---- */
 
@@ -163,39 +129,35 @@ static bool is_one_of(const char *variable, const char *const *names, size_t cou
     return false;
 }
 
-void env_command_environment(struct env_texts *ret, bool build, const struct env_texts *names)
+void env_command_environment(struct px_texts *ret, bool build, const struct px_texts *names)
 {
     for (char **variable = environ; *variable; variable++)
         if (is_one_of(*variable, kept, PX_COUNT(kept)) ||
             (build && is_one_of(*variable, kept_for_builds, PX_COUNT(kept_for_builds))) ||
             (names && is_one_of(*variable, (const char *const *)names->items, names->count)))
-            env_texts_add(ret, *variable);
-    env_texts_add(ret, "PIP_NO_INPUT=1");
-    env_texts_add(ret, "PIP_DISABLE_PIP_VERSION_CHECK=1");
-    env_texts_add(ret, "UV_PYTHON_DOWNLOADS=never");
-    env_texts_add(ret, "UV_NO_PROGRESS=1");
-    env_texts_add(ret, "NO_COLOR=1");
+            px_texts_add(ret, *variable);
+    px_texts_add(ret, "PIP_NO_INPUT=1");
+    px_texts_add(ret, "PIP_DISABLE_PIP_VERSION_CHECK=1");
+    px_texts_add(ret, "UV_PYTHON_DOWNLOADS=never");
+    px_texts_add(ret, "UV_NO_PROGRESS=1");
+    px_texts_add(ret, "NO_COLOR=1");
 }
 
 /* ---- Running ---- */
 
 static void become(const struct env_command *command, int input, int output, pid_t parent)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     umask(022);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || dup2(input, STDIN_FILENO) < 0 ||
-        dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
-        _exit(EXIT_NOT_STARTED);
+    if (px_process_begin(input, output, parent) < 0)
+        _exit(PX_EXIT_NOT_STARTED);
     if (command->folder && chdir(command->folder) < 0)
-        _exit(EXIT_NOT_STARTED);
+        _exit(PX_EXIT_NOT_STARTED);
     if (command->lock >= 0 &&
         (command->lock == LOCK_FD ? fcntl(LOCK_FD, F_SETFD, 0) : dup2(command->lock, LOCK_FD)) < 0)
-        _exit(EXIT_NOT_STARTED);
+        _exit(PX_EXIT_NOT_STARTED);
     execve(command->arguments.items[0], command->arguments.items, command->environment->items);
     dprintf(STDERR_FILENO, "can't start '%s': %s\n", command->arguments.items[0], strerror(errno));
-    _exit(EXIT_NOT_STARTED);
+    _exit(PX_EXIT_NOT_STARTED);
 }
 
 /* Keeps the end of the output. */
@@ -235,5 +197,5 @@ int env_command_run(const struct env_command *command, struct px_buffer *output,
         return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't wait for '%s'", command->arguments.items[0]);
     if (collected < 0)
         return px_error_oom(error);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return px_process_exit_status(status);
 }

@@ -6,26 +6,17 @@
 #include <stdbool.h>
 
 #include "base/buffer.h"
+#include "base/texts.h"
 #include "pyexec.h"
-
-/* Arguments or an environment, with NULL at the end. */
-struct env_texts {
-    char **items;
-    size_t count;
-    bool failed; /* there was no memory */
-};
-void env_texts_add(struct env_texts *texts, const char *text);
-void env_texts_addf(struct env_texts *texts, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void env_texts_done(struct env_texts *texts);
 
 /* The environment of these programs: few variables of ours. Those that say where the package index is, and how to reach it, are
  * kept; all others that would change what is installed, or where, are not. `build`: those of compilers too. `names`: further
  * names, or NULL. */
-void env_command_environment(struct env_texts *ret, bool build, const struct env_texts *names);
+void env_command_environment(struct px_texts *ret, bool build, const struct px_texts *names);
 
 struct env_command {
-    struct env_texts arguments; /* the first one is the path of the program */
-    const struct env_texts *environment;
+    struct px_texts arguments; /* the first one is the path of the program */
+    const struct px_texts *environment;
     int lock;           /* a descriptor that the program inherits as long as it runs, or -1 */
     bool show;          /* its output also goes to our standard error */
     const char *folder; /* where it runs, or NULL: the folder of the caller */

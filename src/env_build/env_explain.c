@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why an installation failed: the last lines of the installer's output, and a hint for what they say. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,55 +15,56 @@
 /* The first row with a text of the output counts, so the special ones come first. */
 static const struct reason {
     const char *text;
+    int of_host; /* the errno for what is wrong with this machine or the network; 0: the requirements are wrong */
     const char *what;
     const char *hint;
 } reasons[] = {
-    {"No space left on device", "the disk is full",
+    {"No space left on device", ENOSPC, "the disk is full",
      "`pyexec env remove` and `pyexec env prune` free space. root in the section [env] of the configuration chooses another folder."},
-    {"os error 28", "the disk is full",
+    {"os error 28", ENOSPC, "the disk is full",
      "`pyexec env remove` and `pyexec env prune` free space. root in the section [env] of the configuration chooses another folder."},
-    {"Permission denied", "a file can't be written or read",
+    {"Permission denied", EACCES, "a file can't be written or read",
      "Run it as the user who owns the folder of the environments and the caches of pip and uv."},
-    {"hashes are required", "a hash is missing",
+    {"hashes are required", 0, "a hash is missing",
      "If one requirement has --hash, all packages need one: pip-compile --generate-hashes or `uv pip compile --generate-hashes` write them."},
-    {"DO NOT MATCH THE HASHES", "a file has another hash than the requirements say",
+    {"DO NOT MATCH THE HASHES", 0, "a file has another hash than the requirements say",
      "Do not install it before you know why. If the package was published again, write the new hash."},
-    {"Hash mismatch", "a file has another hash than the requirements say",
+    {"Hash mismatch", 0, "a file has another hash than the requirements say",
      "Do not install it before you know why. If the package was published again, write the new hash."},
-    {"must not use the reserved name",
+    {"must not use the reserved name", 0,
      "a package replaces the interpreter of its environment, which would run outside of any sandbox",
      "Don't use it: honest packages do not do that. Look at who publishes it."},
-    {"ResolutionImpossible", "the requirements contradict each other",
+    {"ResolutionImpossible", 0, "the requirements contradict each other",
      "Change or remove one of the versions that the message names."},
-    {"requirements are unsatisfiable", NULL, NULL}, /* see explain_uv() */
-    {"Building source distributions", "a package has no wheel for this Python and machine",
+    {"requirements are unsatisfiable", 0, NULL, NULL}, /* see explain_uv() */
+    {"Building source distributions", 0, "a package has no wheel for this Python and machine",
      "Choose another version of the package, or another Python with --python. --build-from-source builds it, which runs its code outside of any sandbox."},
-    {"CERTIFICATE_VERIFY_FAILED", "the certificate of the package index is not trusted",
+    {"CERTIFICATE_VERIFY_FAILED", EPROTO, "the certificate of the package index is not trusted",
      "Give the CA file of your network: SSL_CERT_FILE=/PATH (uv; UV_SYSTEM_CERTS=1 takes those of the system), PIP_CERT=/PATH (pip)."},
-    {"invalid peer certificate", "the certificate of the package index is not trusted",
+    {"invalid peer certificate", EPROTO, "the certificate of the package index is not trusted",
      "Give the CA file of your network: SSL_CERT_FILE=/PATH (uv; UV_SYSTEM_CERTS=1 takes those of the system), PIP_CERT=/PATH (pip)."},
-    {"Temporary failure in name resolution", "the package index can't be reached",
+    {"Temporary failure in name resolution", ENETUNREACH, "the package index can't be reached",
      "Check the network and the proxy (HTTPS_PROXY). PIP_INDEX_URL or UV_INDEX_URL name another index; PIP_FIND_LINKS or UV_FIND_LINKS with PIP_NO_INDEX=1 or UV_NO_INDEX=1 a folder of wheels."},
-    {"Failed to establish a new connection", "the package index can't be reached",
+    {"Failed to establish a new connection", ENETUNREACH, "the package index can't be reached",
      "Check the network and the proxy (HTTPS_PROXY). PIP_INDEX_URL or UV_INDEX_URL name another index; PIP_FIND_LINKS or UV_FIND_LINKS with PIP_NO_INDEX=1 or UV_NO_INDEX=1 a folder of wheels."},
-    {"Cannot connect to proxy", "the proxy can't be reached", "Check HTTPS_PROXY and the network."},
-    {"dns error", "the package index can't be reached",
+    {"Cannot connect to proxy", ENETUNREACH, "the proxy can't be reached", "Check HTTPS_PROXY and the network."},
+    {"dns error", ENETUNREACH, "the package index can't be reached",
      "Check the network and the proxy (HTTPS_PROXY). UV_INDEX_URL names another index; UV_FIND_LINKS with UV_NO_INDEX=1 a folder of wheels."},
-    {"error sending request", "the package index can't be reached",
+    {"error sending request", ENETUNREACH, "the package index can't be reached",
      "Check the network and the proxy (HTTPS_PROXY). UV_INDEX_URL names another index; UV_FIND_LINKS with UV_NO_INDEX=1 a folder of wheels."},
-    {"Connection refused", "the package index can't be reached",
+    {"Connection refused", ENETUNREACH, "the package index can't be reached",
      "Check the network and the proxy (HTTPS_PROXY). PIP_INDEX_URL or UV_INDEX_URL name another index."},
-    {" 401 ", "the package index refuses the credentials",
+    {" 401 ", EACCES, "the package index refuses the credentials",
      "Check the credentials in the address of the index, in ~/.netrc or in the configuration of pip or uv."},
-    {"No matching distribution found", "no wheel is there for a requirement",
+    {"No matching distribution found", 0, "no wheel is there for a requirement",
      "Check the name and version. If the package has only a source distribution for this Python and machine: choose another version or another Python (--python), or --build-from-source, which runs its code outside of any sandbox."},
-    {"error: subprocess-exited-with-error", "a package can't be built from its source",
+    {"error: subprocess-exited-with-error", 0, "a package can't be built from its source",
      "It may need a compiler or libraries. Choose a version that has a wheel, or another Python with --python."},
-    {"Failed to build", "a package can't be built from its source",
+    {"Failed to build", 0, "a package can't be built from its source",
      "It may need a compiler or libraries. Choose a version that has a wheel, or another Python with --python."},
-    {"Invalid requirement", "a requirement can't be read",
+    {"Invalid requirement", 0, "a requirement can't be read",
      "Write requirements such as pandas, pandas==2.2.3 or \"pandas>=2,<3\"."},
-    {"Failed to parse", "a requirement can't be read",
+    {"Failed to parse", 0, "a requirement can't be read",
      "Write requirements such as pandas, pandas==2.2.3 or \"pandas>=2,<3\"."},
 };
 
@@ -72,14 +74,14 @@ static struct reason explain_uv(const char *output)
     if (strstr(output, "was not found in the") || strstr(output, "was not found in a") ||
         strstr(output, "there are no versions of") || strstr(output, "there is no version of"))
         return (struct reason){
-            "", "a package or version is not in the package index",
+            "", 0, "a package or version is not in the package index",
             "Check the name and version. UV_INDEX_URL and UV_FIND_LINKS name other places of packages."};
     if (strstr(output, "no wheels") || strstr(output, "no usable wheels") || strstr(output, "no compatible"))
         return (struct reason){
-            "", "a package has no wheel for this Python and machine",
+            "", 0, "a package has no wheel for this Python and machine",
             "Choose another version of the package, or another Python with --python. --build-from-source builds "
             "it, which runs its code outside of any sandbox."};
-    return (struct reason){"", "the requirements contradict each other",
+    return (struct reason){"", 0, "the requirements contradict each other",
                            "Change or remove one of the versions that the message names."};
 }
 
@@ -88,7 +90,7 @@ static struct reason find_reason(const char *output)
     for (size_t i = 0; i < PX_COUNT(reasons); i++)
         if (strstr(output, reasons[i].text))
             return reasons[i].what ? reasons[i] : explain_uv(output);
-    return (struct reason){"", "it failed", "--verbose shows all of its output."};
+    return (struct reason){"", EIO, "it failed", "--verbose shows all of its output."};
 }
 
 /* Lines that say nothing about a failure. */
@@ -148,7 +150,8 @@ int env_install_explain(const char *tool, int status, const char *output, pyexec
     add_output(&text, output);
     if (!text.length)
         px_buffer_printf(&text, "its status is %d", status);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "%s could not install the packages: %s: %s", tool, reason.what,
-                 px_buffer_shown(&text));
+    px_error_set(error, reason.of_host ? PYEXEC_INTERNAL : PYEXEC_INVALID_REQUEST,
+                 "%s could not install the packages: %s: %s", tool, reason.what, px_buffer_shown(&text));
+    error->sys_errno = reason.of_host;
     return px_error_hint(error, "%s", reason.hint);
 }

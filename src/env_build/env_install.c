@@ -43,32 +43,32 @@ struct installer {
     char *uv;  /* NULL: pip */
     char *pip; /* the folder of the package pip, when it is needed */
     char tool[ENV_TOOL_MAX];
-    struct env_texts environment;
+    struct px_texts environment;
 };
 
 static void installer_done(struct installer *installer)
 {
     free(installer->uv);
     free(installer->pip);
-    env_texts_done(&installer->environment);
+    px_texts_done(&installer->environment);
 }
 
 /* Runs it, and takes the arguments. */
-static int run(const struct env_install *install, const struct installer *installer, struct env_texts arguments,
+static int run(const struct env_install *install, const struct installer *installer, struct px_texts arguments,
                bool show, struct px_buffer *output, pyexec_error *error)
 {
     /* pip takes files, and uv its configuration, from the folder in which it runs: not from that of the caller, which may hold code of
      * others. */
     struct env_command command = {arguments, &installer->environment, install->lock, show, install->folder};
     int status = env_command_run(&command, output, error);
-    env_texts_done(&command.arguments);
+    px_texts_done(&command.arguments);
     return status;
 }
 
-static void add_all(struct env_texts *texts, const char *const *items, size_t count)
+static void add_all(struct px_texts *texts, const char *const *items, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        env_texts_add(texts, items[i]);
+        px_texts_add(texts, items[i]);
 }
 
 /* ---- The virtual environment ---- */
@@ -77,19 +77,21 @@ static int make_venv(const struct env_install *install, const struct installer *
                      bool with_pip, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
-    struct env_texts arguments = {0};
+    struct px_texts arguments = {0};
     const char *const start[] = {install->python->path, "-I", "-m", "venv", "--symlinks"};
     add_all(&arguments, start, PX_COUNT(start));
     if (!with_pip)
-        env_texts_add(&arguments, "--without-pip");
-    env_texts_addf(&arguments, "%s/%s", install->folder, name);
+        px_texts_add(&arguments, "--without-pip");
+    px_texts_addf(&arguments, "%s/%s", install->folder, name);
     int status = run(install, installer, arguments, false, &output, error);
     if (status <= 0)
         return status;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' can't make a virtual environment: %.600s", install->python->path,
-                 px_buffer_shown(&output));
-    if (strstr(px_buffer_shown(&output), "No space left"))
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "'%s' can't make a virtual environment: %.600s",
+                 install->python->path, px_buffer_shown(&output));
+    if (strstr(px_buffer_shown(&output), "No space left")) {
+        error->sys_errno = ENOSPC;
         return px_error_hint(error, "The disk is full. `pyexec env remove` and `pyexec env prune` free space.");
+    }
     return px_error_hint(error,
                          "Its module venv must be there, on Debian and Ubuntu: apt install python3-venv. uv needs no "
                          "pip; choose another Python with --python.");
@@ -102,7 +104,7 @@ static int ask_for_pip(const struct env_install *install, struct installer *inst
                        pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
-    struct env_texts arguments = {0};
+    struct px_texts arguments = {0};
     const char *const all[] = {
         python, "-I", "-c",
         "import os, pip; print('pyexec-pip', pip.__version__, os.path.dirname(os.path.abspath(pip.__file__)))"};
@@ -128,22 +130,22 @@ static int find_pip(const struct env_install *install, struct installer *install
     px_buffer_printf(&python, "%s/tmp/tool/bin/python", install->folder);
     if (ask_for_pip(install, installer, px_buffer_shown(&python), error) == 0)
         return 0;
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%s' has no pip", install->python->path);
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "'%s' has no pip", install->python->path);
     return px_error_hint(error, "Install uv, or pip for this Python: on Debian and Ubuntu apt install python3-venv.");
 }
 
-static struct env_texts pip_arguments(const struct env_install *install, const struct installer *installer)
+static struct px_texts pip_arguments(const struct env_install *install, const struct installer *installer)
 {
-    struct env_texts arguments = {0};
-    env_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
-    env_texts_add(&arguments, "-I");
-    env_texts_add(&arguments, installer->pip);
+    struct px_texts arguments = {0};
+    px_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
+    px_texts_add(&arguments, "-I");
+    px_texts_add(&arguments, installer->pip);
     /* --ignore-installed: this pip may see packages beside its own folder, which the environment does not have. */
     const char *const rest[] = {"install", "--ignore-installed", "--no-warn-script-location", "--progress-bar", "off"};
     add_all(&arguments, rest, PX_COUNT(rest));
     if (!install->requirements->build) {
-        env_texts_add(&arguments, "--only-binary");
-        env_texts_add(&arguments, ":all:");
+        px_texts_add(&arguments, "--only-binary");
+        px_texts_add(&arguments, ":all:");
     }
     return arguments;
 }
@@ -156,9 +158,9 @@ static int find_uv(const struct env_install *install, struct installer *installe
     if (!(installer->uv = find_program(install->uv)))
         return -1;
     px_auto_buffer struct px_buffer output = {0};
-    struct env_texts arguments = {0};
-    env_texts_add(&arguments, installer->uv);
-    env_texts_add(&arguments, "--version");
+    struct px_texts arguments = {0};
+    px_texts_add(&arguments, installer->uv);
+    px_texts_add(&arguments, "--version");
     char version[32] = "";
     if (run(install, installer, arguments, false, &output, error) == 0 &&
         sscanf(px_buffer_shown(&output), "uv %31s", version) == 1) {
@@ -177,18 +179,18 @@ static bool wants_no_index(void)
     return value && *value && strcmp(value, "0") != 0 && strcasecmp(value, "false") != 0;
 }
 
-static struct env_texts uv_arguments(const struct env_install *install, const struct installer *installer)
+static struct px_texts uv_arguments(const struct env_install *install, const struct installer *installer)
 {
-    struct env_texts arguments = {0};
+    struct px_texts arguments = {0};
     /* copy: files that are links to uv's cache could change with it */
     const char *const rest[] = {"pip", "install", "--link-mode", "copy", "--python"};
-    env_texts_add(&arguments, installer->uv);
+    px_texts_add(&arguments, installer->uv);
     add_all(&arguments, rest, PX_COUNT(rest));
-    env_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
+    px_texts_addf(&arguments, "%s/env/venv/bin/python", install->folder);
     if (!install->requirements->build)
-        env_texts_add(&arguments, "--no-build");
+        px_texts_add(&arguments, "--no-build");
     if (wants_no_index())
-        env_texts_add(&arguments, "--no-index");
+        px_texts_add(&arguments, "--no-index");
     return arguments;
 }
 
@@ -225,22 +227,22 @@ static int make_folder(const char *folder, const char *name, pyexec_error *error
 static int compile_packages(const struct env_install *install, const struct installer *installer, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
-    struct env_texts arguments = {0};
+    struct px_texts arguments = {0};
     const char *const start[] = {install->python->path, "-I", "-S", "-m", "compileall", "-q", "-j", "0"};
     add_all(&arguments, start, PX_COUNT(start));
-    env_texts_addf(&arguments, "%s/env/venv/lib", install->folder);
+    px_texts_addf(&arguments, "%s/env/venv/lib", install->folder);
     return run(install, installer, arguments, false, &output, error) < 0 ? -1 : 0;
 }
 
 static int install_packages(const struct env_install *install, const struct installer *installer, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
-    struct env_texts arguments = installer->uv ? uv_arguments(install, installer) : pip_arguments(install, installer);
-    env_texts_add(&arguments, "-r");
-    env_texts_addf(&arguments, "%s/env/requirements.txt", install->folder);
+    struct px_texts arguments = installer->uv ? uv_arguments(install, installer) : pip_arguments(install, installer);
+    px_texts_add(&arguments, "-r");
+    px_texts_addf(&arguments, "%s/env/requirements.txt", install->folder);
     if (install->requirements->constraints.length) {
-        env_texts_add(&arguments, "-c");
-        env_texts_addf(&arguments, "%s/env/constraints.txt", install->folder);
+        px_texts_add(&arguments, "-c");
+        px_texts_addf(&arguments, "%s/env/constraints.txt", install->folder);
     }
     int status = run(install, installer, arguments, install->show, &output, error);
     if (status < 0)
@@ -297,7 +299,7 @@ int env_install(const struct env_install *install, char ret_tool[ENV_TOOL_MAX], 
 {
     px_auto(installer_done) struct installer installer = {0};
     env_command_environment(&installer.environment, install->requirements->build, &install->requirements->variables);
-    env_texts_addf(&installer.environment, "TMPDIR=%s/tmp", install->folder);
+    px_texts_addf(&installer.environment, "TMPDIR=%s/tmp", install->folder);
     if (make_folder(install->folder, "env", error) < 0 || make_folder(install->folder, "tmp", error) < 0 ||
         write_file(install->folder, "env/requirements.txt", 0600, &install->requirements->text, error) < 0 ||
         write_file(install->folder, "env/constraints.txt", 0600, &install->requirements->constraints, error) < 0 ||

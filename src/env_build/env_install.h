@@ -21,7 +21,8 @@ struct env_install {
 #define ENV_TOOL_MAX 64
 int env_install(const struct env_install *install, char ret_tool[ENV_TOOL_MAX], pyexec_error *error);
 
-/* An error for an installation that failed, from the installer's output. */
+/* An error for an installation that failed, from the installer's output: invalid_request if other requirements could help, else internal with
+ * the errno that comes nearest (ENOSPC: the disk is full; ENETUNREACH: the index can't be reached). */
 int env_install_explain(const char *tool, int status, const char *output, pyexec_error *error);
 
 #endif

@@ -22,47 +22,6 @@
 #define TEXT_LONGEST ((size_t)200)
 #define SUFFIX ".dist-info"
 
-/* A growing array of texts. */
-struct texts {
-    char **items;
-    size_t count;
-    bool failed;
-};
-
-static void texts_add(struct texts *texts, const char *text, size_t length)
-{
-    if ((texts->count & (texts->count - 1)) == 0) { /* 0 or a power of two: full */
-        char **items = reallocarray(texts->items, texts->count ? 2 * texts->count : 1, sizeof *items);
-        if (!items) {
-            texts->failed = true;
-            return;
-        }
-        texts->items = items;
-    }
-    if ((texts->items[texts->count] = strndup(text, length)))
-        texts->count++;
-    else
-        texts->failed = true;
-}
-
-static void texts_done(struct texts *texts)
-{
-    for (size_t i = 0; i < texts->count; i++)
-        free(texts->items[i]);
-    free(texts->items);
-}
-
-static int compare_texts(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-static void texts_sort(struct texts *texts)
-{
-    if (texts->count)
-        qsort(texts->items, texts->count, sizeof *texts->items, compare_texts);
-}
-
 void env_packages_done(struct env_packages *packages)
 {
     json_decref(packages->packages);
@@ -93,7 +52,7 @@ static bool is_module(const char *text, size_t length)
 }
 
 /* Names that begin with an underscore are for the packages themselves, which may import everything. */
-static void add_module(struct texts *modules, const char *path, size_t length)
+static void add_module(struct px_texts *modules, const char *path, size_t length)
 {
     const char *slash = memchr(path, '/', length);
     size_t name = slash ? (size_t)(slash - path) : strcspn(path, ".,");
@@ -106,7 +65,7 @@ static void add_module(struct texts *modules, const char *path, size_t length)
     if (modules->count && strlen(modules->items[modules->count - 1]) == name &&
         memcmp(modules->items[modules->count - 1], path, name) == 0)
         return; /* the same as in the line before */
-    texts_add(modules, path, name);
+    px_texts_addf(modules, "%.*s", (int)name, path);
 }
 
 /* ---- Files ---- */
@@ -145,7 +104,7 @@ static bool is_of_installation(const char *path, size_t length, const char *pack
     return false;
 }
 
-static void read_record(char *text, const char *package, struct texts *files, struct texts *modules)
+static void read_record(char *text, const char *package, struct px_texts *files, struct px_texts *modules)
 {
     for (char *rest = text, *line; (line = strsep(&rest, "\n"));) {
         const char *path;
@@ -157,13 +116,7 @@ static void read_record(char *text, const char *package, struct texts *files, st
         add_module(modules, path, length);
         if (is_of_installation(path, length, package))
             continue;
-        px_auto_buffer struct px_buffer item = {0};
-        px_buffer_add(&item, path, length);
-        px_buffer_printf(&item, " %.*s", (int)strcspn(hash, ","), hash);
-        if (px_buffer_ok(&item))
-            texts_add(files, item.data, item.length);
-        else
-            files->failed = true;
+        px_texts_addf(files, "%.*s %.*s", (int)length, path, (int)strcspn(hash, ","), hash);
     }
 }
 
@@ -191,12 +144,12 @@ static bool find_header(const char *text, const char *name, char ret[TEXT_LONGES
     return false;
 }
 
-static int take_package(const char *folder, const char *package, struct env_packages *ret, struct texts *modules,
+static int take_package(const char *folder, const char *package, struct env_packages *ret, struct px_texts *modules,
                         struct px_sha256 *hash)
 {
     char name[TEXT_LONGEST + 1], version[TEXT_LONGEST + 1];
     px_auto_buffer struct px_buffer metadata = {0}, record = {0};
-    px_auto(texts_done) struct texts files = {0};
+    px_auto(px_texts_done) struct px_texts files = {0};
     if (read_file(folder, package, "METADATA", METADATA_LONGEST, &metadata) < 0 ||
         !find_header(px_buffer_shown(&metadata), "Name", name) ||
         !find_header(px_buffer_shown(&metadata), "Version", version))
@@ -207,14 +160,14 @@ static int take_package(const char *folder, const char *package, struct env_pack
         read_record(record.data, package, &files, modules);
     else
         px_sha256_add_string(hash, px_buffer_shown(&metadata)); /* without a list of files, at least its description */
-    texts_sort(&files);
+    px_texts_sort(&files);
     for (size_t i = 0; i < files.count; i++)
         px_sha256_add_string(hash, files.items[i]);
     px_json_append(ret->packages, json_pack("{s:s, s:s}", "name", name, "version", version));
     return files.failed || modules->failed ? -1 : 0;
 }
 
-static int list_packages(const char *site_packages, struct texts *ret, pyexec_error *error)
+static int list_packages(const char *site_packages, struct px_texts *ret, pyexec_error *error)
 {
     px_auto_folder DIR *folder = opendir(site_packages);
     if (!folder)
@@ -222,30 +175,31 @@ static int list_packages(const char *site_packages, struct texts *ret, pyexec_er
     for (const struct dirent *entry; (entry = readdir(folder));) {
         size_t length = strlen(entry->d_name);
         if (length > strlen(SUFFIX) && strcmp(entry->d_name + length - strlen(SUFFIX), SUFFIX) == 0)
-            texts_add(ret, entry->d_name, length);
+            px_texts_add(ret, entry->d_name);
     }
-    texts_sort(ret);
+    px_texts_sort(ret);
     return ret->failed ? px_error_oom(error) : 0;
 }
 
 /* Python finds the module of its standard library first. So a package with a module of such a name, say ctypes, must not make it one
  * that scripts may import. */
-static bool is_standard(const struct env_texts *standard, char *const *name)
+static bool is_standard(const struct px_texts *standard, char *const *name)
 {
-    return standard->count && bsearch(name, standard->items, standard->count, sizeof *standard->items, compare_texts);
+    return standard->count &&
+           bsearch(name, standard->items, standard->count, sizeof *standard->items, px_texts_compare);
 }
 
-int env_packages_read(const char *site_packages, const struct env_texts *standard, struct env_packages *ret,
+int env_packages_read(const char *site_packages, const struct px_texts *standard, struct env_packages *ret,
                       struct px_sha256 *hash, pyexec_error *error)
 {
-    px_auto(texts_done) struct texts packages = {0}, modules = {0};
+    px_auto(px_texts_done) struct px_texts packages = {0}, modules = {0};
     *ret = (struct env_packages){json_array(), json_array()};
     if (list_packages(site_packages, &packages, error) < 0)
         return -1;
     for (size_t i = 0; i < packages.count; i++)
         if (take_package(site_packages, packages.items[i], ret, &modules, hash) < 0)
             return px_error_oom(error);
-    texts_sort(&modules);
+    px_texts_sort(&modules);
     for (size_t i = 0; i < modules.count; i++)
         if ((!i || strcmp(modules.items[i], modules.items[i - 1]) != 0) && !is_standard(standard, &modules.items[i]))
             px_json_append(ret->imports, json_string(modules.items[i]));

@@ -16,7 +16,7 @@ void env_packages_done(struct env_packages *packages);
 
 /* Reads VENV/lib/pythonX.Y/site-packages. Adds each package, its version and the hashes of its files to `hash`: not what differs
  * between two installations of the same files. `standard`: the modules of the standard library, in order. */
-int env_packages_read(const char *site_packages, const struct env_texts *standard, struct env_packages *ret,
+int env_packages_read(const char *site_packages, const struct px_texts *standard, struct env_packages *ret,
                       struct px_sha256 *hash, pyexec_error *error);
 
 #endif

@@ -37,14 +37,14 @@ static const char question[] =
 /* Runs code, and returns the exit status, or -1. */
 static int run(const char *program, const char *code, struct px_buffer *output, pyexec_error *error)
 {
-    px_auto(env_texts_done) struct env_texts environment = {0};
+    px_auto(px_texts_done) struct px_texts environment = {0};
     struct env_command command = {.environment = &environment, .lock = -1};
     const char *const arguments[] = {program, "-I", "-S", "-c", code};
     env_command_environment(&environment, false, NULL);
     for (size_t i = 0; i < PX_COUNT(arguments); i++)
-        env_texts_add(&command.arguments, arguments[i]);
+        px_texts_add(&command.arguments, arguments[i]);
     int status = env_command_run(&command, output, error);
-    env_texts_done(&command.arguments);
+    px_texts_done(&command.arguments);
     return status;
 }
 
@@ -70,7 +70,8 @@ static int ask(const char *program, struct env_python *ret)
     return 0;
 }
 
-/* The folders too: Python has sys.stdlib_module_names since 3.10, and a distribution adds modules of its own. */
+/* sys.stdlib_module_names is not enough: Python 3.8 and 3.9 do not have it, and it lacks the modules that a distribution adds.
+ * So the names in the folders of the standard library count too. */
 static const char modules_question[] =
     "import os,sys,sysconfig\n"
     "names=set(sys.builtin_module_names)|set(getattr(sys,'stdlib_module_names',()))\n"
@@ -78,7 +79,7 @@ static const char modules_question[] =
     "    if folder and os.path.isdir(folder): names.update(name.split('.')[0] for name in os.listdir(folder))\n"
     "sys.stdout.write('pyexec-modules '+' '.join(sorted(name for name in names if name.isidentifier() and name.isascii()))+'\\n')\n";
 
-int env_python_modules(const struct env_python *python, struct env_texts *ret, pyexec_error *error)
+int env_python_modules(const struct env_python *python, struct px_texts *ret, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer output = {0};
     int status = run(python->path, modules_question, &output, error);
@@ -93,7 +94,7 @@ int env_python_modules(const struct env_python *python, struct env_texts *ret, p
     char *rest = answer + strlen("pyexec-modules ");
     rest[strcspn(rest, "\n")] = '\0';
     for (const char *name; (name = strsep(&rest, " "));)
-        env_texts_add(ret, name);
+        px_texts_add(ret, name);
     return ret->failed ? px_error_oom(error) : 0;
 }
 
@@ -188,7 +189,7 @@ static int refuse(const struct candidates *candidates, const char *what, const c
     px_auto_buffer struct px_buffer list = {0};
     for (size_t i = 0; i < candidates->count && list.length < 700; i++)
         px_buffer_printf(&list, "%s%s (%s)", i ? ", " : "", candidates->items[i].version, candidates->items[i].path);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "no Python on this machine %s %.100s", what, wanted);
+    px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "no Python on this machine %s %.100s", what, wanted);
     return px_error_hint(
         error,
         "There are: %s. pyexec takes CPython 3.%d to 3.%d. Install another one from the distribution, or with `uv "
@@ -224,7 +225,7 @@ static int find_program(const char *program, struct env_python *ret, pyexec_erro
     const char *what = is_there(program)      ? "is not a Python that pyexec can use"
                        : strchr(program, '/') ? "is not a program"
                                               : "is not a program in the folders of PATH";
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "'%.200s' %s", program, what);
+    px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "'%.200s' %s", program, what);
     return px_error_hint(
         error,
         "pyexec needs CPython 3.%d to 3.%d with the GIL. Install python3, or name another one: --python with a version "

@@ -26,7 +26,7 @@ struct env_python_wish {
 int env_python_find(const struct env_python_wish *wish, struct env_python *ret, pyexec_error *error);
 
 /* Appends the top-level modules of the interpreter's standard library, in order of their bytes. */
-int env_python_modules(const struct env_python *python, struct env_texts *ret, pyexec_error *error);
+int env_python_modules(const struct env_python *python, struct px_texts *ret, pyexec_error *error);
 
 /* True if a version such as 3.11.2 satisfies the specifiers of requires-python (PEP 440). *ret_valid is false if they
  * can't be read. */

@@ -48,7 +48,7 @@ void env_requirements_done(struct env_requirements *requirements)
     px_buffer_done(&requirements->constraints);
     json_decref(requirements->shown);
     requirements->shown = NULL;
-    env_texts_done(&requirements->variables);
+    px_texts_done(&requirements->variables);
 }
 
 static int refuse(const struct origin *origin, const char *line, const char *why, const char *hint, pyexec_error *error)
@@ -176,7 +176,7 @@ static void note_variables(struct env_requirements *requirements, const char *li
         at += 2;
         size_t length = strcspn(at, "}");
         if (at[length] && length && length < 100)
-            env_texts_addf(&requirements->variables, "%.*s", (int)length, at);
+            px_texts_addf(&requirements->variables, "%.*s", (int)length, at);
     }
 }
 

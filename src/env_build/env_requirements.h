@@ -17,7 +17,7 @@ struct env_requirements {
     struct px_buffer text;        /* lines of a requirements file: options and requirements */
     struct px_buffer constraints; /* lines of a constraints file */
     json_t *shown;                /* array: the requirements, without passwords in addresses */
-    struct env_texts variables;   /* names of variables ${NAME} in the lines, which pip and uv replace */
+    struct px_texts variables;    /* names of variables ${NAME} in the lines, which pip and uv replace */
 };
 
 void env_requirements_init(struct env_requirements *requirements, bool build);

@@ -15,7 +15,7 @@
 
 void env_script_done(struct env_script *script)
 {
-    env_texts_done(&script->dependencies);
+    px_texts_done(&script->dependencies);
     free(script->requires);
     script->requires = NULL;
 }
@@ -261,7 +261,7 @@ static int take_dependencies(struct toml *toml, struct env_script *ret)
             return refuse("dependencies is not a list of at most 1000 texts", toml->error);
         if (take_string(toml, &text) < 0)
             return -1;
-        env_texts_add(&ret->dependencies, px_buffer_string(&text));
+        px_texts_add(&ret->dependencies, px_buffer_string(&text));
         skip_space(toml, true);
         if (!take(toml, ",") && *toml->at != ']')
             return refuse("dependencies has no closing bracket", toml->error);

@@ -11,7 +11,7 @@
 #include "env_build/env_command.h"
 
 struct env_script {
-    struct env_texts dependencies;
+    struct px_texts dependencies;
     char *requires; /* requires-python, or NULL */
 };
 void env_script_done(struct env_script *script);

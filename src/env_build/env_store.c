@@ -226,7 +226,7 @@ static void new_id(char id[32])
 /* Folders whose maker has ended. A maker locks its folder before it gives the writer's lock back. */
 static int collect_unfinished(const struct env_store *store, struct waste *waste)
 {
-    px_auto(px_environment_names_done) struct px_environment_names found = {0};
+    px_auto(px_texts_done) struct px_texts found = {0};
     if (px_environment_names_read(store->root, "build", &found) < 0)
         return -1;
     for (size_t i = 0; i < found.count; i++) {
@@ -238,7 +238,7 @@ static int collect_unfinished(const struct env_store *store, struct waste *waste
 }
 
 /* Also true if a name can't be read: it may lead there. */
-static bool is_named(const struct env_store *store, const struct px_environment_names *names, const char *hash)
+static bool is_named(const struct env_store *store, const struct px_texts *names, const char *hash)
 {
     char target[PX_ENVIRONMENT_HASH_LENGTH + 1];
     for (size_t i = 0; i < names->count; i++)
@@ -251,7 +251,7 @@ static bool is_named(const struct env_store *store, const struct px_environment_
 /* Moves environments that have no name, and that nobody uses, to build/. */
 static int collect_unnamed(const struct env_store *store, struct waste *waste, unsigned *removed)
 {
-    px_auto(px_environment_names_done) struct px_environment_names names = {0}, found = {0};
+    px_auto(px_texts_done) struct px_texts names = {0}, found = {0};
     /* Without all names nothing is known to be unused. */
     if (px_environment_names_read(store->root, "names", &names) < 0 ||
         px_environment_names_read(store->root, "store", &found) < 0)
@@ -291,7 +291,7 @@ static void unlink_name(const struct env_store *store, const char *name)
 static int forget_unused(const struct env_store *store, int64_t unused_seconds, pyexec_error *error)
 {
     char hash[PX_ENVIRONMENT_HASH_LENGTH + 1];
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     if (px_environment_names_read(store->root, "names", &names) < 0)
         return store_error(store, "list the names", error);
     for (size_t i = 0; i < names.count; i++) {

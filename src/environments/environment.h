@@ -89,5 +89,7 @@ bool px_environment_is_current(const struct px_environment *environment);
 /* Keeps the environment's folder from being removed until the descriptor is closed: holds its lock shared (px_lock_file()).
  * Sets the lock's time of change, the time of the last use. python_not_found when the folder is gone, or is being removed. */
 int px_environment_lock(const struct px_environment *environment, int *ret_fd, pyexec_error *error);
+/* Sets only the time of the last use: zygotes keep the lock for as long as they live, which may be longer than `pyexec env prune` waits. */
+void px_environment_touch(const struct px_environment *environment);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/sha256.h"
 #include "base/spelling.h"
 
 #define NAMES_SHOWN ((size_t)200) /* bytes of a hint */
@@ -57,25 +58,42 @@ int px_environment_name_read(const char *root, const char *name, char ret_hash[P
     return 0;
 }
 
+static void hash_text(struct px_sha256 *hash, const char *text)
+{
+    px_sha256_add_string(hash, text ? text : "");
+}
+
+int px_environment_cached_name(const struct px_environment_wish *wish, char ret[PX_ENVIRONMENT_NAME_MAX + 1],
+                               pyexec_error *error)
+{
+    char hex[PX_SHA256_HEX + 1];
+    struct px_sha256 hash;
+    px_auto(px_texts_done) struct px_texts lines = {0};
+    px_auto_free char *copy = strdup(wish->requirements);
+    for (char *rest = copy, *line; rest && (line = strsep(&rest, "\n"));)
+        px_texts_add(&lines, line);
+    if (!copy || lines.failed)
+        return px_error_oom(error);
+    px_texts_sort(&lines);
+    px_sha256_init(&hash);
+    hash_text(&hash, "pyexec requirements 1");
+    hash_text(&hash, wish->python);
+    hash_text(&hash, wish->requires);
+    hash_text(&hash, wish->default_python);
+    hash_text(&hash, wish->build ? "build" : "");
+    for (size_t i = 0; i < lines.count; i++)
+        hash_text(&hash, lines.items[i]);
+    px_sha256_end(&hash, hex);
+    snprintf(ret, PX_ENVIRONMENT_NAME_MAX + 1, PX_ENVIRONMENT_CACHED "%.*s", PX_ENVIRONMENT_HASH_LENGTH, hex);
+    return 0;
+}
+
 /* ---- All names ---- */
 
-void px_environment_names_done(struct px_environment_names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->items[i]);
-    free(names->items);
-    *names = (struct px_environment_names){0};
-}
-
-static int compare_names(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
-int px_environment_names_read(const char *root, const char *folder, struct px_environment_names *ret)
+int px_environment_names_read(const char *root, const char *folder, struct px_texts *ret)
 {
     char path[PATH_MAX];
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     *ret = names;
     if ((size_t)snprintf(path, sizeof path, "%s/%s", root, folder) >= sizeof path)
         return fail(ENAMETOOLONG);
@@ -85,22 +103,17 @@ int px_environment_names_read(const char *root, const char *folder, struct px_en
     for (const struct dirent *entry; (entry = readdir(entries));) {
         if (entry->d_name[0] == '.')
             continue;
-        char **more = reallocarray(names.items, names.count + 1, sizeof *more);
-        if (more)
-            names.items = more;
-        if (!more || !(more[names.count] = strdup(entry->d_name)))
-            return fail(ENOMEM);
-        names.count++;
+        px_texts_add(&names, entry->d_name);
     }
-    if (names.count)
-        qsort(names.items, names.count, sizeof *names.items, compare_names);
+    if (names.failed)
+        return fail(ENOMEM);
+    px_texts_sort(&names);
     *ret = names;
-    names = (struct px_environment_names){0};
+    names = (struct px_texts){0};
     return 0;
 }
 
-int px_environment_names_given(const char *root, struct px_environment_names *ret, size_t *ret_cached,
-                               pyexec_error *error)
+int px_environment_names_given(const char *root, struct px_texts *ret, size_t *ret_cached, pyexec_error *error)
 {
     size_t kept = 0, cached = 0;
     if (px_environment_names_read(root, "names", ret) < 0) {
@@ -119,6 +132,8 @@ int px_environment_names_given(const char *root, struct px_environment_names *re
             free(name);
     }
     ret->count = kept;
+    if (ret->items)
+        ret->items[kept] = NULL;
     if (ret_cached)
         *ret_cached = cached;
     return 0;
@@ -128,7 +143,7 @@ int px_environment_names_given(const char *root, struct px_environment_names *re
 
 static int unknown(const char *root, const char *name, pyexec_error *error)
 {
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     if (px_environment_names_given(root, &names, NULL, error) < 0)
         return -1;
     struct px_spelling nearest = {.wanted = name};

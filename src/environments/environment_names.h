@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/texts.h"
 
 #define PX_ENVIRONMENT_NAME_MAX 64
 #define PX_ENVIRONMENT_HASH_LENGTH 32
@@ -36,19 +37,25 @@ int px_environment_name_read(const char *root, const char *name, char ret_hash[P
 int px_environment_name_follow(const char *root, const char *name, char ret_hash[PX_ENVIRONMENT_HASH_LENGTH + 1],
                                pyexec_error *error);
 
-struct px_environment_names {
-    char **items;
-    size_t count;
+/* What an environment without a name of its own was asked for. All but the first may be NULL. */
+struct px_environment_wish {
+    const char *requirements; /* each with its line end; their order does not matter */
+    const char *python;       /* a version or path that was named */
+    const char *requires;     /* requires-python */
+    const char *default_python;
+    bool build;
 };
-void px_environment_names_done(struct px_environment_names *names);
+/* Makes the name of the environment for a wish. It says what was asked for, and not what came out: so the environment is found without
+ * asking an index or an interpreter. Returns 0, or -1 without memory. */
+int px_environment_cached_name(const struct px_environment_wish *wish, char ret[PX_ENVIRONMENT_NAME_MAX + 1],
+                               pyexec_error *error);
 
 /* The entries of a folder of the store ("names", "store" or "build"), in order, without those that begin with a dot. A folder
  * that is not there has none. Returns -1 with errno. */
-int px_environment_names_read(const char *root, const char *folder, struct px_environment_names *ret);
+int px_environment_names_read(const char *root, const char *folder, struct px_texts *ret);
 
 /* The names that the operator gave, in order, and the number of cached ones (or NULL). python_not_found when the folder can't be
  * read. */
-int px_environment_names_given(const char *root, struct px_environment_names *ret, size_t *ret_cached,
-                               pyexec_error *error);
+int px_environment_names_given(const char *root, struct px_texts *ret, size_t *ret_cached, pyexec_error *error);
 
 #endif

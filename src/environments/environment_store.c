@@ -265,6 +265,13 @@ int px_environment_lock(const struct px_environment *environment, int *ret_fd, p
     return 0;
 }
 
+void px_environment_touch(const struct px_environment *environment)
+{
+    char path[PATH_SIZE + 32];
+    snprintf(path, sizeof path, "%s/lock", environment->folder);
+    (void)!utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
+}
+
 /* ---- All of them ---- */
 
 static json_t *describe(const struct px_environment *environment)
@@ -282,7 +289,7 @@ static json_t *describe(const struct px_environment *environment)
 
 int px_environments_list(struct px_environments *store, json_t **ret, pyexec_error *error)
 {
-    px_auto(px_environment_names_done) struct px_environment_names names = {0};
+    px_auto(px_texts_done) struct px_texts names = {0};
     if (px_environment_names_given(store->root, &names, NULL, error) < 0)
         return px_error_wrap(error, "environment");
     json_t *list = json_array();

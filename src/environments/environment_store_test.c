@@ -249,9 +249,9 @@ static void test_a_folder_that_others_can_write_to_is_refused(void **state)
     px_environment_unref(f->environment);
 }
 
-static void test_a_store_in_a_folder_that_others_can_write_to_is_refused(void **state)
+/* The store is then in build/inner. */
+static void move_the_store(struct fixture *f)
 {
-    struct fixture *f = *state;
     struct px_environments *store;
     make_folder(f, "build");
     make_folder(f, "build/inner");
@@ -260,6 +260,12 @@ static void test_a_store_in_a_folder_that_others_can_write_to_is_refused(void **
     assert_int_equal(px_environments_new(below(f, "build/inner"), &store, &f->error), 0);
     px_environments_free(f->store);
     f->store = store;
+}
+
+static void test_a_store_in_a_folder_that_others_can_write_to_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    move_the_store(f);
     assert_int_equal(chmod(below(f, "build"), 0777), 0);
     require_refused(f, PYEXEC_SANDBOX_UNAVAILABLE, "all users can write");
     assert_int_equal(chmod(below(f, "build"), 01777), 0);
@@ -271,16 +277,9 @@ static void test_a_store_in_a_folder_that_others_can_write_to_is_refused(void **
 static void test_a_store_in_a_folder_that_a_group_can_write_to_is_refused(void **state)
 {
     struct fixture *f = *state;
-    struct px_environments *store;
     if (geteuid() != 0)
         skip();
-    make_folder(f, "build");
-    make_folder(f, "build/inner");
-    move(f, "names", "build/inner/names");
-    move(f, "store", "build/inner/store");
-    assert_int_equal(px_environments_new(below(f, "build/inner"), &store, &f->error), 0);
-    px_environments_free(f->store);
-    f->store = store;
+    move_the_store(f);
     assert_int_equal(chown(below(f, "build"), 0, 60123), 0);
     assert_int_equal(chmod(below(f, "build"), 0775), 0);
     require_refused(f, PYEXEC_SANDBOX_UNAVAILABLE, "a group can write");

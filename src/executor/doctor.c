@@ -23,7 +23,8 @@
 
 struct doctor {
     json_t *report;
-    json_t *policy, *host, *egress; /* the caller's, or NULL */
+    json_t *policy, *host, *egress;  /* the caller's, or NULL */
+    const pyexec_executor *executor; /* whose settings count, or NULL */
     px_layers missing;
     px_layers untried; /* the launcher or the interpreter did not start */
     int landlock_abi;
@@ -200,38 +201,52 @@ static int try_layers(struct doctor *doctor, const struct px_policy *policy, con
     return result;
 }
 
+static int start_proxy(const struct px_egress_config *config, const struct px_secret_sources *secrets,
+                       const struct px_launcher_options *ids, pyexec_error *error)
+{
+    const struct px_proxy_options options = {
+        .config = config, .secrets = secrets, .run_uid = ids->run_uid, .uid_count = ids->run_uid_count};
+    struct px_proxy *proxy = px_proxy_new(&options);
+    int result = proxy ? px_proxy_start(proxy, error) : px_error_oom(error);
+    if (result == 0 && px_proxy_certificates(proxy, error) < 0)
+        result = -1;
+    px_proxy_free(proxy);
+    return result;
+}
+
+/* With the settings of the caller. */
+static int configure_proxy(json_t *egress, const struct px_launcher_options *ids, pyexec_error *error)
+{
+    struct px_egress_config config = {0};
+    struct px_secret_sources secrets = {0};
+    int result = px_egress_config_init(&config, error);
+    if (result == 0 && egress)
+        result = px_egress_config_merge_json(&config, egress, error);
+    if (result == 0 && config.secrets)
+        result = px_secret_sources_read(config.secrets, &secrets, error);
+    if (result == 0)
+        result = px_secret_sources_take_environment(&secrets, error);
+    if (result == 0)
+        result = start_proxy(&config, &secrets, ids, error);
+    px_secret_sources_done(&secrets);
+    px_egress_config_done(&config);
+    return result;
+}
+
 /* Says whether runs with allowed_hosts work: they need a network namespace, and the proxy, which is started with the settings of [egress]. */
 static void try_proxy(const struct doctor *doctor, const struct px_host *host, const char *python, char *text,
                       size_t size)
 {
     struct px_launcher_options ids;
-    struct px_egress_config config = {0};
-    struct px_secret_sources secrets = {0};
     pyexec_error error = {0};
-    struct px_proxy *proxy = NULL;
+    const pyexec_executor *executor = doctor->executor;
     int result = px_runtime_ids(host, python, doctor->missing, &ids, &error);
     if (doctor->missing & PX_LAYER_BIT(PX_LAYER_NETWORK_NAMESPACE))
         result = px_error_set(&error, PYEXEC_SANDBOX_UNAVAILABLE, "the layer network_namespace is missing");
     if (result == 0)
-        result = px_egress_config_init(&config, &error);
-    if (result == 0 && doctor->egress)
-        result = px_egress_config_merge_json(&config, doctor->egress, &error);
-    if (result == 0 && config.secrets)
-        result = px_secret_sources_read(config.secrets, &secrets, &error);
-    if (result == 0)
-        result = px_secret_sources_take_environment(&secrets, &error);
-    if (result == 0) {
-        const struct px_proxy_options options = {
-            .config = &config, .secrets = &secrets, .run_uid = ids.run_uid, .uid_count = ids.run_uid_count};
-        proxy = px_proxy_new(&options);
-        result = proxy ? px_proxy_start(proxy, &error) : px_error_oom(&error);
-        if (result == 0 && px_proxy_certificates(proxy, &error) < 0)
-            result = -1;
-    }
+        result = executor ? start_proxy(&executor->egress_config, &executor->secrets, &ids, &error)
+                          : configure_proxy(doctor->egress, &ids, &error);
     snprintf(text, size, "%s%.700s", result == 0 ? "works" : "does not work: ", error.message);
-    px_proxy_free(proxy);
-    px_secret_sources_done(&secrets);
-    px_egress_config_done(&config);
 }
 
 static bool is_filtered(void)
@@ -314,6 +329,18 @@ int pyexec_doctor(const char *policy_json, const char *host_json, bool with_self
         return px_error_oom(error);
     *ret = text;
     return 0;
+}
+
+int pyexec_executor_doctor_json(pyexec_executor *executor, char **ret, pyexec_error *error)
+{
+    struct doctor doctor = {.report = json_object(), .executor = executor};
+    int result = examine(&doctor, &executor->policy, &executor->host, false, error);
+    if (result < 0) {
+        json_decref(doctor.report);
+        return -1;
+    }
+    *ret = px_json_take_text(doctor.report);
+    return *ret ? 0 : px_error_oom(error);
 }
 
 /* In the default folder of environments. */

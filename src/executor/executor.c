@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/processors.h"
 #include "executor/runtime.h"
 #include "executor/session.h"
 #include "executor/version.h"
@@ -62,11 +62,8 @@ static int configure(pyexec_executor *executor, const json_t *config, pyexec_err
     if (result < 0)
         return -1;
     executor->allow_missing = px_runtime_allowed(&executor->host);
-    executor->processors = sysconf(_SC_NPROCESSORS_ONLN);
-    if (executor->processors < 1)
-        executor->processors = 1;
-    if (executor->host.max_concurrent <= 0)
-        executor->host.max_concurrent = 2 * executor->processors;
+    executor->processors = px_processors();
+    executor->host.max_concurrent = px_turns_for(executor->host.max_concurrent);
     px_turns_configure(&executor->turns, &executor->host, &executor->policy);
     px_kinds_init(&executor->kinds, &executor->host);
     executor->policy_json = px_json_take_text(px_policy_to_json(&executor->policy));

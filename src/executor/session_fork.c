@@ -72,14 +72,16 @@ static struct px_session *enter_source(struct px_sessions *sessions, const char 
         not_forkable(session, error);
         return NULL;
     }
-    if (strrchr(session->workspace_path, '/') == session->workspace_path && session->child.workspace >= 0) {
+    /* The call that has a session changes its child without the lock. */
+    bool idle = session->state == PX_SESSION_IDLE;
+    if (idle && strrchr(session->workspace_path, '/') == session->workspace_path && session->child.workspace >= 0) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                      "the workspace of the session '%.140s' can't be copied: its path '%s' has only one part",
                      session->id, session->workspace_path);
         px_error_hint(error, "Give it a path with two parts, such as /home/user.");
         return NULL;
     }
-    if (session->state == PX_SESSION_IDLE && (!session->process || !px_child_alive(&session->child))) {
+    if (idle && (!session->process || !px_child_alive(&session->child))) {
         px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE, "the process of the session '%.140s' has ended", session->id);
         px_error_hint(error, "The next call with this id begins a new session.");
         return NULL;

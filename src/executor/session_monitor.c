@@ -181,8 +181,13 @@ int px_session_monitor_time(struct px_sessions *sessions, struct px_session *ses
     event.sigev_value.sival_ptr = (void *)(uintptr_t)session->number;
     if (!session->child.host_pid || session->policy.cpu_time_seconds == PX_NONE)
         return 0;
-    if (timer_create(session->child.cpu_clock, &event, &session->cpu_timer) == 0) {
+    timer_t timer;
+    if (timer_create(session->child.cpu_clock, &event, &timer) == 0) {
+        /* The session may be closed just now. Then px_session_free() deletes the timer. */
+        pthread_mutex_lock(&sessions->lock);
+        session->cpu_timer = timer;
         session->cpu_timed = true;
+        pthread_mutex_unlock(&sessions->lock);
         return 0;
     }
     px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a timer of CPU time");

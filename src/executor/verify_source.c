@@ -48,7 +48,8 @@ int px_verify_source_start(struct px_verify_source *source, pyexec_executor *exe
         return -1;
     if (policy->allowed_hosts.count) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "verify: a solution can't have a network by name (allowed_hosts)");
-        return px_error_hint(error, "Leave allowed_hosts out: tests give a solution what it needs.");
+        return px_error_hint(
+            error, "Set allowed_hosts to [] in the policy of this request: tests give a solution what it needs.");
     }
     source->policy.forkable = true;
     source->policy.print_last_expression = false;

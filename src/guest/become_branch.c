@@ -37,6 +37,7 @@
 #include "guest/python.h"
 #include "guest/reseed.h"
 #include "guest/script.h"
+#include "guest/thread_id.h"
 #include "sandbox/limits.h"
 
 #define CHANNEL (PX_BRANCH_FDS - 1)
@@ -45,7 +46,7 @@
 static pid_t clone_process(unsigned long flags)
 {
     static int unknown;
-    int *thread_id = px_branch_thread_id_address();
+    int *thread_id = px_thread_id_address();
     unsigned long at = (unsigned long)(uintptr_t)(thread_id ? thread_id : &unknown);
 #ifdef __x86_64__
     return (pid_t)syscall(SYS_clone, flags, 0UL, 0UL, at, 0UL);
@@ -116,6 +117,7 @@ static int report(pid_t number, pid_t template)
 /* `random` seeds itself anew after every fork. */
 static int become_copy(struct px_wire_writer *writer, bool checkpoint, PyObject *random, const sigset_t *signals)
 {
+    px_thread_id_in_copy();
     if ((!checkpoint && drop_capabilities() < 0) || chdir("/") < 0 || replace_descriptors() < 0 ||
         report(PX_BRANCH_ARRIVES, 0) < 0)
         return -1;
@@ -155,6 +157,7 @@ int px_branch_become_template(struct px_wire_writer *writer)
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     if (clone_tests() == 0) {
+        px_thread_id_in_copy();
         if (report(PX_TEST_ARRIVES, own) < 0)
             return -1;
         sigprocmask(SIG_SETMASK, &before, NULL);

@@ -8,9 +8,6 @@
 
 #include "protocol/wire.h"
 
-/* Where glibc keeps the thread's id; NULL when that is not known. */
-int *px_branch_thread_id_address(void);
-
 /* Called when the next message on the channel is PX_RUN_FORK, or PX_RUN_CHECKPOINT (`checkpoint`): reads it, and clones this
  * process. Returns 0 in the source, which has told the host how it went, and in the copy, which has its own descriptors and has
  * said that it is locked; in a checkpoint this can be hours later. Returns -1 when the process must end. */

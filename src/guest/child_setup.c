@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,6 +36,7 @@
 #include "guest/reseed.h"
 #include "guest/script.h"
 #include "guest/signals.h"
+#include "guest/thread_id.h"
 #include "guest/tools/guest_tools.h"
 #include "guest/zygote.h"
 #include "protocol/egress.h"
@@ -59,23 +59,6 @@ uint64_t px_child_namespaces(const struct px_zygote *zygote)
     return (px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? 0 : CLONE_NEWUSER) |
            (px_zygote_lacks(zygote, PX_LAYER_PID_NAMESPACE) ? 0 : CLONE_NEWPID) |
            (px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) ? 0 : CLONE_NEWNS);
-}
-
-/* Returns where glibc keeps the thread's id. A raw clone leaves the parent's id there, but pthread_kill, abort and
- * robust mutexes use it. PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE; on other kernels this
- * searches the thread's descriptor for the number. */
-int *px_branch_thread_id_address(void)
-{
-    static int *address;
-    if (address)
-        return address;
-    if (prctl(PR_GET_TID_ADDRESS, &address, 0, 0, 0) == 0 && address)
-        return address;
-    int id = (int)syscall(SYS_gettid), *descriptor = (int *)pthread_self();
-    for (size_t i = 0; i < 512; i++)
-        if (descriptor[i] == id)
-            return address = &descriptor[i];
-    return NULL;
 }
 
 static void fail(int channel, pyexec_error *error)
@@ -415,7 +398,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     }
     if (request->forkable && enter_family(fds[5], error) < 0)
         return -1;
-    int *thread_id = px_branch_thread_id_address(), pidfd = -1;
+    int *thread_id = px_thread_id_address(), pidfd = -1;
     struct clone_args args = {
         .flags = (px_child_namespaces(zygote) & ~(request->forkable ? (uint64_t)CLONE_NEWPID : 0)) | CLONE_PARENT |
                  CLONE_PIDFD | (thread_id ? CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID : 0) |
@@ -427,6 +410,7 @@ int px_child_clone(struct px_zygote *zygote, const struct px_clone_request *requ
     PyOS_BeforeFork();
     pid_t pid = px_clone_call(&args);
     if (pid == 0) {
+        px_thread_id_in_copy();
         close(zygote->host);
         become_child(zygote, request, &point, fds);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/holes.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -10,7 +11,12 @@
 #define LARGE_MAX 4096
 #define HEADER 8             /* malloc's own bytes in each block */
 #define TAKEN_MAX (4u << 20) /* the most bytes that the blocks of one size take */
-#define DENSE 3072           /* this many bytes of free blocks in a row, most of a page, are not holes */
+#ifdef __GLIBC__
+#define HEAP_IN_ROWS true
+#else /* musl's malloc has small groups of blocks with gaps between them, so it would only take time (0.6 s) */
+#define HEAP_IN_ROWS false
+#endif
+#define DENSE 3072 /* this many bytes of free blocks in a row, most of a page, are not holes */
 
 struct block {
     struct block *before;
@@ -46,9 +52,9 @@ static void fill(const struct allocator *from, size_t size, size_t stride)
 void px_holes_fill(void)
 {
     static const struct allocator objects = {PyObject_Malloc, PyObject_Free}, heap = {malloc, free};
-    for (size_t size = LARGE_MAX; size >= 32; size /= 2)
+    for (size_t size = LARGE_MAX; HEAP_IN_ROWS && size >= 32; size /= 2)
         fill(&heap, size - HEADER, size);
-    for (size_t size = 1040; size >= 32; size -= 16)
+    for (size_t size = 1040; HEAP_IN_ROWS && size >= 32; size -= 16)
         fill(&heap, size - HEADER, size);
     for (size_t size = 16; size <= SMALL_MAX; size += 16)
         fill(&objects, size, size);

@@ -311,7 +311,7 @@ static int add_libraries(struct collector *collector)
     while (result == 0 && fgets(line, sizeof line, maps)) {
         char *path = strchr(line, '/'), *end = path ? strchr(path, '\n') : NULL;
         char *slash = path ? strrchr(path, '/') : NULL;
-        if (!path || !end || slash == path || !strstr(slash, ".so") || strstr(slash, "/pyexec_guest."))
+        if (!path || !end || slash == path || !strstr(slash, ".so") || strstr(slash, "/pyexec_guest"))
             continue;
         *end = '\0';
         bool libc = strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-2", 7) == 0;

@@ -45,20 +45,23 @@ static bool has_capability(int capability)
     return data[capability / 32].effective & (1u << (capability % 32));
 }
 
-/* The guest extension is in the same folder as this program, wherever that is installed. */
-static int open_extension(pyexec_error *error)
+/* The guests are in the same folder as this program, wherever that is installed. Often there is only one. */
+static int open_extensions(int extensions[PX_LIBC_COUNT], pyexec_error *error)
 {
+    static const char *const names[] = PX_LIBC_GUESTS;
     char path[PX_PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 32);
     if (n < 0)
         return px_error_errno(error, PYEXEC_SANDBOX_UNAVAILABLE, errno, "can't read /proc/self/exe");
     path[n] = '\0';
     char *slash = strrchr(path, '/');
-    snprintf(slash ? slash + 1 : path, 32, "pyexec_guest.abi3.so");
-    int fd = px_open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open '%s'", path);
-    return fd;
+    for (size_t i = 0; i < PX_LIBC_COUNT; i++) {
+        snprintf(slash ? slash + 1 : path, 32, "%s", names[i]);
+        extensions[i] = px_open(path, O_RDONLY | O_CLOEXEC, 0);
+        if (extensions[i] < 0 && errno != ENOENT)
+            return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't open '%s'", path);
+    }
+    return 0;
 }
 
 /* True if this user namespace has the id. The root of a container may have only one id. */
@@ -186,7 +189,7 @@ static int map_supervisor(const struct px_launch_start *start, pid_t pid, pyexec
 }
 
 static void supervise(const struct px_launch_start *start, const struct px_launch_started *started,
-                      const struct px_cgroup *cgroup, int extension, int host_process, int gate)
+                      const struct px_cgroup *cgroup, const int *extensions, int host_process, int gate)
 {
     char go;
     const int outers[] = {PX_LAUNCH_OUTER_FD, cgroup->top, cgroup->base, cgroup->warm};
@@ -215,20 +218,19 @@ static void supervise(const struct px_launch_start *start, const struct px_launc
     struct px_supervisor supervisor = {
         .host = PX_LAUNCH_SUPERVISOR_FD,
         .host_process = host_process,
-        .extension = extension,
         .missing = started->missing,
         .allow_missing = start->allow_missing,
         .privileged = mapped,
     };
+    memcpy(supervisor.extensions, extensions, sizeof supervisor.extensions);
     px_supervisor_run(&supervisor);
 }
 
 static int start_supervisor(const struct px_launch_start *start, struct px_launch_started *started,
                             const struct px_cgroup *cgroup, int host_process, int *ret_pidfd)
 {
-    px_auto_fd int extension = open_extension(&started->error);
-    int gate[2];
-    if (extension < 0)
+    int extensions[PX_LIBC_COUNT], gate[2];
+    if (open_extensions(extensions, &started->error) < 0)
         return -1;
     if (pipe2(gate, O_CLOEXEC) < 0)
         return px_error_exhausted(&started->error, errno, "can't make a pipe");
@@ -237,9 +239,10 @@ static int start_supervisor(const struct px_launch_start *start, struct px_launc
         px_clone_namespaces(flags, cgroup->warm, start->allow_missing, &started->missing, ret_pidfd, &started->error);
     if (pid == 0) {
         close(gate[1]);
-        supervise(start, started, cgroup, extension, host_process, gate[0]);
+        supervise(start, started, cgroup, extensions, host_process, gate[0]);
     }
     close(gate[0]);
+    px_close_fds(extensions, PX_LIBC_COUNT);
     bool user = started->privileged && !lacks(started, PX_LAYER_USER_NAMESPACE);
     int result = pid < 0 ? -1 : 0;
     if (result == 0 && user)

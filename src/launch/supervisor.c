@@ -72,7 +72,8 @@ static void start_family(const struct px_supervisor *supervisor, const struct px
     tell(supervisor, &event, pidfd);
 }
 
-/* In a process of its own, because it changes its namespaces. That process also answers, and that of PX_LAUNCH_SWAP stays. */
+/* Does the work in a new process, because it changes the namespaces of its process. The new process sends the answer, and ends. That
+ * of PX_LAUNCH_SWAP goes on after its answer. */
 static void place(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, const int *fds)
 {
     struct px_launch_event event = {.type = PX_EVENT_PLACED, .token = request->token};

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 
 #include "base/layers.h"
+#include "protocol/launch.h"
 
 struct px_supervisor {
-    int host;         /* SOCK_SEQPACKET to the host library */
-    int host_process; /* pidfd of the host */
-    int extension;    /* the guest extension, for zygotes to load */
+    int host;                      /* SOCK_SEQPACKET to the host library */
+    int host_process;              /* pidfd of the host */
+    int extensions[PX_LIBC_COUNT]; /* the guests, for zygotes to load; -1: there is none for this libc */
     px_layers missing, allow_missing;
     bool privileged; /* root started it, and its user namespace has more than one id */
 };

@@ -183,7 +183,7 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
                       : px_open("/proc", O_PATH | O_DIRECTORY, 0);
     /* First moves the descriptors above the numbers that they get at the end. */
     int socket_high = fcntl(socket, F_DUPFD, 64), proc_high = fcntl(proc, F_DUPFD, 64);
-    int extension_high = fcntl(supervisor->extension, F_DUPFD, 64);
+    int extension_high = fcntl(supervisor->extensions[request->libc], F_DUPFD, 64);
     int null_fd = px_open("/dev/null", O_RDWR, 0);
     move_to(log, 2);
     if (socket_high < 0 || extension_high < 0 || proc_high < 0 || null_fd < 0)
@@ -218,10 +218,24 @@ static void become_zygote(const struct px_supervisor *supervisor, const struct p
     exec_python(request);
 }
 
+static int no_guest(const struct px_launch_zygote *request, pyexec_error *error)
+{
+    static const char *const names[] = PX_LIBC_NAMES, *const guests[] = PX_LIBC_GUESTS;
+    size_t libc = request->libc < PX_LIBC_COUNT ? request->libc : PX_LIBC_GLIBC;
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
+                 "python_bin: '%s' is a program for %s, and pyexec's extension for %s is not installed",
+                 request->python, names[libc], names[libc]);
+    return px_error_hint(
+        error, "Put %s of the same version of pyexec beside pyexec-launch, or set python_bin to a CPython for %s.",
+        guests[libc], names[!libc]);
+}
+
 pid_t px_zygote_exec(const struct px_supervisor *supervisor, const struct px_launch_zygote *request, int socket,
                      int log, px_layers *missing, int *ret_pidfd, pyexec_error *error)
 {
     *missing = request->missing;
+    if (request->libc >= PX_LIBC_COUNT || supervisor->extensions[request->libc] < 0)
+        return no_guest(request, error);
     px_layers without = supervisor->missing | request->missing;
     uint64_t flags = CLONE_NEWIPC;
     if (!(without & PX_LAYER_BIT(PX_LAYER_UTS_NAMESPACE)))

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
+#include "base/process.h"
 #include "base/retry.h"
 #include "mcp_client/mcp_client.h"
 
@@ -139,5 +140,5 @@ int px_client_keeper(int argc, char **argv)
         reap(server, &status, &ended);
     }
     end_all(server, &status, &ended, signals, !ended);
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return px_process_exit_status(status);
 }

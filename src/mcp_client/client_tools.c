@@ -212,11 +212,12 @@ static void add_server(struct making *making, struct px_client_server *server)
     if (server->tools)
         px_buffer_printf(&making->names, "%s: %zu tools of the MCP server '%s'\n", server->module, added,
                          server->entry->name);
-    if (server->state == PX_CLIENT_STARTING && !server->tools)
+    bool starting = server->state == PX_CLIENT_STARTING && !server->tools;
+    if (*server->problem)
+        px_buffer_printf(&making->problems, "%s%s\n", server->problem, starting ? "; it is being started again" : "");
+    else if (starting)
         px_buffer_printf(&making->problems, "MCP server '%s' (module %s) is still starting\n", server->entry->name,
                          server->module);
-    else if (*server->problem)
-        px_buffer_printf(&making->problems, "%s\n", server->problem);
     report_unknown(making, server);
     if (server->cut || added < count)
         px_buffer_printf(&making->problems, "MCP server '%s' has more tools than can be offered\n",

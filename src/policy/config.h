@@ -128,10 +128,11 @@ struct px_nats_config {
     char *queue;
     struct px_strings labels; /* KEY=VALUE */
     char *principal;          /* NULL: none */
-    int64_t queue_length, replicas;
+    int64_t full_at, replicas;
     /* NULL, or the worker's identity at the NATS server; the files are absolute paths. */
     char *creds, *user, *password_file, *token_file, *nkey, *nkey_seed_file;
     char *ca_file, *certificate, *certificate_key;
+    char *inbox_prefix; /* of a gateway */
 };
 
 int px_nats_config_init(struct px_nats_config *nats, pyexec_error *error);

@@ -55,11 +55,17 @@ static int take_policy(pyexec_request *request, const char *key, json_t *value, 
     return json_object_update_missing(policy, value) < 0 ? px_error_oom(error) : 0;
 }
 
+/* Checked here, because a call of a session that exists does not use them. */
 static int take_other_policy(pyexec_request *request, const char *key, json_t *value, pyexec_error *error)
 {
-    json_t **policy = strcmp(key, "policy_defaults") == 0 ? &request->policy_defaults : &request->session_policy;
+    px_auto(px_policy_done) struct px_policy ignored = {0};
+    bool defaults = strcmp(key, "policy_defaults") == 0;
+    json_t **policy = defaults ? &request->policy_defaults : &request->session_policy;
     if (!json_is_object(value))
         return bad_type(key, "an object", error);
+    if (px_policy_init(&ignored, error) < 0 ||
+        px_policy_merge_json(&ignored, value, defaults ? PX_ORIGIN_FLAG : PX_ORIGIN_REQUEST, error) < 0)
+        return -1;
     json_decref(*policy);
     *policy = json_incref(value);
     return 0;
@@ -173,12 +179,13 @@ static int unknown_field(const char *key, pyexec_error *error)
     struct px_buffer px_auto_buffer known = {0};
     for (size_t i = 0; i < PX_COUNT(keys); i++)
         px_buffer_printf(&known, "%s%s", i ? ", " : "", keys[i].key);
-    px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
-    if (strcmp(key, "packages") == 0)
+    if (strcmp(key, "packages") == 0) {
+        px_error_set(error, PYEXEC_INVALID_REQUEST,
+                     "packages: only executions and sessions of `pyexec serve` take packages");
         return px_error_hint(
-            error,
-            "Only POST /v1/execute and the calls of sessions of `pyexec serve` take packages. Choose an environment "
-            "with these packages: `environment` in the policy.");
+            error, "Send it to a server, or choose an environment with these packages: `environment` in the policy.");
+    }
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "unknown field '%s'", key);
     return px_error_hint(error, "A request has %s; limits and permissions are keys of policy.",
                          px_buffer_shown(&known));
 }

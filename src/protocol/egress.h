@@ -43,7 +43,7 @@
  *       The program ends.
  *   {"event": "opened", "run": N}
  *   {"event": "failed", "run": N, "why": "…"}
- *       The run is not served. The program goes on.
+ *       The program can't serve this run. It goes on serving the others.
  *   {"event": "authority", "certificate": "-----BEGIN CERTIFICATE-----…" | null, "why": "…" | null}
  *   {"event": "secret", "name": "github", "why": "…" | null}
  *       why: it can't be used. It never has bytes of the value.

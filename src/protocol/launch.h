@@ -18,7 +18,7 @@
 #include "base/layers.h"
 #include "pyexec.h"
 
-#define PX_LAUNCH_MAGIC 0x50580009u /* change it whenever one of these structs changes */
+#define PX_LAUNCH_MAGIC 0x5058000au /* change it whenever one of these structs changes */
 #define PX_LAUNCH_SUPERVISOR_FD 3
 #define PX_LAUNCH_OUTER_FD 4
 #define PX_ZYGOTE_FD 3
@@ -103,6 +103,17 @@ enum px_network {
     PX_NETWORK_NAMES, /* allowed_hosts: a network namespace for each child, in which only the proxy listens */
 };
 
+/* The C library of an interpreter. A guest extension is built for one of them, and has its name by that. */
+enum px_libc { PX_LIBC_GLIBC, PX_LIBC_MUSL, PX_LIBC_COUNT };
+#define PX_LIBC_NAMES \
+    { \
+        "glibc", "musl" \
+    }
+#define PX_LIBC_GUESTS \
+    { \
+        "pyexec_guest.abi3.so", "pyexec_guest_musl.abi3.so" \
+    }
+
 /* host → supervisor. */
 struct px_launch_zygote {
     uint32_t magic;
@@ -110,6 +121,7 @@ struct px_launch_zygote {
     uint32_t op;    /* enum px_launch_op */
     uint32_t isolate_site;
     uint32_t network;  /* enum px_network */
+    uint32_t libc;     /* enum px_libc */
     px_layers missing; /* layers that were refused to an earlier zygote and may be missing */
     /* PX_LAUNCH_PLACE, PX_LAUNCH_SWAP */
     int32_t host_pid;   /* the process in the host's PID namespace */

@@ -187,7 +187,7 @@ static void doctor(struct px_rpc *rpc, const char *id, const json_t *params)
     pyexec_error error;
     char *text = NULL;
     (void)params;
-    int status = pyexec_doctor(pyexec_executor_policy_json(rpc->executor), NULL, false, &text, &error);
+    int status = pyexec_executor_doctor_json(rpc->executor, &text, &error);
     answer_text(rpc, id, status, text, NULL, &error);
 }
 

@@ -140,7 +140,7 @@ static int ask_source(struct fork *fork, struct px_child_ends *ends, pyexec_erro
     if (pipe2(input, O_CLOEXEC) < 0)
         return px_error_exhausted(error, errno, "can't make a pipe");
     const int fds[] = {input[0], ends->output, ends->error_output, ends->channel};
-    pthread_rwlock_rdlock(&fork->family->births);
+    px_family_begin_birth(fork->family);
     fork->asked = fork->unknown = true;
     int failed = order(fork, PX_FAMILY_FORK, fork->source->member->pid, fds, PX_COUNT(fds));
     px_close_fds(input, 2);
@@ -215,7 +215,7 @@ static int take_branch(struct fork *fork, const struct px_branch *branch, pyexec
         !px_child_alive(fork->branch))
         return px_error_set(error, PYEXEC_SESSION_NOT_FORKABLE,
                             "the process of the new session ended while it was made");
-    pthread_rwlock_unlock(&fork->family->births);
+    px_family_end_births(fork->family);
     fork->unknown = false;
     if (!fork->checkpoint)
         px_family_limit_threads(member, false);
@@ -277,7 +277,7 @@ static void undo(struct fork *fork)
     if (!over || (fork->raised && px_branch_check_source(source, true, &ignored) < 0))
         px_child_kill(source, false);
     if (fork->unknown)
-        pthread_rwlock_unlock(&fork->family->births);
+        px_family_end_births(fork->family);
     if (cloned)
         px_branch_end_strangers(source);
 }

@@ -25,6 +25,7 @@
 #include "base/retry.h"
 #include "runner/branch.h"
 #include "runner/family.h"
+#include "runner/mount_id.h"
 
 /* PROCMAP_QUERY of <linux/fs.h>, which older headers do not have. */
 struct px_procmap_query {
@@ -58,11 +59,10 @@ static bool read_link(pid_t pid, const char *name, char *text, size_t size)
 static bool is_on_own_root(pid_t pid, const char *name)
 {
     char path[96], root[32];
-    struct statx there, own;
+    uint64_t there, own;
     snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
     snprintf(root, sizeof root, "/proc/%d/root", pid);
-    return statx(AT_FDCWD, path, 0, STATX_MNT_ID, &there) == 0 && statx(AT_FDCWD, root, 0, STATX_MNT_ID, &own) == 0 &&
-           there.stx_mask & own.stx_mask & STATX_MNT_ID && there.stx_mnt_id == own.stx_mnt_id;
+    return px_mount_id(AT_FDCWD, path, 0, &there) && px_mount_id(AT_FDCWD, root, 0, &own) && there == own;
 }
 
 bool px_branch_pids(pid_t host_pid, pid_t *ret_outer, pid_t *ret_inner)
@@ -396,7 +396,7 @@ void px_branch_end_strangers(const struct px_child *source)
         px_read_small_file(AT_FDCWD, path, text, sizeof text) < 0 ? 0 : (pid_t)px_number_after(text, "Pid:", 0);
     DIR *folder = first > 0 ? opendir("/proc") : NULL;
     const struct dirent *entry;
-    pthread_rwlock_wrlock(&family->births);
+    px_family_hold_births(family);
     while (folder && (entry = readdir(folder))) {
         pid_t pid = (pid_t)atoi(entry->d_name);
         if (pid <= 1 || pid == first)
@@ -407,7 +407,7 @@ void px_branch_end_strangers(const struct px_child *source)
         if (pidfd >= 0 && is_stranger(family, pid) && px_poll(&polled, 1, 0) == 0)
             syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     }
-    pthread_rwlock_unlock(&family->births);
+    px_family_end_births(family);
     if (folder)
         closedir(folder);
 }

@@ -31,6 +31,7 @@ static void end_family(struct px_family *family)
     pthread_mutex_destroy(&family->fork_lock);
     pthread_mutex_destroy(&family->lock);
     pthread_rwlock_destroy(&family->births);
+    pthread_mutex_destroy(&family->gate);
     free(family);
 }
 
@@ -101,14 +102,25 @@ static int start_process(struct px_family *family, int ret_fds[2], pyexec_error 
     return result;
 }
 
-/* Many tests are born one after another, and who waits for a moment without births must get it. */
-static void init_births(pthread_rwlock_t *births)
+/* Many tests are born one after another, and who waits for a moment without births must get it. A lock may prefer its readers
+ * (pthread_rwlockattr_setkind_np(3)), so the readers come through a gate, which the writer holds while it waits. */
+void px_family_begin_birth(struct px_family *family)
 {
-    pthread_rwlockattr_t attributes;
-    pthread_rwlockattr_init(&attributes);
-    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(births, &attributes);
-    pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_lock(&family->gate);
+    pthread_rwlock_rdlock(&family->births);
+    pthread_mutex_unlock(&family->gate);
+}
+
+void px_family_hold_births(struct px_family *family)
+{
+    pthread_mutex_lock(&family->gate);
+    pthread_rwlock_wrlock(&family->births);
+    pthread_mutex_unlock(&family->gate);
+}
+
+void px_family_end_births(struct px_family *family)
+{
+    pthread_rwlock_unlock(&family->births);
 }
 
 int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_family_member **ret, int ret_fds[2],
@@ -121,7 +133,8 @@ int px_family_found(struct px_launcher *launcher, uint64_t threads, struct px_fa
     family->control = family->pidfd = -1;
     pthread_mutex_init(&family->fork_lock, NULL);
     pthread_mutex_init(&family->lock, NULL);
-    init_births(&family->births);
+    pthread_rwlock_init(&family->births, NULL);
+    pthread_mutex_init(&family->gate, NULL);
     struct px_family_member *member = new_member(family, NULL);
     if (!member || start_process(family, ret_fds, error) < 0) {
         free(member);

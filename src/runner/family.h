@@ -23,6 +23,7 @@ struct px_family {
     pthread_mutex_t fork_lock; /* one fork at a time */
     pthread_mutex_t lock;      /* protects the members */
     pthread_rwlock_t births;   /* held for reading while a process exists that is not a member yet */
+    pthread_mutex_t gate;      /* held by those who wait for births */
     struct px_family_member *members;
 };
 
@@ -58,6 +59,13 @@ void px_family_replace(struct px_family_member *source, struct px_family_member 
  * says which process it is now. NULL without memory. */
 struct px_family_member *px_family_join_tests(struct px_family_member *template);
 void px_family_set_test(struct px_family_member *tests, pid_t pid, pid_t host_pid);
+
+/* Around the time in which a process exists that is not a member yet. */
+void px_family_begin_birth(struct px_family *family);
+/* Around a time in which there is none. Who waits for it comes before new births. */
+void px_family_hold_births(struct px_family *family);
+/* Ends either time. */
+void px_family_end_births(struct px_family *family);
 
 /* Sets what is known about the member's process once it exists. */
 int px_family_know(struct px_family_member *member, pid_t pid, pid_t host_pid, int pidfd, pyexec_error *error);

@@ -2,6 +2,7 @@
 #include "runner/interpreter.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -146,6 +147,24 @@ int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_er
     if (look_up(python_bin, path, size, error) < 0)
         return -1;
     return is_script(path) ? resolve_script(python_bin, path, size, error) : 0;
+}
+
+/* The loader is the program of the segment PT_INTERP (elf(5)): /lib64/ld-linux-x86-64.so.2, /lib/ld-musl-x86_64.so.1. */
+enum px_libc px_python_libc(const char *path)
+{
+    Elf64_Ehdr head;
+    Elf64_Phdr segment;
+    char loader[PX_PATH_MAX] = "";
+    px_auto_fd int fd = px_open(path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0 || px_pread(fd, &head, sizeof head, 0) != sizeof head || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
+        return PX_LIBC_GLIBC;
+    for (size_t i = 0; i < head.e_phnum; i++)
+        if (px_pread(fd, &segment, sizeof segment, (off_t)(head.e_phoff + i * sizeof segment)) == sizeof segment &&
+            segment.p_type == PT_INTERP) {
+            (void)!px_pread(fd, loader, sizeof loader - 1, (off_t)segment.p_offset);
+            break;
+        }
+    return strstr(loader, "/ld-musl-") ? PX_LIBC_MUSL : PX_LIBC_GLIBC;
 }
 
 void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid)

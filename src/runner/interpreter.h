@@ -8,12 +8,16 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "protocol/launch.h"
 
 /* Looks python_bin up in PATH when it has no '/'. A launcher script (a pyenv shim) is run once to ask for the
  * executable behind it. `path` gets an absolute path. The link of a virtual environment is not resolved, because
  * the interpreter finds its packages by it. Takes at most 10 seconds. Returns 0, or -1 with
  * PYEXEC_PYTHON_NOT_FOUND or PYEXEC_PYTHON_UNSUPPORTED. */
 int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_error *error);
+
+/* The C library of an executable, as its loader says. glibc, when it names no loader or can't be read. */
+enum px_libc px_python_libc(const char *path);
 
 /* Finds the owner of the folder in which the interpreter is. */
 void px_python_owner(const char *path, uid_t *ret_uid, gid_t *ret_gid);

@@ -26,6 +26,7 @@
 #include "base/retry.h"
 #include "base/thread.h"
 #include "runner/exits.h"
+#include "runner/interpreter.h"
 #include "runner/run_cgroup.h"
 
 #ifndef PX_LIBEXECDIR
@@ -419,8 +420,11 @@ int px_launcher_start_zygote(struct px_launcher *launcher, const char *python, b
                              enum px_network network, px_layers without, struct px_launched_zygote *ret,
                              pyexec_error *error)
 {
-    struct px_launch_zygote request = {
-        .op = PX_LAUNCH_ZYGOTE, .isolate_site = isolate_site, .network = network, .missing = without};
+    struct px_launch_zygote request = {.op = PX_LAUNCH_ZYGOTE,
+                                       .isolate_site = isolate_site,
+                                       .network = network,
+                                       .libc = px_python_libc(python),
+                                       .missing = without};
     snprintf(request.python, sizeof request.python, "%s", python);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)

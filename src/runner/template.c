@@ -230,9 +230,9 @@ int px_template_test(struct px_template *template, struct px_child *ret, bool *r
         px_child_done(ret);
         return -1;
     }
-    pthread_rwlock_rdlock(&family->births);
+    px_family_begin_birth(family);
     int result = take_test(template, ret, &ends, ret_late, error);
-    pthread_rwlock_unlock(&family->births);
+    px_family_end_births(family);
     bool taken = result == 0;
     if (result == 0)
         result = complete_test(template, ret, error);

@@ -22,6 +22,7 @@
 #include "base/paths.h"
 #include "base/retry.h"
 #include "runner/folder.h"
+#include "runner/mount_id.h"
 
 #define COPIED_ENTRIES_MAX 20000
 
@@ -49,10 +50,8 @@ static void copying_done(struct copying *copying)
 /* The number of the mount on which the file is, or 0 (before Linux 5.8). */
 static uint64_t mount_of(int fd)
 {
-    struct statx status;
-    return statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) == 0 && status.stx_mask & STATX_MNT_ID
-               ? status.stx_mnt_id
-               : 0;
+    uint64_t number;
+    return px_mount_id(fd, "", AT_EMPTY_PATH, &number) ? number : 0;
 }
 
 /* The script's mount of a folder of the host has none of the mounts in that folder, so what is on them is not the script's. */

@@ -21,16 +21,16 @@ static int set_limit(int resource, uint64_t soft, uint64_t hard)
     if (soft == UINT64_MAX)
         return 0;
     struct rlimit wanted = {.rlim_cur = soft, .rlim_max = hard};
-    if (prlimit(0, (__rlimit_resource_t)resource, &wanted, NULL) == 0)
+    if (prlimit(0, resource, &wanted, NULL) == 0)
         return 0;
     struct rlimit had;
-    if (errno != EPERM || prlimit(0, (__rlimit_resource_t)resource, NULL, &had) < 0)
+    if (errno != EPERM || prlimit(0, resource, NULL, &had) < 0)
         return -1;
     if (wanted.rlim_max > had.rlim_max)
         wanted.rlim_max = had.rlim_max;
     if (wanted.rlim_cur > wanted.rlim_max)
         wanted.rlim_cur = wanted.rlim_max;
-    return prlimit(0, (__rlimit_resource_t)resource, &wanted, NULL);
+    return prlimit(0, resource, &wanted, NULL);
 }
 
 static uint64_t add(uint64_t left, uint64_t right)

@@ -37,7 +37,7 @@ static bool become_unprivileged(void)
 static bool is_limited(int resource, rlim_t soft, rlim_t hard)
 {
     struct rlimit limit;
-    return getrlimit((__rlimit_resource_t)resource, &limit) == 0 && limit.rlim_cur == soft && limit.rlim_max == hard;
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur == soft && limit.rlim_max == hard;
 }
 
 /* ---- Limits ---- */

@@ -16,6 +16,7 @@
 #include "serve/drive.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
+#include "serve/fleet.h"
 #include "serve/fork_route.h"
 #include "serve/mcp_http.h"
 #include "serve/packages.h"
@@ -242,12 +243,12 @@ static void show_session(struct px_http_request *request)
     answer_session(request, MHD_HTTP_OK);
 }
 
-/* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …, "tools": …}. */
+/* Reads the optional body of POST /v1/sessions: {"id": …, "policy": …, "tools": …, "packages": …}. */
 static int take_session_body(struct px_http_request *request, json_t **ret, pyexec_error *error)
 {
     static const char hint[] = "Each member may be left out; other members are not allowed.";
     px_auto_json json_t *object = px_http_request_object(request, hint, error);
-    if (!object)
+    if (!object || px_packages_take(request, object, error) < 0)
         return -1;
     const json_t *policy = json_object_get(object, "policy"), *given = json_object_get(object, "id");
     const char *id = json_string_value(given), *key;
@@ -258,7 +259,7 @@ static int take_session_body(struct px_http_request *request, json_t **ret, pyex
         good = good && px_word_is_listed("id policy tools", key);
     if (!good) {
         px_error_set(error, PYEXEC_INVALID_REQUEST,
-                     "the body must be {\"id\": text, \"policy\": object, \"tools\": list}");
+                     "the body must be {\"id\": text, \"policy\": object, \"tools\": list, \"packages\": list}");
         return px_error_hint(error, "%s", hint);
     }
     if (id)
@@ -274,24 +275,34 @@ static int take_session_body(struct px_http_request *request, json_t **ret, pyex
     return px_error_hint(error, "Use 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
 }
 
-static void create_session(struct px_http_request *request)
+/* `request->json` is the body. */
+static void make_session(struct px_http_request *request)
 {
     pyexec_error error;
-    px_auto_json json_t *body = NULL;
-    if (take_session_body(request, &body, &error) < 0) {
-        px_respond_error(request, &error);
-        return;
-    }
+    px_auto_json json_t *policy = json_incref(json_object_get(request->json, "policy"));
     px_auto_json json_t *ceiling = px_principals_ceiling(&request->server->principals, request->principal);
-    int status = pyexec_session_create_tools_object(request->server->executor, request->session_key,
-                                                    json_object_get(body, "policy"), ceiling,
-                                                    json_object_get(body, "tools"), NULL, NULL, &error);
+    int status = request->packages ? px_packages_prepare_session(request, &policy, &ceiling, &error) : 0;
+    if (status == 0)
+        status = pyexec_session_create_tools_object(request->server->executor, request->session_key, policy, ceiling,
+                                                    json_object_get(request->json, "tools"), NULL, NULL, &error);
     if (status == 0)
         answer_session(request, MHD_HTTP_CREATED);
     else if (error.code == PYEXEC_INVALID_REQUEST && error.sys_errno == EEXIST)
         px_respond_problem(request, MHD_HTTP_CONFLICT, "conflict", "there is already a session with this id",
                            "Use that session, or choose another id.");
     else
+        px_respond_error(request, &error);
+}
+
+/* Packages may take minutes, so such a session is made on a thread of runs. */
+static void create_session(struct px_http_request *request)
+{
+    pyexec_error error;
+    if (take_session_body(request, &request->json, &error) < 0)
+        px_respond_error(request, &error);
+    else if (!request->packages)
+        make_session(request);
+    else if (px_http_request_move(request, make_session, &error) < 0)
         px_respond_error(request, &error);
 }
 
@@ -316,9 +327,14 @@ static void healthz(struct px_http_request *request)
 
 static void readyz(struct px_http_request *request)
 {
+    struct px_fleet *fleet = request->server->options->fleet;
     if (request->server->draining)
         px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down",
                                 "Send the request to another server.", "Retry-After", "1");
+    else if (fleet && !fleet->is_connected(fleet))
+        px_respond_problem_with(request, MHD_HTTP_SERVICE_UNAVAILABLE, "overloaded",
+                                "this server has no connection to NATS",
+                                "It connects again by itself; its log says why it can't.", "Retry-After", "1");
     else
         healthz(request);
 }
@@ -400,6 +416,9 @@ const struct px_route px_routes[] = {
      .late = true, .no_session = true, .serve = px_control_route_cancel},
     {"POST", "/mcp", "mcp", "Model Context Protocol, Streamable HTTP: one JSON-RPC message.", PX_BODY_JSON,
      .serve = px_mcp_http_answer},
+    {"GET", "/v1/nodes", "node_list", "The nodes of the fleet.", .fleet = true, .serve = NULL},
+    {"POST", "/v1/nodes/{node}/drain", "node_drain", "Let a node of the fleet finish its work and end.", PX_BODY_NONE,
+     .fleet = true, .no_session = true, .serve = NULL},
     {"GET", "/healthz", "healthz", "Whether the server is alive.", .open = true, .inline_ = true, .serve = healthz},
     {"GET", "/readyz", "readyz", "Whether the server accepts work.", .open = true, .inline_ = true, .serve = readyz},
     {"GET", "/metrics", "metrics", "Prometheus metrics.", .inline_ = true, .serve = metrics},

@@ -139,6 +139,11 @@ bool px_body_is_late(const struct px_http_request *request)
     return request->state == PX_HTTP_READING && request->body_deadline_ns && px_now_ns() >= request->body_deadline_ns;
 }
 
+bool px_body_is_streamed(const struct px_http_request *request)
+{
+    return request->route->body == PX_BODY_FILE && !request->server->options->fleet;
+}
+
 void px_body_take(struct px_http_request *request, const char *bytes, size_t length)
 {
     pyexec_error *error = &request->body_error;
@@ -146,7 +151,7 @@ void px_body_take(struct px_http_request *request, const char *bytes, size_t len
     move_deadline(request, length);
     if (error->code != PYEXEC_OK || request->status)
         return;
-    if (request->route->body == PX_BODY_FILE)
+    if (px_body_is_streamed(request))
         stream_body(request, bytes, length, error);
     else
         keep_body(request, bytes, length, error);

@@ -150,6 +150,7 @@ static json_t *verify_request(struct px_http_request *request, const struct subm
 {
     const json_t *timeout = json_object_get(submission->config, "run_timeout");
     json_t *policy = px_fusion_policy(request, is_given(timeout) ? json_number_value(timeout) : SUBMIT_SECONDS, 0);
+    px_json_set(policy, "allowed_hosts", json_array()); /* a solution has no network, whatever the server's policy is */
     bool all = json_is_true(json_object_get(submission->extra, "run_all_cases"));
     return json_pack("{s:s%, s:o, s:o, s:s, s:b, s:I}", "solution", px_buffer_string(&submission->code),
                      submission->code.length, "tests", tests_of(submission), "policy", policy, "compare", "lines",

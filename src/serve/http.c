@@ -17,6 +17,8 @@
 #include "serve/drive.h"
 #include "serve/execution.h"
 #include "serve/file_routes.h"
+#include "serve/fleet.h"
+#include "serve/forward.h"
 #include "serve/mcp_http.h"
 #include "serve/route.h"
 #include "serve/server.h"
@@ -84,6 +86,7 @@ void px_http_request_release(struct px_http_request *request)
     px_http_request_keep(request, -request->kept_bytes);
     px_buffer_done(&request->body);
     px_close_fd(&request->body_fd);
+    free(request->target);
     free(request->path);
     free(request->session);
     free(request->session_key);
@@ -110,6 +113,8 @@ static void cancel(struct px_http_request *request)
     request->cancelled = true;
     if (request->running)
         pyexec_request_cancel(request->running);
+    if (request->forwarded)
+        px_fleet_cancel(request->server->options->fleet, request->forwarded);
 }
 
 /* The client is gone; the event says how. */
@@ -204,8 +209,10 @@ static void *new_request(void *closure, const char *uri, struct MHD_Connection *
     request->started_ns = px_now_ns();
     pthread_mutex_init(&request->lock, NULL);
     request->path = strndup(uri, strcspn(uri, "?"));
+    if (listener->server->options->fleet)
+        request->target = strdup(uri);
     listener->server->in_progress++;
-    if (request->path)
+    if (request->path && (request->target || !listener->server->options->fleet))
         return request;
     listener->server->in_progress--;
     px_http_request_release(request);
@@ -361,7 +368,7 @@ static void begin(struct px_http_request *request, const char *version)
     else if (!request->route->open && !authenticate(request))
         px_respond_problem(request, MHD_HTTP_UNAUTHORIZED, "unauthorized", "missing or unknown token",
                            "Send Authorization: Bearer TOKEN; the server's token_file has its SHA-256.");
-    else if (request->route->body != PX_BODY_FILE && length != UINT64_MAX && length > PX_BODY_MAX)
+    else if (!px_body_is_streamed(request) && length != UINT64_MAX && length > PX_BODY_MAX)
         px_respond_problem(request, MHD_HTTP_CONTENT_TOO_LARGE, "invalid_request", "the body is larger than 32 MiB",
                            "Upload data as files.");
     else if (px_route_session(request) < 0)
@@ -446,6 +453,25 @@ int px_http_request_move_apart(struct px_http_request *request, void (*run)(stru
     return submit(request, request->server->runs, NULL, serve_moved, error);
 }
 
+static void serve_forwarded(struct px_job *job)
+{
+    serve((struct px_http_request *)job, px_forward_serve);
+}
+
+/* Where the request waits for its turn, and what runs it then. */
+static int submit_first(struct px_http_request *request, pyexec_error *error)
+{
+    struct px_server *server = request->server;
+    struct px_schedule *others = request->route->late ? server->late : server->chores;
+    if (server->options->fleet) /* a stream or a long poll must not take a thread that a tool's answer needs */
+        return submit(request,
+                      request->route->late && strcmp(request->route->method, "GET") != 0 ? others : server->runs, NULL,
+                      serve_forwarded, error);
+    request->before_runs = request->route->runs && !request->route->dialects && px_execution_may_detach(request);
+    bool runs = request->route->runs && !request->before_runs;
+    return submit(request, runs ? server->runs : others, runs ? request->session : NULL, serve_job, error);
+}
+
 static void dispatch(struct px_http_request *request)
 {
     struct px_server *server = request->server;
@@ -454,7 +480,7 @@ static void dispatch(struct px_http_request *request)
     px_http_request_change(request, PX_HTTP_DISPATCH);
     pthread_mutex_unlock(&request->lock);
     px_watch_deadline(server->watcher, request->connection, 0);
-    if (request->body_error.code != PYEXEC_OK && request->route->body == PX_BODY_FILE) {
+    if (request->body_error.code != PYEXEC_OK && px_body_is_streamed(request)) {
         px_file_routes_answer_error(request, &request->body_error);
         return;
     }
@@ -471,10 +497,7 @@ static void dispatch(struct px_http_request *request)
     request->suspended = true;
     pthread_mutex_unlock(&request->lock);
     px_watch_request(server->watcher, request);
-    request->before_runs = request->route->runs && !request->route->dialects && px_execution_may_detach(request);
-    bool runs = request->route->runs && !request->before_runs;
-    struct px_schedule *others = request->route->late ? server->late : server->chores;
-    if (submit(request, runs ? server->runs : others, runs ? request->session : NULL, serve_job, &error) < 0)
+    if (submit_first(request, &error) < 0)
         px_respond_error(request, &error);
 }
 

@@ -69,6 +69,7 @@ struct px_http_request {
     char span[17];                          /* the id of this request's own span; "" if `caller` is none */
     char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */
     struct px_principal *principal;
+    char *target;      /* for a fleet: the path with the query, as the client sent it; else NULL */
     char *path;        /* without the query, and still encoded except for the path of a file */
     char *session;     /* the session id in the path, or NULL */
     char *named;       /* the id of a tool call or an execution in the path, or NULL */
@@ -103,6 +104,7 @@ struct px_http_request {
     bool suspended;                   /* libmicrohttpd ignores the connection (MHD_suspend_connection) */
     atomic_bool cancelled;            /* the server ends, or the client is gone; set with the lock held */
     _Atomic enum px_http_state state; /* changed with the lock held */
+    struct px_fleet_call *forwarded;  /* the call of the fleet to cancel in the same case; or NULL */
     pyexec_request *running;          /* the run to cancel when the request is cancelled */
     struct px_sse *stream;            /* server-sent events, or NULL */
     struct px_watch *watch;
@@ -127,6 +129,7 @@ struct px_route {
     unsigned dialects; /* the dialects that have this route; 0: a route of pyexec itself */
     bool runs;         /* runs code, so it goes through the schedule of runs */
     bool inline_;      /* answered at once by the thread that read it: `serve` must not wait */
+    bool fleet;        /* for the operator of a fleet; not in the OpenAPI document */
     bool page;         /* for browsers: neither in the API nor in its OpenAPI document */
     bool late;         /* accepted while the server drains: a running script may need this request to end */
     bool no_session;   /* the path has the id of something else than a session: see `named` */
@@ -137,6 +140,8 @@ struct px_route {
 /* The body (body.c). */
 /* Sets the deadline for its first bytes. */
 void px_body_await(struct px_http_request *request);
+/* True if the body goes into a descriptor as it arrives. */
+bool px_body_is_streamed(const struct px_http_request *request);
 /* Takes bytes that have arrived. */
 void px_body_take(struct px_http_request *request, const char *bytes, size_t length);
 /* True if the client sends it too slowly. */

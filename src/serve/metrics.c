@@ -131,7 +131,8 @@ static void add_stats(struct px_server *server, struct px_buffer *out)
 {
     pyexec_error ignored;
     struct px_buffer lines[PX_COUNT(stat_metrics)] = {0};
-    pyexec_stats(server->executor, add_stat, lines, &ignored);
+    if (server->executor)
+        pyexec_stats(server->executor, add_stat, lines, &ignored);
     for (size_t i = 0; i < PX_COUNT(stat_metrics); i++) {
         if (lines[i].length) {
             head(out, stat_metrics[i].name, stat_metrics[i].type, stat_metrics[i].help);

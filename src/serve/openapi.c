@@ -104,6 +104,9 @@ static void add_object(json_t *schemas, const char *name, const char *const *mem
     px_json_set(schemas, name, schema);
 }
 
+#define PACKAGES_MEMBER \
+    "packages:[string Packages that the script may import, with versions if wanted. The operator says which ones are allowed. A session " \
+    "keeps those with which it was made."
 #define PX_REQUEST_ANY(text) text,
 #define PX_REQUEST_LOCAL(text)
 static const char *const request_members[] = {
@@ -113,8 +116,7 @@ static const char *const request_members[] = {
     /* The brackets tell clang that no comma is missing. */
     ("tools:[#Tool Functions of the client that the script can call. The answer must be events, or detach must be "
      "true."),
-    "packages:[string Packages that the script may import, with versions if wanted. The operator says which ones are allowed. A "
-    "session keeps those of its first call.",
+    PACKAGES_MEMBER,
     "detach:boolean True: answers at once with an execution_id, and the execution continues without its client.",
     "control:boolean True, with events: the first event has a run_id, by which the client interrupts or cancels the run and "
     "sends its standard input, unless `stdin` is given."};
@@ -142,7 +144,8 @@ static const char *const call_answer_members[] = {"result:any", "error:#CallErro
                                                   "allow:boolean True, for a call that is held."};
 static const char *const call_error_members[] = {"message:string", "data:any"};
 static const char *const session_request_members[] = {
-    "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy", "tools:[#Tool"};
+    "id:string 1 to 128 of A-Z a-z 0-9 . _ : -; chosen by the server when left out.", "policy:#Policy", "tools:[#Tool",
+    PACKAGES_MEMBER};
 static const char *const fork_request_members[] = {"ids:[string The ids of the new sessions.",
                                                    "count:integer How many, if ids is left out; 1 if both are."};
 static const char *const forked_members[] = {"sessions:[string The ids of the new sessions.",
@@ -481,7 +484,7 @@ char *px_openapi_make(const struct px_policy *policy)
         if (px_routes[i].dialects) /* APIs of other projects, which describe them */
             continue;
         char method[8] = "";
-        if (px_routes[i].page)
+        if (px_routes[i].page || px_routes[i].fleet)
             continue;
         for (size_t at = 0; px_routes[i].method[at] && at < sizeof method - 1; at++)
             method[at] = (char)(px_routes[i].method[at] | 0x20);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Environments that are made for the packages of requests: one process `pyexec env cached` for each list of packages, and few at the
- * same time.
+ * same time. The name of an environment follows from its packages, so nothing has to be remembered about it.
  *
- *   the list is known, and its environment is there    nothing is started
+ *   the environment is there                           nothing is started
  *   nobody makes it                                    this thread starts the process, and waits for it
  *   another thread makes it                            this thread waits for that one, and gets the same answer
  *
@@ -15,11 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "environments/environment_names.h"
 #include "serve/log.h"
 #include "serve/metrics.h"
 #include "serve/serve.h"
 
-#define PX_BUILD_NAME_SIZE 65
+#define PX_BUILD_NAME_SIZE (PX_ENVIRONMENT_NAME_MAX + 1)
 
 enum px_build_outcome { PX_BUILD_FOUND, PX_BUILD_MADE, PX_BUILD_FAILED, PX_BUILD_CANCELLED, PX_BUILD_OUTCOMES };
 extern const char *const px_build_outcome_names[PX_BUILD_OUTCOMES];
@@ -40,13 +41,13 @@ struct px_build_wish {
     void *closure;
 };
 
-/* Finds or makes the environment, and returns its name. PX_BUILD_FAILED: `error` says why. PX_BUILD_CANCELLED: the request was cancelled
+/* Finds or makes the environment; `ret_name` gets its name, or "". PX_BUILD_FAILED: `error` says why. PX_BUILD_CANCELLED: the request was cancelled
  * before it was there. */
 enum px_build_outcome px_builds_get(struct px_builds *builds, const struct px_build_wish *wish,
                                     char ret_name[PX_BUILD_NAME_SIZE], pyexec_error *error);
 
-/* True if this is the environment that was made for these packages. */
-bool px_builds_is_of(struct px_builds *builds, const char *packages, const char *name);
+/* True if this is the name of the environment for these packages. */
+bool px_builds_is_of(const struct px_builds *builds, const char *packages, const char *name);
 
 struct px_build_counts {
     uint64_t outcomes[PX_BUILD_OUTCOMES];

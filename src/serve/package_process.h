@@ -21,6 +21,8 @@ void px_package_process_kill(const struct px_package_process *process);
 /* Waits for its end. Returns its exit status, or 128 and the signal that ended it. */
 int px_package_process_end(struct px_package_process *process);
 
+/* How much of the output was for people; an object follows. */
+size_t px_package_process_said(const char *output);
 /* The error of a process that failed, from its output. Faults of the server itself have no details: they go to its log. */
 int px_package_process_explain(int status, const char *output, pyexec_error *error);
 

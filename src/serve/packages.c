@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/texts.h"
 #include "policy/request.h"
 #include "policy/requirement.h"
 #include "serve/package_builds.h"
@@ -84,11 +85,6 @@ static int check_alone(const json_t *body, pyexec_error *error)
     return 0;
 }
 
-static int compare_texts(const void *one, const void *other)
-{
-    return strcmp(*(char *const *)one, *(char *const *)other);
-}
-
 static int take_list(struct px_http_request *request, const json_t *list, pyexec_error *error)
 {
     px_auto(px_strings_done) struct px_strings allowed = {0}, wanted = {0};
@@ -110,7 +106,7 @@ static int take_list(struct px_http_request *request, const json_t *list, pyexec
         if (px_strings_add(&wanted, text.data, text.length) < 0)
             return px_error_oom(error);
     }
-    qsort(wanted.items, wanted.count, sizeof *wanted.items, compare_texts);
+    qsort(wanted.items, wanted.count, sizeof *wanted.items, px_texts_compare);
     for (i = 0; i < wanted.count; i++)
         px_buffer_printf(&lines, "%s%s", i ? "\n" : "", wanted.items[i]);
     free(request->packages);
@@ -135,14 +131,14 @@ int px_packages_take(struct px_http_request *request, json_t *body, pyexec_error
 
 struct waiting_run {
     struct px_http_request *request;
-    const pyexec_request *run;
+    const pyexec_request *run; /* NULL: the request makes a session */
 };
 
 /* The client is gone, the server ends, or the client has cancelled or interrupted the run. */
 static bool is_cancelled(void *closure)
 {
     const struct waiting_run *waiting = closure;
-    return waiting->request->cancelled || waiting->run->stop != PX_STOP_NONE;
+    return waiting->request->cancelled || (waiting->run && waiting->run->stop != PX_STOP_NONE);
 }
 
 static void give_turn_back(void *closure)
@@ -151,8 +147,21 @@ static void give_turn_back(void *closure)
     pyexec_turn_pause(waiting->request->job.turn);
 }
 
-/* The ceiling of this request allows the environment in addition to what it allowed before. */
-static int allow(struct px_http_request *request, pyexec_request *run, const char *name, pyexec_error *error)
+/* Waits until the environment is there. */
+static enum px_build_outcome get_environment(struct px_http_request *request, const pyexec_request *run,
+                                             char ret_name[PX_BUILD_NAME_SIZE], pyexec_error *error)
+{
+    struct waiting_run waiting = {request, run};
+    struct px_server *server = request->server;
+    const struct px_build_wish wish = {request->packages, is_cancelled, give_turn_back, &waiting};
+    int64_t began = px_now_ns();
+    enum px_build_outcome outcome = px_builds_get(server->builds, &wish, ret_name, error);
+    px_log_packages(&server->log, request, px_build_outcome_names[outcome], ret_name, px_now_ns() - began);
+    return outcome;
+}
+
+/* Returns the ceiling of this request, which also allows the environment. NULL without memory. */
+static json_t *ceiling_with(struct px_http_request *request, const char *name)
 {
     px_auto_json json_t *own = px_principals_ceiling(&request->server->principals, request->principal);
     px_auto_json json_t *ceiling = px_json_deep_copy(own);
@@ -164,22 +173,28 @@ static int allow(struct px_http_request *request, pyexec_request *run, const cha
         px_json_set(ceiling, "allowed_environments", list);
     }
     px_json_append(json_object_get(ceiling, "allowed_environments"), json_string(name));
-    if (!json_is_object(ceiling) || !json_is_array(json_object_get(ceiling, "allowed_environments")))
-        return px_error_oom(error);
-    pyexec_request_set_ceiling_object(run, ceiling);
-    return 0;
+    return json_is_array(json_object_get(ceiling, "allowed_environments")) ? TAKE_PTR(ceiling) : NULL;
+}
+
+/* Returns the policy with the environment, as a new object. NULL without memory. */
+static json_t *policy_with(json_t *policy, const char *name)
+{
+    px_auto_json json_t *copy = policy ? px_json_copy(policy) : json_object();
+    px_json_set(copy, "environment", json_string(name));
+    return json_object_get(copy, "environment") ? TAKE_PTR(copy) : NULL;
 }
 
 /* For a session, only the call that makes it takes this policy. */
 static int choose(struct px_http_request *request, pyexec_request *run, const char *name, pyexec_error *error)
 {
     bool session = request->session_key;
-    px_auto_json json_t *policy = session && run->session_policy ? px_json_copy(run->session_policy) : json_object();
-    px_json_set(policy, "environment", json_string(name));
-    px_auto_json json_t *keys = json_pack("{s:O}", session ? "session_policy" : "policy", policy);
-    if (!keys || !json_is_object(policy))
+    px_auto_json json_t *ceiling = ceiling_with(request, name);
+    px_auto_json json_t *keys = json_pack("{s:o}", session ? "session_policy" : "policy",
+                                          policy_with(session ? run->session_policy : NULL, name));
+    if (!ceiling || !keys)
         return px_error_oom(error);
-    return allow(request, run, name, error) < 0 ? -1 : pyexec_request_set_object(run, keys, error);
+    pyexec_request_set_ceiling_object(run, ceiling);
+    return pyexec_request_set_object(run, keys, error);
 }
 
 static void drop_list(pyexec_session_list **list)
@@ -209,20 +224,15 @@ static int refuse_session(const struct px_http_request *request, pyexec_error *e
 
 int px_packages_prepare(struct px_http_request *request, pyexec_request *run, pyexec_error *error)
 {
-    char name[PX_BUILD_NAME_SIZE] = "";
-    struct px_server *server = request->server;
-    struct waiting_run waiting = {request, run};
-    const struct px_build_wish wish = {request->packages, is_cancelled, give_turn_back, &waiting};
+    char name[PX_BUILD_NAME_SIZE];
     if (!request->packages)
         return 0;
     px_auto_free char *kept = environment_of_session(request);
-    if (kept && px_builds_is_of(server->builds, request->packages, kept))
+    if (kept && px_builds_is_of(request->server->builds, request->packages, kept))
         return 0;
     if (kept)
         return refuse_session(request, error);
-    int64_t began = px_now_ns();
-    enum px_build_outcome outcome = px_builds_get(server->builds, &wish, name, error);
-    px_log_packages(&server->log, request, px_build_outcome_names[outcome], name, px_now_ns() - began);
+    enum px_build_outcome outcome = get_environment(request, run, name, error);
     if (outcome == PX_BUILD_FAILED)
         return -1;
     if (outcome == PX_BUILD_CANCELLED && run->stop == PX_STOP_INTERRUPT) {
@@ -237,4 +247,24 @@ int px_packages_prepare(struct px_http_request *request, pyexec_request *run, py
         return pyexec_request_set_code(run, wait, strlen(wait)) < 0 ? px_error_oom(error) : 0;
     }
     return choose(request, run, name, error);
+}
+
+int px_packages_prepare_session(struct px_http_request *request, json_t **policy, json_t **ceiling, pyexec_error *error)
+{
+    char name[PX_BUILD_NAME_SIZE];
+    px_auto_free char *kept = environment_of_session(request);
+    if (kept) /* nothing is to be made */
+        return 0;
+    pyexec_turn_pause(request->job.turn); /* a session is made without a turn */
+    enum px_build_outcome outcome = get_environment(request, NULL, name, error);
+    if (outcome == PX_BUILD_FAILED)
+        return -1;
+    if (outcome == PX_BUILD_CANCELLED)
+        return px_error_set(error, PYEXEC_SHUTTING_DOWN, "the server is shutting down");
+    json_t *made = policy_with(*policy, name);
+    json_decref(*policy);
+    *policy = made;
+    json_decref(*ceiling);
+    *ceiling = ceiling_with(request, name);
+    return *policy && *ceiling ? 0 : px_error_oom(error);
 }

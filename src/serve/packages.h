@@ -22,4 +22,9 @@ int px_packages_take(struct px_http_request *request, json_t *body, pyexec_error
  * cancelled meanwhile, it returns 0 as well: then the execution ends at once. */
 int px_packages_prepare(struct px_http_request *request, pyexec_request *run, pyexec_error *error);
 
+/* The same for a request that makes a session: replaces its policy (or NULL) and its ceiling. If there is a session with this id, they
+ * stay as they are. Cancelled: -1 with shutting_down. */
+int px_packages_prepare_session(struct px_http_request *request, json_t **policy, json_t **ceiling,
+                                pyexec_error *error);
+
 #endif

@@ -71,6 +71,8 @@ int px_route_find(struct px_http_request *request, char *allowed, size_t size)
         size_t length = 0;
         if (px_routes[i].dialects && !(px_routes[i].dialects & request->server->dialects))
             continue;
+        if (px_routes[i].fleet && !request->server->options->fleet)
+            continue;
         if (!matches(px_routes[i].path, request->path, &session, &length, &rest))
             continue;
         if (strcmp(px_routes[i].method, method) == 0) {

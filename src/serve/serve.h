@@ -9,6 +9,8 @@
 #include "policy/policy.h"
 #include "pyexec.h"
 
+struct px_fleet;
+
 struct px_serve_options {
     json_t *executor;               /* for pyexec_executor_open_object() */
     const struct px_policy *policy; /* the policy that is also in `executor` */
@@ -27,6 +29,9 @@ struct px_serve_options {
      * Pyexec-Principal. 0: none. */
     int worker_socket;
     const char *node; /* the node's name in ids of executions; NULL: the host's name */
+    /* For `pyexec serve --nats`: the nodes that run the code (fleet.h). Then this server runs none, and `executor` is not used. NULL:
+     * none. */
+    struct px_fleet *fleet;
 };
 
 #define PX_SERVE_SYMBOL "px_serve_run"

@@ -12,18 +12,19 @@
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/crew.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/processors.h"
 #include "base/retry.h"
 #include "mcp/mcp.h"
 #include "serve/calls.h"
 #include "serve/detached.h"
 #include "serve/drive.h"
+#include "serve/fleet.h"
 #include "serve/listen.h"
 #include "serve/mcp_servers.h"
 #include "serve/openapi.h"
@@ -31,7 +32,9 @@
 
 #define CHORES 4u /* threads for lists and files */
 #define CHORES_QUEUED 1024u
-#define LATE 2u /* threads for requests that are accepted while the server drains */
+#define LATE 2u         /* threads for requests that are accepted while the server drains */
+#define FORWARDED 1024u /* with a fleet: threads that wait for a node's answer */
+#define FORWARDED_LATE 32u
 #define ANSWERS_MS 1000
 #define LISTENER_STACK (2u << 20) /* as that of the schedule's workers, because requests run on both */
 #define SESSIONS_LOOK_MS 250
@@ -74,7 +77,7 @@ static int limit_runs(struct px_server *server, pyexec_error *error)
 /* Called after the token file is read. */
 static int limit_sessions(struct px_server *server, pyexec_error *error)
 {
-    for (struct px_principal *at = server->principals.list; at; at = at->next)
+    for (struct px_principal *at = server->principals.list; at && server->executor; at = at->next)
         if (pyexec_executor_limit_sessions(server->executor, at->name, at->max_sessions, error) < 0)
             return -1;
     return 0;
@@ -84,7 +87,7 @@ static int limit_sessions(struct px_server *server, pyexec_error *error)
  * every other caller, and could use their sessions. */
 static int check_network(const struct px_server *server, pyexec_error *error)
 {
-    if (server->principals.path || server->options->policy->disable_networking)
+    if (server->principals.path || server->options->policy->disable_networking || server->options->fleet)
         return 0;
     for (size_t i = 0; i < server->listener_count; i++)
         if (server->listeners[i].tcp) {
@@ -104,17 +107,18 @@ static int check_network(const struct px_server *server, pyexec_error *error)
 static int open_schedules(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t turns = options->max_concurrent ? (size_t)options->max_concurrent : 2 * (size_t)processors;
-    size_t runs = turns + (size_t)options->max_asleep, half = (runs + 1) / 2;
+    size_t turns = (size_t)px_turns_for(options->max_concurrent);
+    size_t runs = options->fleet ? FORWARDED : turns + (size_t)options->max_asleep, half = (runs + 1) / 2;
     const struct px_schedule_limits of_runs = {.workers = runs + 1,
-                                               .queue_length = (size_t)options->queue_length,
+                                               .queue_length =
+                                                   options->fleet ? FORWARDED : (size_t)options->queue_length,
                                                .principal_jobs = !server->principals.path ? 0
                                                                  : half > turns           ? half
                                                                                           : turns,
                                                .executor = server->executor};
     const struct px_schedule_limits of_chores = {.workers = CHORES, .queue_length = CHORES_QUEUED};
-    const struct px_schedule_limits of_late = {.workers = LATE, .queue_length = CHORES_QUEUED};
+    const struct px_schedule_limits of_late = {.workers = options->fleet ? FORWARDED_LATE : LATE,
+                                               .queue_length = CHORES_QUEUED};
     return px_schedule_new(&of_runs, &server->runs, error) < 0 || px_schedule_new(&of_late, &server->late, error) < 0
                ? -1
                : px_schedule_new(&of_chores, &server->chores, error);
@@ -153,13 +157,15 @@ static int open_mcp_servers(struct px_server *server, pyexec_error *error)
 static void check_mcp_servers(struct px_server *server)
 {
     pyexec_error error;
+    if (server->options->fleet)
+        return;
     for (const struct px_principal *at = server->principals.list; at; at = at->next)
         if (!at->gone && px_mcp_servers_check(server->mcp_servers, at->name, at->servers, &error) < 0)
             px_log_event(&server->log, "reloaded, but", error.message);
 }
 
-/* px_telemetry_log_fn */
-static void log_telemetry(void *log, const char *event, const char *detail)
+/* px_telemetry_log_fn, px_fleet_log_fn */
+static void log_line(void *log, const char *event, const char *detail)
 {
     px_log_event(log, event, detail);
 }
@@ -172,24 +178,48 @@ static void tick(void *closure, int64_t now)
         px_drive_tick(&server->listeners[i], now);
 }
 
+/* What runs code. */
+static int open_executor(struct px_server *server, pyexec_error *error)
+{
+    const struct px_serve_options *options = server->options;
+    const struct px_serve_config *config = options->config;
+    if (px_packages_check_config(options->env, error) < 0 ||
+        pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
+        return -1;
+    pyexec_executor_use_principals(server->executor);
+    if (px_telemetry_start(options->telemetry, log_line, &server->log, &server->telemetry, error) < 0 ||
+        px_telemetry_attach(server->telemetry, server->executor, error) < 0)
+        return -1;
+    if (take_local_secrets(server, error) < 0 || open_mcp_servers(server, error) < 0 ||
+        limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
+        px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
+        return -1;
+    return px_mcp_new(server->executor, &server->mcp, error) < 0 ||
+                   (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0)
+               ? -1
+               : 0;
+}
+
+/* In place of what runs code. */
+static int open_fleet(struct px_server *server, pyexec_error *error)
+{
+    struct px_fleet *fleet = server->options->fleet;
+    fleet->log_to(fleet, log_line, &server->log);
+    if (!server->dialects)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_POLICY, "e2b, dify_sandbox and sandbox_fusion can't be served for a fleet");
+    return px_error_hint(error, "Leave them out together with --nats, or serve them at a node: pyexec serve.");
+}
+
 static int open_server(struct px_server *server, pyexec_error *error)
 {
     const struct px_serve_options *options = server->options;
     const struct px_serve_config *config = options->config;
     server->metrics.started_seconds = time(NULL);
     server->dialects = px_dialects(config);
-    if (px_packages_check_config(options->env, error) < 0 ||
-        px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
+    if (px_log_open(&server->log, strcmp(config->log_format, "json") == 0, config->audit_log, error) < 0 ||
         px_principals_init(&server->principals, config->token_file, error) < 0 || px_listen_all(server, error) < 0 ||
-        pyexec_executor_open_object(options->executor, &server->executor, error) < 0)
-        return -1;
-    pyexec_executor_use_principals(server->executor);
-    if (px_telemetry_start(options->telemetry, log_telemetry, &server->log, &server->telemetry, error) < 0 ||
-        px_telemetry_attach(server->telemetry, server->executor, error) < 0)
-        return -1;
-    if (take_local_secrets(server, error) < 0 || open_mcp_servers(server, error) < 0 ||
-        limit_sessions(server, error) < 0 || check_network(server, error) < 0 ||
-        px_state_open(config->state_dir, server->executor, &server->log, &server->state, error) < 0)
+        (options->fleet ? open_fleet(server, error) : open_executor(server, error)) < 0)
         return -1;
     server->openapi = px_openapi_make(options->policy);
     server->calls = px_calls_new();
@@ -197,10 +227,7 @@ static int open_server(struct px_server *server, pyexec_error *error)
     if (!server->openapi || !server->calls || !server->controls)
         return px_error_oom(error);
     if (px_detached_open(server, &server->detached, error) < 0 ||
-        px_builds_new(options, &server->log, &server->builds, error) < 0)
-        return -1;
-    if (px_mcp_new(server->executor, &server->mcp, error) < 0 ||
-        (server->dialects & PX_E2B && px_contexts_new(server->executor, &server->contexts, error) < 0) ||
+        px_builds_new(options, &server->log, &server->builds, error) < 0 ||
         px_watcher_new(px_http_patience(server, 0), tick, server, &server->watcher, error) < 0 ||
         open_schedules(server, error) < 0 || px_crew_new(LISTENER_STACK, &server->crew, error) < 0)
         return -1;
@@ -251,6 +278,8 @@ static void close_server(struct px_server *server)
         px_drive_free(server->listeners[i].drive);
     px_listen_done(server);
     px_principals_done(&server->principals);
+    if (server->options->fleet)
+        server->options->fleet->log_to(server->options->fleet, NULL, NULL);
     px_log_close(&server->log);
     free(server->openapi);
 }
@@ -316,7 +345,7 @@ static bool await_sessions(struct px_server *server, int signals)
 {
     pyexec_error error;
     int64_t end = px_now_ns() + server->options->config->drain_sessions_ms * PX_NS_PER_MS;
-    if (pyexec_executor_refuse_sessions(server->executor, &error) < 0 || !has_sessions(server))
+    if (!server->executor || pyexec_executor_refuse_sessions(server->executor, &error) < 0 || !has_sessions(server))
         return false;
     px_log_event(&server->log, "waiting for sessions", NULL);
     while (px_now_ns() < end && has_sessions(server)) {

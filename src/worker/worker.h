@@ -13,8 +13,10 @@
  *   worker_shares.c    how much of the node one principal may take
  *   worker_answer.c    messages to the client: events, parts, acknowledgements
  *   worker_sessions.c  sessions: who owns an id, the order of calls (worker_seats.h)
+ *   worker_seats.c     the table of sessions' ids
  *   worker_forks.c     forks of sessions
  *   worker_keys.c      requests with a key
+ *   worker_keep.c      answers that are kept for a request with a key
  *   worker_bucket.c    buckets of JetStream
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
@@ -53,6 +55,7 @@ struct px_seat;
 struct px_share;
 struct px_sessions_table;
 struct px_ask;
+struct px_keep;
 struct px_worker;
 struct px_node_request;
 
@@ -87,6 +90,7 @@ struct px_link {
     int watched;
     struct event *read, *write, *wake;
     bool reads, writes; /* what is watched */
+    int64_t heard_ns;   /* when the NATS server last sent something */
     int wake_fd;
     _Atomic bool connected, closed;
     pthread_mutex_t lock; /* of the next two: messages that a thread of libnats has received */
@@ -209,6 +213,8 @@ struct px_node_request {
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
     char *key;                        /* of requests with one key only one starts; or NULL */
     uint64_t keyed;                   /* the revision of the key's entry, if the key belongs to this request */
+    bool keeps, kept;                 /* its answer is kept; that is done, or has failed */
+    struct px_keep *keep;             /* the answer, from then on */
     char *environment;                /* becomes the policy's `environment`; or NULL */
     struct px_buffer headers;         /* of the HTTP request: texts, each ended by a NUL */
     struct px_buffer body;
@@ -243,8 +249,8 @@ struct px_worker {
     char started[40]; /* RFC 3339, with a fraction: nats-py does not read it without one */
     pid_t server;
     struct px_sessions_table *seats;
-    int64_t replicas;                          /* of the bucket of sessions */
-    int64_t turns, queue_length, idle_seconds; /* idle_seconds: how long a connection to the server is kept */
+    int64_t replicas;                     /* of the bucket of sessions */
+    int64_t turns, full_at, idle_seconds; /* idle_seconds: how long a connection to the server is kept */
     /* Load. */
     struct px_topic *topics;
     bool full, draining;
@@ -306,6 +312,8 @@ void px_node_event(struct px_node_request *request, const struct px_sse_event *e
 void px_node_cancel(struct px_node_request *request);
 /* The client is gone. */
 void px_node_abandon(struct px_node_request *request);
+/* The client does not listen any more. The request is abandoned, except if its answer is kept. */
+void px_node_lose_client(struct px_node_request *request);
 #define PX_HINT_AGAIN "The code never started; send it again."
 /* Reads the subject and the headers of a request. Returns false for a message that can't be one; it may have answered it. */
 bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message);
@@ -329,6 +337,8 @@ int px_sessions_init(struct px_worker *worker);
 void px_sessions_done(struct px_worker *worker);
 /* The NATS server is reached. */
 void px_sessions_ready(struct px_worker *worker);
+/* The node is connected again, and has heard nothing for this time. */
+void px_sessions_connected(struct px_worker *worker, int64_t away_ns);
 /* The request makes a session. */
 void px_sessions_open_call(struct px_node_request *request);
 /* Returns false if the request goes to the server now. */
@@ -349,8 +359,22 @@ void px_sessions_tick(struct px_worker *worker, int64_t now_ns);
 void px_keys_ready(struct px_worker *worker);
 /* Claims the key; then the request goes to the server, or is refused. */
 void px_keys_claim(struct px_node_request *request);
+/* True for a status that says that nothing has started: then the key can be used again. */
+bool px_keys_gives_back(int status);
+/* Another request with this key has started. */
+void px_keys_taken(struct px_node_request *request);
 /* The client is about to get this status. If it says that nothing has started, the key can be used again. */
 void px_keys_answered(struct px_node_request *request, int status);
+
+/* ---- Answers that are kept (worker_keep.c) ---- */
+
+void px_keep_ready(struct px_worker *worker);
+/* Begins to keep the answer, if the request asks for it. Returns true if the client gets it later. */
+bool px_keep_answer(struct px_node_request *request, int status, const void *bytes, size_t length);
+/* Answers with what was kept for the key, or says whether the request that has the key is in progress. */
+void px_keep_search(struct px_node_request *request);
+void px_keep_tick(struct px_node_request *request, int64_t now_ns);
+void px_keep_free(struct px_keep *keep);
 
 /* ---- Answers (worker_answer.c) ---- */
 

@@ -11,12 +11,13 @@
 #include "base/clock.h"
 #include "worker/worker.h"
 
-#define ANSWER_AHEAD 4u
-#define ANSWER_ASK_BYTES (256u << 10)
-#define ANSWER_WAITING_MAX (1u << 20)
-#define ANSWER_REPEAT_NS (2 * INT64_C(1000000000))
-#define ANSWER_GIVE_UP_NS (30 * INT64_C(1000000000))
-#define ALIVE_NS (10 * INT64_C(1000000000))
+/* docs/scale.md, "Answer", has these: */
+#define ANSWER_AHEAD 4u                              /* messages without their acknowledgement */
+#define ANSWER_ASK_BYTES (256u << 10)                /* an acknowledgement is asked for after so many bytes */
+#define ANSWER_WAITING_MAX (1u << 20)                /* more bytes of an answer wait in the server */
+#define ANSWER_REPEAT_NS (2 * INT64_C(1000000000))   /* until a message without its acknowledgement is sent again */
+#define ANSWER_GIVE_UP_NS (30 * INT64_C(1000000000)) /* until the client counts as gone */
+#define ALIVE_NS (10 * INT64_C(1000000000))          /* between two events `alive` */
 #define ANSWER_HEADERS 20
 
 struct header_list {
@@ -156,6 +157,8 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
     char number[12];
     if (request->ended)
         return;
+    if (px_keep_answer(request, status, bytes, length)) /* the client gets it when it is kept */
+        return;
     request->ended = true;
     request->stage = PX_NODE_ANSWER;
     px_keys_answered(request, status);
@@ -248,7 +251,7 @@ void px_answer_tick(struct px_node_request *request, int64_t now)
     if (request->asked && now - request->asked_ns > ANSWER_GIVE_UP_NS) {
         px_worker_say("a client does not acknowledge its answer; it is dropped (%llu bytes wait)",
                       (unsigned long long)request->waiting_bytes);
-        px_node_abandon(request);
+        px_node_lose_client(request);
         return;
     }
     if (request->asked && now - request->repeated_ns > ANSWER_REPEAT_NS) {
@@ -277,4 +280,5 @@ void px_answer_free(struct px_node_request *request)
 {
     free_all(TAKE_PTR(request->waiting));
     free_all(TAKE_PTR(request->asked));
+    request->waiting_bytes = request->asked_count = 0;
 }

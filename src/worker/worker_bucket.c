@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JetStream key-value buckets: the one of sessions and the one of keys. They are used by their messages (ADR-8 of NATS), because
+/* JetStream key-value buckets: of sessions, of keys and of answers. They are used by their messages (ADR-8 of NATS), because
  * libnats' functions for them wait for their answers. An atomic create says that the last sequence of the key's subject must be 0. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 #include "worker/worker_seats.h"
 
 #define ENTRY_EXISTS 10071 /* JetStream's error: the last sequence of the subject is another one */
-#define SESSIONS_SUBJECT "$KV." PX_SESSIONS_BUCKET "."
 
 long px_entry_error(natsMsg *message, json_t **ret)
 {
@@ -20,29 +19,31 @@ long px_entry_error(natsMsg *message, json_t **ret)
 static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
 {
     px_auto_json json_t *answer = NULL;
-    (void)closure;
+    const char *name = closure;
     bool bad = !message || natsMsg_IsNoResponders(message);
     long code = bad ? 0 : px_entry_error(message, &answer);
     const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
     if (code == PX_STREAM_EXISTS)
         return;
     if ((bad || code) && !worker->seats->complained)
-        px_worker_say("no sessions and no keys: JetStream is not available%s%s", why ? ": " : "", why ? why : "");
+        px_worker_say("the bucket %s can't be used: JetStream is not available%s%s", name, why ? ": " : "",
+                      why ? why : "");
     worker->seats->complained = bad || code;
 }
 
-void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns)
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes)
 {
-    static const char limits[] =
-        "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,\"max_bytes\":-1,"
-        "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"discard\":\"new\",\"storage\":\"file\","
-        "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
+    static const char limits[] = "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,"
+                                 "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"storage\":\"file\","
+                                 "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
     char subject[100], text[600];
     snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", name);
-    int length = snprintf(text, sizeof text,
-                          "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"num_replicas\":%lld,%s}",
-                          name, name, age_ns, (long long)worker->replicas, limits);
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, NULL);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"max_bytes\":%s,\"discard\":\"%s\","
+                 "\"num_replicas\":%lld,%s}",
+                 name, name, age_ns, bytes, *bytes == '-' ? "new" : "old", (long long)worker->replicas, limits);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, (void *)(uintptr_t)name);
 }
 
 static void entry_removed(struct px_worker *worker, void *closure, natsMsg *message)
@@ -52,23 +53,31 @@ static void entry_removed(struct px_worker *worker, void *closure, natsMsg *mess
     worker->seats->removing--;
 }
 
-void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision)
+void px_entry_purge(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision, px_ask_fn *fn,
+                    void *closure)
 {
     char subject[100], text[600], until[40] = "";
     snprintf(subject, sizeof subject, "$JS.API.STREAM.PURGE.KV_%s", bucket);
     if (revision)
         snprintf(until, sizeof until, ",\"seq\":%llu", (unsigned long long)revision + 1);
     int length = snprintf(text, sizeof text, "{\"filter\":\"$KV.%s.%s\"%s}", bucket, key, until);
-    worker->seats->removing++;
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, entry_removed, NULL);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn, closure);
 }
 
-void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure)
+void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision)
+{
+    worker->seats->removing++;
+    px_entry_purge(worker, bucket, key, revision, entry_removed, NULL);
+}
+
+void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, const char *request, px_ask_fn *fn,
+                     void *closure)
 {
     static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
-    char subject[400], text[200];
+    char subject[400], text[300];
     snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
-    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"}", worker->node, worker->boot);
+    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"%s%s%s}", worker->node, worker->boot,
+                          request ? ",\"request\":\"" : "", request ? request : "", request ? "\"" : "");
     px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
 }
 
@@ -81,6 +90,12 @@ enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)
     long code = px_entry_error(message, &answer);
     *ret_revision = code ? 0 : (uint64_t)json_integer_value(json_object_get(answer, "seq"));
     return *ret_revision ? PX_ENTRY_MADE : code == ENTRY_EXISTS ? PX_ENTRY_TAKEN : PX_ENTRY_REFUSED;
+}
+
+const char *px_entry_why(enum px_entry_outcome outcome)
+{
+    return outcome == PX_ENTRY_REFUSED ? "JetStream stores no more: its disk or its limit is full, or it has no leader"
+                                       : "JetStream does not answer";
 }
 
 struct px_claim *px_claim_new(const struct px_node_request *request, const char *key)
@@ -99,9 +114,10 @@ struct px_node_request *px_claim_request(struct px_worker *worker, const struct 
     return request && !request->ended ? request : NULL;
 }
 
-void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure)
+void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure)
 {
-    char text[440];
-    int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"" SESSIONS_SUBJECT "%s\"}", key);
-    px_ask_send(worker, "$JS.API.STREAM.MSG.GET.KV_" PX_SESSIONS_BUCKET, NULL, 0, text, (size_t)length, fn, closure);
+    char subject[100], text[500];
+    snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", bucket);
+    int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"$KV.%s.%s\"}", bucket, key);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn, closure);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Forks. The ids of the branches are claimed before the server makes them, so that each is free in the whole fleet. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,10 @@ void px_forks_done(struct px_node_request *request)
 
 static void refuse_taken(struct px_node_request *request)
 {
-    px_sessions_refuse(request, 409, "conflict", "there is already a session with this id", "Choose another id.");
+    char title[200];
+    const char *id = json_string_value(json_array_get(request->branches, request->claimed));
+    snprintf(title, sizeof title, "there is already a session '%.128s'", id);
+    px_sessions_refuse(request, 409, "conflict", title, "Choose another id.");
 }
 
 static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *message)
@@ -49,7 +53,7 @@ static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *mes
     if (!seat && revision)
         px_entry_remove(worker, PX_SESSIONS_BUCKET, branch->key, revision);
     if (!seat && request)
-        px_sessions_refuse(request, 503, "overloaded", "JetStream does not answer", PX_JETSTREAM_HINT);
+        px_sessions_refuse(request, 503, "overloaded", px_entry_why(outcome), PX_JETSTREAM_HINT);
     if (!seat)
         return;
     px_seat_hold(seat);
@@ -78,7 +82,7 @@ void px_forks_claim(struct px_node_request *request)
         refuse_taken(request);
         return;
     }
-    px_entry_create(request->worker, PX_SESSIONS_BUCKET, key, branch_claimed, branch);
+    px_entry_create(request->worker, PX_SESSIONS_BUCKET, key, NULL, branch_claimed, branch);
 }
 
 /* Replaces `count` by ids. False: the server says what is wrong with the body. */

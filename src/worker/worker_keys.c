@@ -1,19 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests with a key (the header Pyexec-Key): before such a request goes to the server, its key is written into a bucket by an atomic
  * create, for its principal. So of all requests of the fleet with one key at most one starts, however often a client sends it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
-#define RUN_KEYS_BUCKET "pyexec_keys"
 #define RUN_KEYS_AGE "86400000000000" /* a day, in ns */
-#define RUN_KEYS_HINT "Keys need JetStream (nats-server -js). " PX_HINT_AGAIN
+#define RUN_KEYS_HINT "Keys " PX_JETSTREAM_NEEDED
 
 void px_keys_ready(struct px_worker *worker)
 {
-    px_bucket_make(worker, RUN_KEYS_BUCKET, RUN_KEYS_AGE);
+    px_bucket_make(worker, PX_KEYS_BUCKET, RUN_KEYS_AGE, "-1");
+    px_keep_ready(worker);
+}
+
+bool px_keys_gives_back(int status)
+{
+    return status == 400 || status == 401 || status == 429 || status == 503;
+}
+
+void px_keys_taken(struct px_node_request *request)
+{
+    px_sessions_refuse(request, 409, "already_started",
+                       "a request with this key has started before; this one is not started",
+                       "Its answer went to the client that sent it first.");
 }
 
 static void key_created(struct px_worker *worker, void *closure, natsMsg *message)
@@ -28,14 +41,15 @@ static void key_created(struct px_worker *worker, void *closure, natsMsg *messag
         request->keyed = revision;
         px_node_begin(request);
     } else if (outcome == PX_ENTRY_MADE) {
-        px_entry_remove(worker, RUN_KEYS_BUCKET, claim->key, revision);
+        px_entry_remove(worker, PX_KEYS_BUCKET, claim->key, revision);
+    } else if (outcome == PX_ENTRY_TAKEN && request && request->keeps) {
+        px_keep_search(request);
     } else if (outcome == PX_ENTRY_TAKEN && request) {
-        px_sessions_refuse(request, 409, "already_started",
-                           "a request with this key has started before; this one is not started",
-                           "Its answer went to the client that sent it first.");
+        px_keys_taken(request);
     } else if (request) {
-        px_sessions_refuse(request, 503, "overloaded", "the key can't be checked: JetStream does not answer",
-                           RUN_KEYS_HINT);
+        char title[160];
+        snprintf(title, sizeof title, "the key can't be checked: %s", px_entry_why(outcome));
+        px_sessions_refuse(request, 503, "overloaded", title, RUN_KEYS_HINT);
     }
 }
 
@@ -44,16 +58,16 @@ void px_keys_claim(struct px_node_request *request)
     px_auto_free char *entry = px_seat_key(request->principal, request->key);
     struct px_claim *claim = entry ? px_claim_new(request, entry) : NULL;
     if (claim)
-        px_entry_create(request->worker, RUN_KEYS_BUCKET, entry, key_created, claim);
+        px_entry_create(request->worker, PX_KEYS_BUCKET, entry, request->id, key_created, claim);
     else
         px_sessions_refuse(request, 503, "overloaded", "the node has no memory for the request", RUN_KEYS_HINT);
 }
 
 void px_keys_answered(struct px_node_request *request, int status)
 {
-    if (!request->keyed || (status != 400 && status != 401 && status != 429 && status != 503))
+    if (!request->keyed || !px_keys_gives_back(status))
         return;
     px_auto_free char *entry = px_seat_key(request->principal, request->key);
     if (entry)
-        px_entry_remove(request->worker, RUN_KEYS_BUCKET, entry, request->keyed);
+        px_entry_remove(request->worker, PX_KEYS_BUCKET, entry, request->keyed);
 }

@@ -10,8 +10,10 @@
 #include <sys/eventfd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "nats_link/nats_options.h"
 #include "worker/worker.h"
 
 #define LINK_UNSENT_MAX (32u << 20) /* bytes for the NATS server above which answers wait */
@@ -19,7 +21,8 @@
 #define LINK_BUFFER_BYTES 65536
 #define LINK_RECONNECT_MS 100
 #define LINK_JITTER_MS 100
-#define LINK_PING_MS 5000 /* a server that does not answer three pings is left */
+#define LINK_PING_MS 2000
+#define LINK_PINGS 5 /* a server that does not answer so many is left */
 #define LINK_DRAIN_MS 10000
 
 static pthread_t loop_thread;
@@ -176,47 +179,6 @@ static void read_arrived(struct px_worker *worker, bool wanted)
 
 /* ---- Options ---- */
 
-static const char *text_of(const struct px_worker *worker, const char *key)
-{
-    return json_string_value(json_object_get(worker->config, key));
-}
-
-static natsStatus set_servers(struct px_worker *worker, natsOptions *options)
-{
-    const json_t *urls = json_object_get(worker->config, "url");
-    const char *list[64];
-    size_t count = json_array_size(urls) < PX_COUNT(list) ? json_array_size(urls) : PX_COUNT(list);
-    bool secure = text_of(worker, "ca_file") || text_of(worker, "certificate");
-    for (size_t i = 0; i < count; i++) {
-        list[i] = json_string_value(json_array_get(urls, i));
-        secure |= strncmp(list[i], "tls://", 6) == 0;
-    }
-    natsStatus status = natsOptions_SetServers(options, list, (int)count);
-    return status == NATS_OK && secure ? natsOptions_SetSecure(options, true) : status;
-}
-
-static natsStatus set_identity(struct px_worker *worker, natsOptions *options)
-{
-    const char *user = text_of(worker, "user"), *password = text_of(worker, "password"),
-               *token = text_of(worker, "token"), *creds = text_of(worker, "creds"), *nkey = text_of(worker, "nkey"),
-               *seed = text_of(worker, "nkey_seed_file"), *ca = text_of(worker, "ca_file"),
-               *certificate = text_of(worker, "certificate"), *key = text_of(worker, "certificate_key");
-    natsStatus status = NATS_OK;
-    if (user)
-        status = natsOptions_SetUserInfo(options, user, password ? password : "");
-    if (status == NATS_OK && token)
-        status = natsOptions_SetToken(options, token);
-    if (status == NATS_OK && creds)
-        status = natsOptions_SetUserCredentialsFromFiles(options, creds, NULL);
-    if (status == NATS_OK && nkey)
-        status = natsOptions_SetNKeyFromSeed(options, nkey, seed);
-    if (status == NATS_OK && ca)
-        status = natsOptions_LoadCATrustedCertificates(options, ca);
-    if (status == NATS_OK && certificate)
-        status = natsOptions_LoadCertificatesChain(options, certificate, key ? key : certificate);
-    return status;
-}
-
 static natsStatus set_life(struct px_worker *worker, natsOptions *options)
 {
     static char name[PX_NODE_NAME_MAX + 16];
@@ -232,7 +194,7 @@ static natsStatus set_life(struct px_worker *worker, natsOptions *options)
         natsOptions_SetReconnectJitter(options, LINK_JITTER_MS, LINK_JITTER_MS),
         natsOptions_SetReconnectBufSize(options, LINK_UNSENT_AWAY),
         natsOptions_SetPingInterval(options, LINK_PING_MS),
-        natsOptions_SetMaxPingsOut(options, 3),
+        natsOptions_SetMaxPingsOut(options, LINK_PINGS),
         natsOptions_SetRetryOnFailedConnect(options, true, note_connected, link),
         natsOptions_SetReconnectedCB(options, note_connected, link),
         natsOptions_SetDisconnectedCB(options, note_disconnected, link),
@@ -264,9 +226,7 @@ int px_link_open(struct px_worker *worker)
     if (status == NATS_OK)
         status = natsOptions_Create(&link->options);
     if (status == NATS_OK)
-        status = set_servers(worker, link->options);
-    if (status == NATS_OK)
-        status = set_identity(worker, link->options);
+        status = px_nats_options_set(link->options, worker->config);
     if (status == NATS_OK)
         status = set_life(worker, link->options);
     if (status == NATS_OK)
@@ -316,6 +276,7 @@ static void on_read(evutil_socket_t fd, short what, void *closure)
     struct px_worker *worker = closure;
     (void)fd;
     (void)what;
+    worker->link.heard_ns = px_now_ns();
     natsConnection_ProcessReadEvent(worker->link.connection);
     px_link_read_all(worker);
 }
@@ -342,6 +303,7 @@ void px_link_watch(struct px_worker *worker)
     int fresh = atomic_exchange(&link->socket, -1);
     if (fresh >= 0) {
         unwatch(link);
+        px_sessions_connected(worker, px_now_ns() - link->heard_ns);
         link->watched = fresh;
         link->read = event_new(worker->base, fresh, EV_READ | EV_PERSIST, on_read, worker);
         link->write = event_new(worker->base, fresh, EV_WRITE | EV_PERSIST, on_write, worker);

@@ -101,7 +101,7 @@ int64_t px_load_waiting(const struct px_worker *worker)
 
 void px_load_update(struct px_worker *worker)
 {
-    int64_t waiting = px_load_waiting(worker), most = worker->queue_length;
+    int64_t waiting = px_load_waiting(worker), most = worker->full_at;
     if (!worker->serving)
         return;
     if (worker->draining || waiting >= most) {

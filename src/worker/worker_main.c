@@ -187,7 +187,7 @@ static int read_config(struct px_worker *worker)
     worker->server = (pid_t)json_integer_value(json_object_get(config, "server"));
     worker->turns = json_integer_value(json_object_get(config, "turns"));
     worker->replicas = json_integer_value(json_object_get(config, "replicas"));
-    worker->queue_length = json_integer_value(json_object_get(config, "queue_length"));
+    worker->full_at = json_integer_value(json_object_get(config, "full_at"));
     worker->idle_seconds = json_integer_value(json_object_get(config, "idle_seconds"));
     worker->labels = json_object_get(config, "labels");
     px_auto_fd int nothing = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);

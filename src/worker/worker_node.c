@@ -27,12 +27,12 @@ static json_t *figures(struct px_worker *worker)
     size_t i;
     json_array_foreach(worker->environments, i, row)
         px_json_append(names, json_incref(json_object_get(row, "name")));
-    return json_pack(
-        "{s:s, s:s, s:s, s:O, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "node", worker->node, "boot",
-        worker->boot, "version", PX_VERSION, "labels", worker->labels, "draining", worker->draining, "full",
-        worker->full, "requests", (json_int_t)worker->request_count, "running", (json_int_t)worker->running, "asleep",
-        (json_int_t)worker->asleep, "waiting", (json_int_t)worker->waiting, "sessions", (json_int_t)worker->sessions,
-        "turns", (json_int_t)worker->turns, "queue_length", (json_int_t)worker->queue_length, "environments", names);
+    return json_pack("{s:s, s:s, s:s, s:O, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "node", worker->node,
+                     "boot", worker->boot, "version", PX_VERSION, "labels", worker->labels, "draining",
+                     worker->draining, "full", worker->full, "requests", (json_int_t)worker->request_count, "running",
+                     (json_int_t)worker->running, "asleep", (json_int_t)worker->asleep, "waiting",
+                     (json_int_t)worker->waiting, "sessions", (json_int_t)worker->sessions, "turns",
+                     (json_int_t)worker->turns, "full_at", (json_int_t)worker->full_at, "environments", names);
 }
 
 void px_node_command(struct px_worker *worker, natsMsg *message)

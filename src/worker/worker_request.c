@@ -70,6 +70,7 @@ static void free_request(struct px_node_request *request)
     free(request->principal);
     free(request->session);
     free(request->key);
+    px_keep_free(request->keep);
     json_decref(request->branches);
     free(request->environment);
     free(request);
@@ -269,7 +270,7 @@ static void take_about(struct px_worker *worker, const char *rest, natsMsg *mess
         return;
     }
     if (natsMsg_IsNoResponders(message)) {
-        px_node_abandon(request);
+        px_node_lose_client(request);
     } else if (strcmp(verb, "ping") == 0) {
         px_answer_message(worker, message, 204, NULL, NULL, NULL);
     } else if (strcmp(verb, "cancel") == 0) {
@@ -381,7 +382,7 @@ void px_node_http_over(struct px_node_request *request, CURLcode code)
         return;
     }
     bool answered = code == CURLE_OK && px_sessions_answered(request, (int)status);
-    if (!request->ended && !answered) {
+    if (!request->ended && !request->keep && !answered) {
         if (code != CURLE_OK || request->is_stream)
             answer_failure(request, code);
         else
@@ -412,6 +413,16 @@ void px_node_abandon(struct px_node_request *request)
     px_node_finish(request);
 }
 
+void px_node_lose_client(struct px_node_request *request)
+{
+    if (!request->keeps || !request->keyed || request->kept) {
+        px_node_abandon(request);
+        return;
+    }
+    px_answer_free(request);
+    free(TAKE_PTR(request->reply));
+}
+
 void px_node_tick(struct px_worker *worker, int64_t now_ns)
 {
     for (struct px_node_request *at = worker->requests, *next; at; at = next) {
@@ -423,5 +434,6 @@ void px_node_tick(struct px_worker *worker, int64_t now_ns)
                               "no part of the body came for 30 seconds; nothing was started");
         else
             px_answer_tick(at, now_ns);
+        px_keep_tick(at, now_ns);
     }
 }

@@ -104,6 +104,11 @@ static bool take_headers(struct px_node_request *request, natsMsg *message)
                       "Send 1 to 128 printable ASCII characters.");
     if (key && !(request->key = strdup(key)))
         return refuse(request, 503, "overloaded", "the node has no memory for the request", PX_HINT_AGAIN);
+    const char *keep = px_link_header(message, "Pyexec-Keep");
+    if (keep && (!key || strcmp(keep, "answer") != 0))
+        return refuse(request, 400, "invalid_request", "Pyexec-Keep is not valid",
+                      "Send `answer`, together with Pyexec-Key.");
+    request->keeps = keep;
     static const char json[] = "Content-Type: application/json";
     if (!typed)
         px_buffer_add(&request->headers, json, sizeof json);

@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What worker_sessions.c, worker_forks.c, worker_keys.c and worker_bucket.c share: seats, and entries of the bucket. A seat is what this node knows about the id of
- * one session. */
+/* What worker_sessions.c, worker_seats.c, worker_forks.c, worker_keys.c, worker_keep.c and worker_bucket.c share: seats, and entries of
+ * buckets. A seat is what this node knows about the id of one session. */
 #ifndef PX_WORKER_WORKER_SEATS_H
 #define PX_WORKER_WORKER_SEATS_H
 
 #include "worker/worker.h"
 
 #define PX_SESSIONS_BUCKET "pyexec_sessions"
+#define PX_KEYS_BUCKET "pyexec_keys"
 #define PX_SEAT_BUCKETS 4096u
 #define PX_STREAM_EXISTS 10058 /* JetStream's error: a stream of this name exists, with other settings */
-#define PX_JETSTREAM_HINT "Sessions need JetStream (nats-server -js). " PX_HINT_AGAIN
+#define PX_JETSTREAM_NEEDED "need JetStream (nats-server -js), and room on its disk. " PX_HINT_AGAIN
+#define PX_JETSTREAM_HINT "Sessions " PX_JETSTREAM_NEEDED
 
 struct px_seat {
     struct px_seat *next;
     struct px_worker *worker;
     char *key; /* PRINCIPAL.ID, both base64url */
     char *principal, *session;
-    bool ours;  /* this node is the owner; false: the bucket is being asked */
-    bool fresh; /* since the entry was made no call can have made the session */
-    bool gone;  /* the server has no such session any more */
+    bool ours;    /* this node is the owner */
+    bool fresh;   /* since the entry was made no call can have made the session */
+    bool gone;    /* the server has no such session any more */
+    bool doubted; /* this node was away for long: the bucket is asked before the next call */
+    bool asking;  /* the bucket is being asked about the owner */
     int tries;
+    int64_t absent_ns;           /* since when nobody listens at the owner; 0: not known */
+    struct px_seat *next_absent; /* the bucket is asked again at the next tick */
     size_t
         users; /* requests that have the seat, questions to NATS about it, forks that make it: it stays until there are none */
     int64_t used_ns;
@@ -34,8 +40,9 @@ struct px_seat {
 struct px_sessions_table {
     struct px_seat *buckets[PX_SEAT_BUCKETS];
     size_t count;
-    int64_t stream_ns; /* when the stream was last made */
-    size_t removing;   /* entries that are being removed */
+    int64_t stream_ns;      /* when the stream was last made */
+    size_t removing;        /* entries that are being removed */
+    struct px_seat *absent; /* seats whose owner is not there, perhaps only for a moment */
     bool complained;
     unsigned cursor; /* the bucket that was last looked at for ended sessions */
 };
@@ -53,17 +60,24 @@ void px_seat_drop(struct px_seat *seat);
 
 /* ---- Buckets (worker_bucket.c) ---- */
 
-/* Makes an entry of a bucket, with this node as its value, if there is none. */
-void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
+/* Makes an entry of a bucket, with this node as its value, if there is none. `request`: an id that is added to it, or NULL. */
+void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, const char *request, px_ask_fn *fn,
+                     void *closure);
 enum px_entry_outcome { PX_ENTRY_MADE, PX_ENTRY_TAKEN, PX_ENTRY_REFUSED, PX_ENTRY_UNANSWERED };
 /* What became of it, from the answer that the function got. `ret_revision`: of the entry that was made, else 0. */
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision);
-/* Asks for the entry of a session. */
-void px_entry_read(struct px_worker *worker, const char *key, px_ask_fn *fn, void *closure);
-/* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. */
-void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns);
+/* Why there is no entry, for a title. */
+const char *px_entry_why(enum px_entry_outcome outcome);
+/* Asks for an entry. */
+void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
+/* Makes a bucket, if it is not there. `name` is a constant. `age_ns`: how long its entries are kept; "0": always. `bytes`: how large it may become, then the
+ * oldest entries are removed; "-1": no limit. */
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes);
 /* Removes the entry, if it has not changed since this revision (0: in every case). */
 void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision);
+/* The same. The function gets JetStream's answer, whose `purged` is 0 if there was no such entry any more. */
+void px_entry_purge(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision, px_ask_fn *fn,
+                    void *closure);
 /* Parses an answer of JetStream, which the caller frees, and returns its error code; 0: none. */
 long px_entry_error(natsMsg *message, json_t **ret);
 

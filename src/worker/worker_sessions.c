@@ -17,99 +17,14 @@
 #define SEAT_CALLS_MAX 1000u
 #define SEAT_TRIES 5
 #define SEATS_LEFT_AT_ONCE 64u /* entries that are removed at the same time when the node ends */
-#define SEAT_CHECKS 50u        /* questions to the server in one tick */
+#define SEAT_CHECKS 50u        /* sessions about which the server is asked, at most, in one px_sessions_tick() */
 #define SEAT_UNUSED_NS (60000 * PX_NS_PER_MS)
 #define ERROR_NO_MESSAGE 10037
 #define STREAM_AGAIN_NS (2000 * PX_NS_PER_MS)
-
-/* ---- Keys ---- */
-
-static void add_token(struct px_buffer *out, const char *text)
-{
-    px_auto_buffer struct px_buffer encoded = {0};
-    px_base64_encode(&encoded, text, strlen(text));
-    for (size_t i = 0; i < encoded.length && encoded.data[i] != '='; i++)
-        px_buffer_add_byte(out, encoded.data[i] == '+' ? '-' : encoded.data[i] == '/' ? '_' : encoded.data[i]);
-}
-
-char *px_seat_key(const char *principal, const char *session)
-{
-    px_auto_buffer struct px_buffer key = {0};
-    add_token(&key, principal);
-    px_buffer_add_byte(&key, '.');
-    add_token(&key, session);
-    return px_buffer_take(&key);
-}
-
-static struct px_seat **bucket_of(struct px_worker *worker, const char *key)
-{
-    uint32_t hash = 2166136261u;
-    for (; *key; key++)
-        hash = (hash ^ (unsigned char)*key) * 16777619u;
-    return &worker->seats->buckets[hash % PX_SEAT_BUCKETS];
-}
-
-struct px_seat *px_seat_find(struct px_worker *worker, const char *key)
-{
-    struct px_seat *seat = *bucket_of(worker, key);
-    while (seat && strcmp(seat->key, key) != 0)
-        seat = seat->next;
-    return seat;
-}
-
-struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session)
-{
-    struct px_seat *seat = calloc(1, sizeof *seat);
-    if (!seat)
-        return NULL;
-    *seat = (struct px_seat){.worker = worker,
-                             .key = px_seat_key(principal, session),
-                             .principal = strdup(principal),
-                             .session = strdup(session)};
-    if (!seat->key || !seat->principal || !seat->session) {
-        free(seat->key);
-        free(seat->principal);
-        free(seat->session);
-        free(seat);
-        return NULL;
-    }
-    struct px_seat **bucket = bucket_of(worker, seat->key);
-    seat->next = *bucket;
-    *bucket = seat;
-    worker->seats->count++;
-    return seat;
-}
-
-void px_seat_drop(struct px_seat *seat)
-{
-    struct px_seat **at = bucket_of(seat->worker, seat->key);
-    while (*at != seat)
-        at = &(*at)->next;
-    *at = seat->next;
-    seat->worker->seats->count--;
-    free(seat->key);
-    free(seat->principal);
-    free(seat->session);
-    free(seat->other);
-    free(seat);
-}
-
-struct px_seat *px_seat_hold(struct px_seat *seat)
-{
-    seat->users++;
-    return seat;
-}
-
-void px_seat_release(struct px_seat *seat)
-{
-    if (--seat->users)
-        return;
-    bool unused = seat->gone || seat->fresh;
-    if (seat->ours && unused)
-        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
-    if (!seat->ours || unused)
-        px_seat_drop(seat);
-}
+/* A node whose NATS server ends is not reachable until it has found another one. So a node only counts as gone after this time, and a
+ * node that was away nearly as long asks the bucket whether its sessions are still its own. */
+#define NODE_GONE_NS (5000 * PX_NS_PER_MS)
+#define NODE_AWAY_NS (4000 * PX_NS_PER_MS)
 
 static void make_stream(struct px_worker *worker)
 {
@@ -117,7 +32,7 @@ static void make_stream(struct px_worker *worker)
     if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
         return;
     worker->seats->stream_ns = now;
-    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0");
+    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0", "-1");
 }
 
 /* ---- Calls of a seat ---- */
@@ -138,7 +53,7 @@ static void remove_waiting(struct px_seat *seat, struct px_node_request *request
 /* Returns the first call whose turn it is. */
 static struct px_node_request *next_call(const struct px_seat *seat)
 {
-    struct px_node_request *request = seat->ours ? seat->first : NULL;
+    struct px_node_request *request = seat->ours && !seat->asking ? seat->first : NULL;
     while (request && request->ordered && seat->at_work)
         request = request->next_of_seat;
     return request;
@@ -170,7 +85,8 @@ static struct px_node_request *take_first(struct px_seat *seat)
     return request;
 }
 
-/* Answers all calls that wait. The question to NATS has ended, and has the seat no more. */
+/* Answers all calls that wait for the owner of this id with one problem. Releases the reference to the seat that the question to
+ * NATS held. */
 static void refuse_all(struct px_seat *seat, int status, const char *code, const char *hint, const char *title)
 {
     struct px_node_request *request;
@@ -179,23 +95,49 @@ static void refuse_all(struct px_seat *seat, int status, const char *code, const
             snprintf(request->owner, sizeof request->owner, "%s", seat->other);
         px_answer_problem(request, status, code, hint, "%s", title);
     }
+    seat->asking = false;
+    seat->absent_ns = 0;
     px_seat_release(seat);
 }
 
-static void refuse_unavailable(struct px_seat *seat)
+static void refuse_unavailable(struct px_seat *seat, enum px_entry_outcome outcome)
 {
-    refuse_all(seat, 503, "overloaded", PX_JETSTREAM_HINT,
-               "the owner of the session is not known: JetStream does not answer");
+    char title[160];
+    snprintf(title, sizeof title, "the owner of the session is not known: %s", px_entry_why(outcome));
+    refuse_all(seat, 503, "overloaded", PX_JETSTREAM_HINT, title);
 }
 
-/* The session was at a node that is gone. The entry is removed, so that the next `open` makes a new session. */
-static void lose(struct px_seat *seat)
+static void claim(struct px_seat *seat);
+
+static void entry_lost(struct px_worker *worker, void *closure, natsMsg *message)
 {
+    struct px_seat *seat = closure;
+    px_auto_json json_t *answer = NULL;
     char title[PX_NODE_NAME_MAX + 80];
-    px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
+    (void)worker;
+    bool silent = !message || natsMsg_IsNoResponders(message);
+    if (silent || px_entry_error(message, &answer) || !seat->other) {
+        refuse_unavailable(seat, silent ? PX_ENTRY_UNANSWERED : PX_ENTRY_REFUSED);
+        return;
+    }
+    if (json_integer_value(json_object_get(answer, "purged")) == 0) {
+        if (seat->tries < SEAT_TRIES)
+            claim(seat);
+        else
+            refuse_unavailable(seat, PX_ENTRY_UNANSWERED);
+        return;
+    }
+    seat->ours = false;
     snprintf(title, sizeof title, "the session was at node %.64s, which is gone", seat->other);
     refuse_all(seat, 410, "session_lost",
                "Its state is lost. The next `open` or call with this id makes a new session.", title);
+}
+
+/* The session was at a node that is gone. The entry is removed, so that the next `open` makes a new session. A server of NATS that was
+ * stopped may have shown an entry that was replaced meanwhile: then nothing is removed, and the bucket is asked again. */
+static void lose(struct px_seat *seat)
+{
+    px_entry_purge(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision, entry_lost, seat);
 }
 
 /* Returns the value of a header of the HTTP request, or NULL. */
@@ -240,6 +182,8 @@ static void give_to_other(struct px_seat *seat)
         px_answer_problem(request, 421, "session_moved", "Send the call to the node that Pyexec-Node names.",
                           "the session is at node %s", seat->other);
     }
+    seat->ours = seat->asking = false;
+    seat->absent_ns = 0;
     px_seat_release(seat);
 }
 
@@ -247,24 +191,32 @@ static void give_to_other(struct px_seat *seat)
 
 /* Each question to NATS has the seat. The function that gets its answer hands the seat to the next question, or releases it. */
 
-/* The entry names this node, and no seat knows of a session there. */
+/* The entry names this node. If it did not have the seat, it knows of no session there. */
 static void take_over(struct px_seat *seat, uint64_t revision)
 {
-    seat->ours = seat->fresh = true;
+    if (!seat->ours)
+        seat->ours = seat->fresh = true;
+    seat->asking = seat->doubted = false;
+    seat->absent_ns = 0;
     seat->revision = revision;
     step(seat);
     px_seat_release(seat);
 }
 
-static void claim(struct px_seat *seat);
-
 static void other_answered(struct px_worker *worker, void *closure, natsMsg *message)
 {
     struct px_seat *seat = closure;
     px_auto_json json_t *answer = NULL;
-    (void)worker;
+    int64_t now = px_now_ns();
     if (message && natsMsg_IsNoResponders(message)) {
-        lose(seat);
+        if (!seat->absent_ns)
+            seat->absent_ns = now;
+        if (now - seat->absent_ns > NODE_GONE_NS) {
+            lose(seat);
+            return;
+        }
+        seat->next_absent = worker->seats->absent;
+        worker->seats->absent = seat;
         return;
     }
     /* Without an answer nobody knows: the node may be slow, or not reachable. Its clients find out. */
@@ -302,7 +254,7 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
     struct px_seat *seat = closure;
     px_auto_json json_t *answer = NULL;
     if (!message || natsMsg_IsNoResponders(message)) {
-        refuse_unavailable(seat);
+        refuse_unavailable(seat, PX_ENTRY_UNANSWERED);
         return;
     }
     long code = px_entry_error(message, &answer);
@@ -311,7 +263,7 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
         return;
     }
     if (code || !read_entry(seat, json_object_get(answer, "message"))) {
-        refuse_unavailable(seat);
+        refuse_unavailable(seat, PX_ENTRY_UNANSWERED);
         return;
     }
     bool here = strcmp(seat->other, worker->node) == 0;
@@ -330,12 +282,13 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
 {
     struct px_seat *seat = closure;
     uint64_t revision;
-    switch (px_entry_created(message, &revision)) {
+    enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    switch (outcome) {
     case PX_ENTRY_MADE:
         take_over(seat, revision);
         return;
     case PX_ENTRY_TAKEN:
-        px_entry_read(worker, seat->key, entry_read, seat);
+        px_entry_read(worker, PX_SESSIONS_BUCKET, seat->key, entry_read, seat);
         return;
     case PX_ENTRY_UNANSWERED:
         make_stream(worker);
@@ -343,13 +296,25 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
     case PX_ENTRY_REFUSED:
         break;
     }
-    refuse_unavailable(seat);
+    refuse_unavailable(seat, outcome);
+}
+
+/* Asks again about owners that were not there. */
+static void ask_absent(struct px_worker *worker)
+{
+    struct px_seat *seat = TAKE_PTR(worker->seats->absent);
+    while (seat) {
+        struct px_seat *next = seat->next_absent;
+        px_entry_read(worker, PX_SESSIONS_BUCKET, seat->key, entry_read, seat);
+        seat = next;
+    }
 }
 
 static void claim(struct px_seat *seat)
 {
+    seat->asking = true;
     seat->tries++;
-    px_entry_create(seat->worker, PX_SESSIONS_BUCKET, seat->key, entry_created, seat);
+    px_entry_create(seat->worker, PX_SESSIONS_BUCKET, seat->key, NULL, entry_created, seat);
 }
 
 /* ---- `open` ---- */
@@ -453,11 +418,20 @@ bool px_sessions_take(struct px_node_request *request)
     seat->count++;
     seat->used_ns = px_now_ns();
     request->seat = px_seat_hold(seat);
-    if (made)
+    if (made || (seat->doubted && !seat->asking)) {
+        seat->tries = 0;
         claim(px_seat_hold(seat));
-    else
+    } else {
         step(seat);
+    }
     return true;
+}
+
+void px_sessions_connected(struct px_worker *worker, int64_t away_ns)
+{
+    for (size_t i = 0; away_ns > NODE_AWAY_NS && i < PX_SEAT_BUCKETS; i++)
+        for (struct px_seat *seat = worker->seats->buckets[i]; seat; seat = seat->next)
+            seat->doubted |= seat->ours;
 }
 
 void px_sessions_refuse(struct px_node_request *request, int status, const char *code, const char *title,
@@ -558,6 +532,7 @@ void px_sessions_tick(struct px_worker *worker, int64_t now_ns)
 {
     struct px_sessions_table *seats = worker->seats;
     unsigned checks = 0;
+    ask_absent(worker);
     for (unsigned i = 0; i < PX_SEAT_BUCKETS / 16 && seats->count > SEATS_KEPT && checks < SEAT_CHECKS; i++) {
         seats->cursor = (seats->cursor + 1) % PX_SEAT_BUCKETS;
         for (struct px_seat *seat = seats->buckets[seats->cursor]; seat && checks < SEAT_CHECKS; seat = seat->next)

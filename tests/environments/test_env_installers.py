@@ -4,6 +4,8 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +13,8 @@ import env_stores
 import wheels
 from conftest import ROOT
 from environments import kept
+from library import Failure
+from test_env_zygotes import eventually, run as call, start
 
 
 @pytest.fixture(scope="session")
@@ -21,24 +25,22 @@ def uv(_copy):
 
 
 def made(program, request):
-    return env_stores.CommandStore(program, fast=False, uv=request.getfixturevalue("uv") if request.param == "uv" else None)
+    """Yields a store of the program's user, with the installer of the parameter."""
+    store = env_stores.CommandStore(program, fast=False, uv=request.getfixturevalue("uv") if request.param == "uv" else None)
+    store.tool = request.param
+    yield store
+    store.close()
 
 
 @pytest.fixture(params=["pip", "uv"])
 def store(own, request):
-    store = made(own, request)
-    store.tool = request.param
-    yield store
-    store.close()
+    yield from made(own, request)
 
 
 @pytest.fixture(params=["pip", "uv"])
 def each(pyexec, request):
     """The same, as root and as an ordinary user."""
-    store = made(pyexec, request)
-    store.tool = request.param
-    yield store
-    store.close()
+    yield from made(pyexec, request)
 
 
 @pytest.fixture
@@ -190,3 +192,60 @@ def test_code_at_the_start_of_python_is_taken_out_of_packages_that_a_script_chos
                                               "sly.pth": "import sys; sys.from_pth = 1\n", "sitecustomize.py": "import sys; sys.from_site = 1\n"})
     done = run(store, "--with", "sly", "-c", "import sly\nsly.ran")
     assert (done.returncode, done.stdout) == (0, b"[]\n"), done.stderr
+
+
+def test_update_and_remove_while_sessions_use_the_environment(each):
+    """A session of each version goes on with its own files, also those that it reads only afterwards; the next call has the new ones.
+    Files go when nobody uses them, and not before, whatever command runs."""
+    store, seen = each, []
+    for number in (1, 2, 3):
+        wheels.wheel(store.wheels, "tally", "%d.0" % number, {"tally/__init__.py": "VERSION = %d\n" % number, "tally/late.py": "LATE = %d\n" % number})
+    with start(store.program, store) as started:
+        for number, command in ((1, "create"), (2, "update"), (3, "update")):
+            store.ok(command, "data", "tally==%d" % number)
+            seen.append(store.folder("data"))
+            assert call(started, "data", "import tally; tally.VERSION") == str(number)
+            assert call(started, "data", "import tally; tally.VERSION", "s%d" % number) == str(number)
+        assert len(set(seen)) == 3
+        store.ok("remove", "data")
+        with pytest.raises(Failure) as caught:
+            call(started, "data", "1")
+        assert caught.value.code == "invalid_policy" and "no environment 'data'" in caught.value.message
+        store.ok("prune")
+        for number in (1, 2, 3):
+            assert started.call("s%d" % number, "import tally.late; tally.VERSION, tally.late.LATE")["last_value_repr"] == "(%d, %d)" % (number, number)
+            assert os.path.exists(seen[number - 1] + "/venv/bin/python")
+        started.close("s2")
+        assert eventually(lambda: started.call(None, "1") and store.ok("prune") is not None and not os.path.exists(seen[1]))
+        assert os.path.exists(seen[0]) and os.path.exists(seen[2])
+        assert started.call("s3", "tally.late.LATE")["last_value_repr"] == "3"
+    store.ok("prune")
+    assert store.parts("store") == store.parts("names") == []
+
+
+def test_updates_while_runs_and_sessions_begin(each):
+    """Each sees one version as a whole: the package's two files are of the same one. None fails."""
+    store = each
+    for number in (1, 2):
+        wheels.wheel(store.wheels, "tally", "%d.0" % number, {"tally/__init__.py": "VERSION = %d\n" % number, "tally/late.py": "LATE = %d\n" % number})
+    store.ok("create", "data", "tally==1")
+    ended, found = threading.Event(), []
+
+    def use(lane):
+        count = 0
+        while not ended.is_set():
+            session = "%d-%d" % (lane, count) if lane % 2 else None
+            found.append(call(started, "data", "import tally, tally.late; tally.VERSION, tally.late.LATE", session))
+            if session:
+                started.close(session)
+            count += 1
+    with start(store.program, store) as started, ThreadPoolExecutor(4) as threads:
+        lanes = [threads.submit(use, lane) for lane in range(4)]
+        for number in (2, 1, 2):
+            before = len(found)
+            store.ok("update", "data", "tally==%d" % number)
+            assert eventually(lambda: "(%d, %d)" % (number, number) in found[before:])
+        ended.set()
+        for lane in lanes:
+            lane.result(60)
+    assert set(found) == {"(1, 1)", "(2, 2)"}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """pyexec env: create, list, show, update, remove, freeze, prune. docs/environments.md has the promises."""
+import errno
 import json
 import os
 import stat
@@ -192,18 +193,33 @@ def test_the_longest_name_and_unicode_folders(one):
     one.check()
 
 
-@pytest.mark.parametrize("output, reason, hint", [
-    ("ERROR: No matching distribution found for nothere", "no wheel is there", "Check the name and version"),
-    ("ERROR: ResolutionImpossible: for help visit", "contradict", "Change or remove one of the versions"),
-    ("error: No space left on device (os error 28)", "the disk is full", "pyexec env prune"),
-    ("error: Failed to fetch\n  Caused by: dns error", "index can't be reached", "UV_FIND_LINKS"),
-    ("something \x1b[31mred\x1b[0m at https://user:secret@example.com/", "it failed", "--verbose"),
+@pytest.mark.parametrize("output, reason, hint, code, number", [
+    ("ERROR: No matching distribution found for nothere", "no wheel is there", "Check the name and version", "invalid_request", None),
+    ("ERROR: ResolutionImpossible: for help visit", "contradict", "Change or remove one of the versions", "invalid_request", None),
+    ("error: No space left on device (os error 28)", "the disk is full", "pyexec env prune", "internal", errno.ENOSPC),
+    ("error: Failed to fetch\n  Caused by: dns error", "index can't be reached", "UV_FIND_LINKS", "internal", errno.ENETUNREACH),
+    ("something \x1b[31mred\x1b[0m at https://user:secret@example.com/", "it failed", "--verbose", "internal", errno.EIO),
 ])
-def test_failures_of_the_installer_are_explained(one, output, reason, hint):
+def test_failures_of_the_installer_are_explained(one, output, reason, hint, code, number):
     one.write("broken", output + "\n")
     message = one.fails("create", "data", "alpha")
     assert reason in message and hint in message and "\x1b" not in message and "secret" not in message
+    for subcommand in (["create", "data"], ["cached"]):
+        done = one.run(*subcommand, "alpha", "--json")
+        told = json.loads(done.stdout)
+        assert done.returncode == 125 and (told["code"], told.get("errno")) == (code, number), (done.stdout, done.stderr)
+        assert reason in told["message"] and hint in told["hint"] and reason in done.stderr.decode()
     assert one.parts("names") == one.parts("store") == one.parts("build") == []
+
+
+def test_the_answer_of_cached_for_programs(one):
+    one.write("alpha/alpha.py", "number = 42\n")
+    told = one.json("cached", "alpha")
+    assert told == {"name": one.parts("names")[0]} and one.ok("cached", "alpha") == told["name"] + "\n"
+    done = one.run("cached", "alpha @ nowhere", "--json")
+    assert json.loads(done.stdout)["code"] == "invalid_request" and done.returncode == 125
+    done = one.run("cached", "alpha", "--python", "/nowhere/python", "--json")
+    assert json.loads(done.stdout)["code"] == "python_not_found"
 
 
 def test_requirements_that_would_run_code_or_change_are_refused(one):

@@ -67,7 +67,6 @@ def test_with_adds_packages(one):
     document = one.ok("list")
     assert "and 1 cached" in document
     assert b"both --with and --environment" in run(one, "--with", "alpha", "--environment", "x", "-c", "1").stderr
-    assert b"a server has its own environments" in run(one, "--with", "alpha", "--server", "unix:/nowhere", "-c", "1").stderr
 
 
 def test_prune_removes_what_nobody_used_for_a_time(one):

@@ -13,17 +13,15 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import NO_RESPONDERS, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"
-ENVIRONMENT = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
 TICK = {"code": "tick()", "tools": [{"name": "tick"}]}
 
 
 def test_a_key_starts_one_request(pyexec):
-    with Server() as own, Worker(pyexec, own, "k0", env=ENVIRONMENT), Worker(pyexec, own, "k1", env=ENVIRONMENT), Nats(own.port) as nats:
+    with Server() as own, Worker(pyexec, own, "k0", env=PLAIN), Worker(pyexec, own, "k1", env=PLAIN), Nats(own.port) as nats:
         key, answers, barrier = secrets.token_hex(8), [], threading.Barrier(30)
 
         def race():
@@ -43,7 +41,7 @@ def test_a_key_starts_one_request(pyexec):
 
 
 def test_keys_need_jetstream(pyexec):
-    with Server(jetstream=False) as own, Worker(pyexec, own, "k2", env=ENVIRONMENT), Nats(own.port) as nats:
+    with Server(jetstream=False) as own, Worker(pyexec, own, "k2", env=PLAIN), Nats(own.port) as nats:
         answer = nats.request(RUN, '{"code": "1"}', {"Pyexec-Key": "k"})
         assert answer.status == 503 and "JetStream" in answer.json()["title"]
 
@@ -53,7 +51,7 @@ def test_a_refusal_gives_the_key_back(pyexec, open_folder, events):
     tokens = open_folder / "tokens"
     tokens.write_text("alice - timeout_ms=1000\n")
     os.chmod(tokens, 0o644)
-    with Server() as own, Worker(pyexec, own, "k3", "--token-file", str(tokens), env=ENVIRONMENT) as worker, Nats(own.port) as nats:
+    with Server() as own, Worker(pyexec, own, "k3", "--token-file", str(tokens), env=PLAIN) as worker, Nats(own.port) as nats:
         def ask(subject, key, body):
             return Call(nats, subject, body, headers={"Pyexec-Key": key}, events=events).end().status
         assert [ask(RUN, "a", {"code": 5}), ask(RUN, "a", b"{"), ask(RUN, "a", {"code": "1"}), ask(RUN, "a", {"code": "1"})] == [400, 400, 200, 409]
@@ -69,7 +67,7 @@ def test_a_request_that_is_cancelled_before_its_key_is_written_gives_it_back(pye
     with Server(jetstream=False) as own, Nats(own.port) as nats:    # the test answers in JetStream's place
         claims, purges = nats.subscribe("$KV.pyexec_keys.>"), nats.subscribe("$JS.API.STREAM.PURGE.KV_pyexec_keys")
         nats.flush()
-        with Worker(pyexec, own, "k4", env=ENVIRONMENT):
+        with Worker(pyexec, own, "k4", env=PLAIN):
             call = Call(nats, RUN, {"code": "1"}, events=True, headers={"Pyexec-Key": "k"})
             assert call.next()[0] == "accepted"
             claim = claims.get(timeout=PATIENCE)
@@ -110,7 +108,7 @@ def send(nats, key, ticks):
 
 def test_keyed_requests_under_kills_run_at_most_once(pyexec, nothing_left):
     with Server() as own:
-        workers = [Worker(pyexec, own, "v%d" % number, env=ENVIRONMENT) for number in range(2)]
+        workers = [Worker(pyexec, own, "v%d" % number, env=PLAIN) for number in range(2)]
         todo, ticks, ends, stop = queue.Queue(), collections.Counter(), {}, threading.Event()
         for number in range(240):
             todo.put("key-%d" % number)
@@ -130,7 +128,7 @@ def test_keyed_requests_under_kills_run_at_most_once(pyexec, nothing_left):
                 number = chance.randrange(2)
                 workers[number].process.kill()
                 workers[number].close()
-                workers[number] = Worker(pyexec, own, "v%d" % number, ready=False, env=ENVIRONMENT)
+                workers[number] = Worker(pyexec, own, "v%d" % number, ready=False, env=PLAIN)
                 wait_until(lambda: "serves" in workers[number].text() or workers[number].process.poll() is not None or stop.is_set(), "the worker")
         threads = [threading.Thread(target=client) for _ in range(6)]
         kills = threading.Thread(target=killer)

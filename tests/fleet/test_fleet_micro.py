@@ -4,14 +4,12 @@ import json
 import os
 import subprocess
 
-import pytest
 
 import environments
 from conftest import BUILD, ROOT
-from nats_fleet import Server, Worker, server_program
+from nats_fleet import Server, Worker, needs_fleet
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 
 
 def test_nats_py_finds_and_calls_a_worker(pyexec, session_folder):

@@ -2,17 +2,15 @@
 """Who may do what in a fleet: principals and ceilings, permissions of users and accounts, TLS; and a cluster of NATS servers."""
 import json
 import os
-import socket
 import ssl
 import subprocess
 
 import pytest
 
 from conftest import BUILD, ROOT
-from nats_fleet import LOCAL, NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import LOCAL, NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, cluster, needs_fleet, wait_until
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 TOKENS = "alice - timeout_ms=1000 max_sessions=5\nbob - \n"
 
 
@@ -96,6 +94,12 @@ def test_the_documented_permissions_are_enough(guarded):
         assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": 1}', {"Pyexec-Key": "refused"}).status == 400
         for status in (200, 409):
             assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', {"Pyexec-Key": "k"}).status == status
+        keep = {"Pyexec-Key": "kept", "Pyexec-Keep": "answer"}
+        slow = Call(nats, "pyexec.v1.as.YWxpY2U.run", {"code": "import time\ntime.sleep(2)"}, headers=keep, events=True)
+        assert slow.next()[0] == "accepted"
+        wait_until(lambda: nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', keep).json().get("code") == "in_progress", "the start")
+        assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', keep).status in (200, 409) and slow.end().status == 200
+        assert nats.request("pyexec.v1.as.YWxpY2U.run", '{"code": "1"}', keep).status == 200        # kept
         assert not nats.errors
     assert "Permissions" not in home.text() + other.text()
 
@@ -270,16 +274,8 @@ def test_tls_with_a_client_certificate_and_no_other_server_is_trusted(pyexec, op
 
 
 def test_a_cluster_goes_on_without_one_of_its_three_servers(pyexec, nothing_left):
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    routes = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    settings = "cluster { name: c, listen: 127.0.0.1:%d, routes: [%s] }"
-    servers = []
+    servers = cluster()
     try:
-        for number, route in enumerate(routes):
-            others = ", ".join("nats://127.0.0.1:%d" % other for other in routes if other != route)
-            servers.append(Server(settings % (route, others), name="s%d" % number))
         environment = {**os.environ, "PYEXEC_NATS_REPLICAS": "3"}
         with Worker(pyexec, servers, "w0", env=environment), Worker(pyexec, servers[1], "w1", env=environment), Nats(servers[2].port) as nats:
             wait_until(lambda: nats.request("pyexec.v1.open", '{"id": "kept"}').status in (200, 201), "a session")

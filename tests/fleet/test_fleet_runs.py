@@ -8,10 +8,9 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import NO_RESPONDERS, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, nats, needs_fleet, wait_until
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"
 LARGE = ["--files", "full", "--max-stdout-bytes", "64M", "--workspace-bytes", "128M", "--address-space-bytes", "2G", "--timeout", "60s",
          "--cpu-time-seconds", "60"]
@@ -25,13 +24,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def worker(pyexec, server):
-    with Worker(pyexec, server, "one-%d" % pyexec.uid, *LARGE, env={**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}) as made:
-        yield made
-
-
-@pytest.fixture
-def nats(server):
-    with Nats(server.port) as made:
+    with Worker(pyexec, server, "one-%d" % pyexec.uid, *LARGE, env=PLAIN) as made:
         yield made
 
 
@@ -203,7 +196,7 @@ def test_detached_executions_name_their_node(worker, nats):
 
 
 def test_a_full_node_leaves_the_queue_group_and_comes_back(pyexec):
-    small = {**os.environ, "PYEXEC_HOST_MAX_CONCURRENT": "1", "PYEXEC_HOST_MAX_ASLEEP": "0", "PYEXEC_NATS_QUEUE_LENGTH": "2"}
+    small = {**os.environ, "PYEXEC_HOST_MAX_CONCURRENT": "1", "PYEXEC_HOST_MAX_ASLEEP": "0", "PYEXEC_NATS_FULL_AT": "2"}
     with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "full", env=small), Worker(pyexec, own, "roomy"):
         calls = []
         for _ in range(40):
@@ -213,13 +206,13 @@ def test_a_full_node_leaves_the_queue_group_and_comes_back(pyexec):
         assert {call.node for call in calls} == {"full", "roomy"}
         assert sum(call.node == "full" for call in calls) < 16, "the full node took its share of the queue group"
         stats = nats.request("pyexec.v1.node.full", '{"do": "stats"}').json()
-        assert stats["full"] is False and stats["turns"] == 1 and stats["queue_length"] == 2
+        assert stats["full"] is False and stats["turns"] == 1 and stats["full_at"] == 2
         wait_until(lambda: nats.request(RUN, '{"code": "1"}').headers["Pyexec-Node"] == "full", "its return")
 
 
 def test_no_room_anywhere_is_no_responders_and_nothing_is_lost(pyexec):
     with Server() as own, Nats(own.port) as nats, \
-            Worker(pyexec, own, "only", env={**os.environ, "PYEXEC_HOST_MAX_CONCURRENT": "1", "PYEXEC_HOST_MAX_ASLEEP": "0", "PYEXEC_NATS_QUEUE_LENGTH": "3"}):
+            Worker(pyexec, own, "only", env={**os.environ, "PYEXEC_HOST_MAX_CONCURRENT": "1", "PYEXEC_HOST_MAX_ASLEEP": "0", "PYEXEC_NATS_FULL_AT": "3"}):
         calls = [Call(nats, RUN, {"code": "1"}, events=True) for _ in range(200)]
         ends = [call.end().status for call in calls]
         assert set(ends) <= {200, 503, NO_RESPONDERS} and ends.count(200) > 3, ends

@@ -12,13 +12,12 @@ import signal
 import pytest
 
 from conftest import BUILD
-from nats_fleet import Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 # malloc overwrites what is freed, so that a use after it is seen.
 TUNABLES = "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"
-ENVIRONMENT = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent", "PYEXEC_SESSION_MAX_COUNT": "0", "GLIBC_TUNABLES": TUNABLES}
+ENVIRONMENT = {**PLAIN, "PYEXEC_SESSION_MAX_COUNT": "0", "GLIBC_TUNABLES": TUNABLES}
 FORKS = ["--files", "full", "--forkable"]
 
 
@@ -218,3 +217,18 @@ def test_an_open_that_is_sent_on_keeps_its_headers(fleet):
     got = calls.get(timeout=30)
     assert got.headers.items() >= {**sent, "Pyexec-Call": "OPEN", "Accept": "text/event-stream"}.items(), got.headers
     assert json.loads(got.data) == {"id": session}
+
+
+def test_an_entry_that_was_replaced_meanwhile_loses_no_session(by_hand):
+    """A NATS server that was stopped may show an old entry. Then there is nothing to remove, and the bucket is asked again."""
+    nats, _, bucket = by_hand
+    session = secrets.token_hex(8)
+    opened = open_call(nats, session)
+    bucket.refuse(bucket.claim(session))
+    read, old = bucket.reads.get(timeout=30), b'{"node": "n0", "boot": "%s"}' % (b"0" * 32)
+    nats.publish(read.reply, json.dumps({"message": {"seq": 3, "data": base64.b64encode(old).decode()}}))
+    purge = bucket.purges.get(timeout=30)
+    assert json.loads(purge.data)["seq"] == 4
+    nats.publish(purge.reply, '{"success": true, "purged": 0}')
+    bucket.grant(bucket.claim(session))
+    assert opened.end().status == 201

@@ -8,12 +8,11 @@ import threading
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PATIENCE, Call, Nats, Server, Worker, b64, server_program, wait_until
+from nats_fleet import PATIENCE, PLAIN, Call, Nats, Server, Worker, nats, needs_fleet, session_subject, wait_until
 
-pytestmark = [pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-worker")), reason="the build has no pyexec-worker"),
-              pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
+pytestmark = needs_fleet(BUILD)
 FLAGS = ["--files", "full", "--forkable", "--timeout", "20s", "--cpu-time-seconds", "20"]
-ENVIRONMENT = {"PYEXEC_SESSION_MAX_COUNT": "0", "PYEXEC_ENV_ROOT": "/nonexistent"}
+ENVIRONMENT = {**PLAIN, "PYEXEC_SESSION_MAX_COUNT": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +23,9 @@ def server():
 
 @pytest.fixture(scope="module")
 def workers(pyexec, server):
-    with Worker(pyexec, server, "a%d" % pyexec.uid, *FLAGS, env={**os.environ, **ENVIRONMENT}) as one, \
-            Worker(pyexec, server, "b%d" % pyexec.uid, *FLAGS, env={**os.environ, **ENVIRONMENT}) as two:
+    with Worker(pyexec, server, "a%d" % pyexec.uid, *FLAGS, env=ENVIRONMENT) as one, \
+            Worker(pyexec, server, "b%d" % pyexec.uid, *FLAGS, env=ENVIRONMENT) as two:
         yield {worker.node: worker for worker in (one, two)}
-
-
-@pytest.fixture
-def nats(server):
-    with Nats(server.port) as made:
-        yield made
-
-
-def subject(node, session, principal="local"):
-    return "pyexec.v1.node.%s.s.%s.%s" % (node, b64(principal), b64(session))
 
 
 def open_session(nats, **body):
@@ -48,7 +37,7 @@ def open_session(nats, **body):
 
 
 def execute(nats, node, session, code, **more):
-    return nats.request(subject(node, session), json.dumps({"code": code, **more}))
+    return nats.request(session_subject(node, session), json.dumps({"code": code, **more}))
 
 
 def value(answer):
@@ -114,7 +103,7 @@ def test_100_racing_clients_make_one_session(workers, server):
 def test_first_calls_at_both_nodes_run_at_one(workers, nats):
     for _ in range(5):
         session = secrets.token_hex(8)
-        calls = {node: Call(nats, subject(node, session), {"code": "'made'"}) for node in workers}
+        calls = {node: Call(nats, session_subject(node, session), {"code": "'made'"}) for node in workers}
         ends = {node: call.end() for node, call in calls.items()}
         assert sorted(end.status for end in ends.values()) == [200, 421]
         owner, = [node for node, end in ends.items() if end.status == 200]
@@ -124,15 +113,15 @@ def test_first_calls_at_both_nodes_run_at_one(workers, nats):
 @pytest.mark.parametrize("call", ["POST /execute?", "POST /execute?x", "POST /fork?x", "POST /undo?", "DELETE /files/a?b", "OPEN /?"])
 def test_only_get_takes_a_query(workers, nats, call):
     session, node, _ = open_session(nats)
-    answer = nats.request(subject(node, session), '{"code": "x = 1"}', {"Pyexec-Call": call})
+    answer = nats.request(session_subject(node, session), '{"code": "x = 1"}', {"Pyexec-Call": call})
     assert answer.status == 400 and "query" in answer.json()["title"], answer.data
     assert value(execute(nats, node, session, "'x' in globals()")) == "False"
-    assert nats.request(subject(node, session), "", {"Pyexec-Call": "GET /files?x"}).status == 200
+    assert nats.request(session_subject(node, session), "", {"Pyexec-Call": "GET /files?x"}).status == 200
 
 
 def test_calls_keep_their_order(workers, nats):
     session, node, _ = open_session(nats)
-    calls = [Call(nats, subject(node, session), {"code": "seen = [0]" if not n else "seen.append(%d)\nseen" % n}) for n in range(60)]
+    calls = [Call(nats, session_subject(node, session), {"code": "seen = [0]" if not n else "seen.append(%d)\nseen" % n}) for n in range(60)]
     ends = [call.end() for call in calls]
     assert value(ends[-1]) == repr(list(range(60)))
     assert [end.json()["session"]["execution_count"] for end in ends] == list(range(1, 61))
@@ -140,21 +129,21 @@ def test_calls_keep_their_order(workers, nats):
 
 def test_an_interrupt_and_a_look_do_not_wait_for_the_call(workers, nats):
     session, node, _ = open_session(nats)
-    call = Call(nats, subject(node, session), {"code": "import time\nprint('on', flush=True)\nx = 1\ntime.sleep(19)"}, events=True)
+    call = Call(nats, session_subject(node, session), {"code": "import time\nprint('on', flush=True)\nx = 1\ntime.sleep(19)"}, events=True)
     assert call.next()[0] == "accepted" and call.next()[0] == "stdout"
-    look = nats.request(subject(node, session), "", {"Pyexec-Call": "GET"})
+    look = nats.request(session_subject(node, session), "", {"Pyexec-Call": "GET"})
     assert look.status == 200 and look.json()["busy"] is True
-    assert nats.request(subject(node, session), "", {"Pyexec-Call": "POST /interrupt"}).status == 204
+    assert nats.request(session_subject(node, session), "", {"Pyexec-Call": "POST /interrupt"}).status == 204
     assert call.end().json()["error"]["type"] == "KeyboardInterrupt"
     assert value(execute(nats, node, session, "x")) == "1"
 
 
 def test_a_call_that_is_cancelled_lets_the_next_one_run(workers, nats):
     session, node, _ = open_session(nats)
-    call = Call(nats, subject(node, session), {"code": "import time\nprint('on', flush=True)\ntime.sleep(19)"}, events=True)
+    call = Call(nats, session_subject(node, session), {"code": "import time\nprint('on', flush=True)\ntime.sleep(19)"}, events=True)
     assert call.next()[0] == "accepted" and call.next()[0] == "stdout"
-    after = Call(nats, subject(node, session), {"code": "2"})
-    waiting = Call(nats, subject(node, session), {"code": "3"}, events=True)
+    after = Call(nats, session_subject(node, session), {"code": "2"})
+    waiting = Call(nats, session_subject(node, session), {"code": "3"}, events=True)
     assert waiting.next()[0] == "accepted"
     assert nats.request(waiting.about + ".cancel").status == 204 and waiting.end().status == 499
     assert nats.request(call.about + ".cancel").status == 204 and call.end().status == 499
@@ -163,8 +152,8 @@ def test_a_call_that_is_cancelled_lets_the_next_one_run(workers, nats):
 
 def test_a_call_may_wait_long_for_its_turn(workers, nats):
     session, node, _ = open_session(nats)
-    slow = [Call(nats, subject(node, session), {"code": "import time\ntime.sleep(17)"}) for _ in range(2)]
-    call = Call(nats, subject(node, session), {"code": "6 * 7"}, events=True)
+    slow = [Call(nats, session_subject(node, session), {"code": "import time\ntime.sleep(17)"}) for _ in range(2)]
+    call = Call(nats, session_subject(node, session), {"code": "6 * 7"}, events=True)
     assert value(call.end()) == "42"
     assert [call.end().status for call in slow] == [200, 200]
     names = [name for name, _ in call.events]
@@ -173,7 +162,7 @@ def test_a_call_may_wait_long_for_its_turn(workers, nats):
 
 def test_files_of_the_workspace(workers, nats):
     session, node, _ = open_session(nats)
-    place, data = subject(node, session), os.urandom(3 << 20)
+    place, data = session_subject(node, session), os.urandom(3 << 20)
     assert Call(nats, place, data, "PUT /files/folder/a%20b", headers={"Content-Type": "application/octet-stream"}).end().status == 204
     assert value(execute(nats, node, session, "len(open('folder/a b', 'rb').read())")) == str(len(data))
     got = Call(nats, place, call="GET /files/folder/a%20b").end()
@@ -190,21 +179,21 @@ def test_branches_live_with_their_source_and_belong_to_the_fleet(workers, nats):
     session, node, _ = open_session(nats)
     execute(nats, node, session, "x = 1")
     names = [session + ".up", session + ".down"]
-    answer = nats.request(subject(node, session), json.dumps({"ids": names}), {"Pyexec-Call": "POST /fork"})
+    answer = nats.request(session_subject(node, session), json.dumps({"ids": names}), {"Pyexec-Call": "POST /fork"})
     assert answer.status == 201, answer.data
     assert value(execute(nats, node, names[0], "x += 1; x")) == "2" and value(execute(nats, node, names[1], "x")) == "1"
     for _ in range(6):
         assert open_session(nats, id=names[0])[1:] == (node, 200)
-    answer = nats.request(subject(node, session), json.dumps({"count": 3}), {"Pyexec-Call": "POST /fork"})
+    answer = nats.request(session_subject(node, session), json.dumps({"count": 3}), {"Pyexec-Call": "POST /fork"})
     assert answer.status == 201 and len(set(answer.json()["sessions"])) == 3
     assert value(execute(nats, node, answer.json()["sessions"][2], "x")) == "1"
     # An id of another session, which lives at any node.
     taken, _, _ = open_session(nats)
     fresh = secrets.token_hex(8)
-    answer = nats.request(subject(node, session), json.dumps({"ids": [fresh, taken]}), {"Pyexec-Call": "POST /fork"})
+    answer = nats.request(session_subject(node, session), json.dumps({"ids": [fresh, taken]}), {"Pyexec-Call": "POST /fork"})
     assert answer.status == 409 and answer.json()["code"] == "conflict"
     assert open_session(nats, id=fresh)[2] == 201
-    answer = nats.request(subject(node, session), json.dumps({"ids": "x"}), {"Pyexec-Call": "POST /fork"})
+    answer = nats.request(session_subject(node, session), json.dumps({"ids": "x"}), {"Pyexec-Call": "POST /fork"})
     assert answer.status == 400
     assert value(execute(nats, node, session, "x")) == "1"
 
@@ -213,13 +202,13 @@ def test_undo_returns_to_the_state_before_a_call(workers, nats):
     session, node, _ = open_session(nats)
     execute(nats, node, session, "x = 1")
     execute(nats, node, session, "x = 2", checkpoint=True)
-    assert nats.request(subject(node, session), "", {"Pyexec-Call": "POST /undo"}).status == 200
+    assert nats.request(session_subject(node, session), "", {"Pyexec-Call": "POST /undo"}).status == 200
     assert value(execute(nats, node, session, "x")) == "1"
 
 
 def test_a_closed_session_frees_its_id(workers, nats):
     session, node, _ = open_session(nats)
-    assert nats.request(subject(node, session), "", {"Pyexec-Call": "DELETE"}).status == 204
+    assert nats.request(session_subject(node, session), "", {"Pyexec-Call": "DELETE"}).status == 204
     other, = set(workers) - {node}
     for name in (node, other):      # no worker believes the old entry
         answer = execute(nats, name, session, "1")
@@ -231,12 +220,12 @@ def test_a_live_node_says_why_its_session_ended(pyexec):
             Worker(pyexec, own, "short", env={**os.environ, "PYEXEC_SESSION_IDLE_TTL": "300ms"}):
         session, node, _ = open_session(nats)
         execute(nats, node, session, "x = 1")
-        wait_until(lambda: nats.request(subject(node, session), "", {"Pyexec-Call": "GET"}).status == 404, "the end of the session")
+        wait_until(lambda: nats.request(session_subject(node, session), "", {"Pyexec-Call": "GET"}).status == 404, "the end of the session")
         assert execute(nats, node, session, "1").json()["session"]["restarted"] == "idle_ttl"
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["gone", "restarted"])
-def test_the_sessions_of_a_dead_node_are_lost_at_once(pyexec, restarted, nothing_left):
+def test_the_sessions_of_a_dead_node_are_lost(pyexec, restarted, nothing_left):
     with Server() as own, Nats(own.port) as nats, Worker(pyexec, own, "victim") as victim:
         session, node, _ = open_session(nats)
         assert node == "victim" and execute(nats, node, session, "x = 1").status == 200
@@ -254,6 +243,23 @@ def test_the_sessions_of_a_dead_node_are_lost_at_once(pyexec, restarted, nothing
             assert answer.status == 410 and answer.json()["code"] == "session_lost", answer.data
             assert "victim" in answer.json()["title"] and answer.headers["Pyexec-Node"] == "victim"
             wait_until(lambda: nats.request("pyexec.v1.open", json.dumps({"id": session})).status == 201, "a new session")
+
+
+def test_a_full_jetstream_refuses_new_sessions_and_keys_and_serves_again(pyexec, open_folder):
+    settings = "jetstream { store_dir: %s/js, max_file_store: 1048576 }" % open_folder
+    with Server(settings, jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "full", "--files", "full", "--forkable") as worker:
+        session = open_session(nats)[0]
+        fill = {"name": "FILL", "subjects": ["fill"], "storage": "file", "num_replicas": 1, "retention": "limits", "discard": "new"}
+        assert "error" not in nats.request("$JS.API.STREAM.CREATE.FILL", json.dumps(fill)).json()
+        wait_until(lambda: "insufficient resources" in str(nats.request("fill", "x" * 60000).data), "the limit")
+        fork = nats.request(worker.subject(session), '{"count": 1}', {"Pyexec-Call": "POST /fork"})
+        for refused in (nats.request("pyexec.v1.open", "{}"), nats.request("pyexec.v1.run", '{"code": "1"}', {"Pyexec-Key": "k"}), fork):
+            assert refused.status == 503 and "JetStream stores no more" in refused.json()["title"], refused.data
+            assert "disk" in refused.json()["hint"] and "never started" in refused.json()["hint"]
+        assert nats.request("pyexec.v1.run", '{"code": "1"}').status == 200 and execute(nats, "full", session, "1").status == 200
+        assert nats.request("$JS.API.STREAM.DELETE.FILL").json()["success"]
+        assert open_session(nats)[2] == 201
+        assert nats.request("pyexec.v1.run", '{"code": "1"}', {"Pyexec-Key": "k"}).status == 200
 
 
 def test_without_jetstream_only_single_runs_are_served(pyexec):

@@ -241,7 +241,7 @@ def test_a_listener_of_a_container_is_named_and_plain_sessions_work(pyexec, noth
         for _ in range(20):
             with pytest.raises(Failure) as failure:
                 executor.call("s", "1")
-            assert failure.value.code == "sandbox_unavailable" and failure.value.hint
+            assert failure.value.code == "sandbox_unavailable" and failure.value.hint, (failure.value.message, failure.value.hint)
             assert "seccomp" in failure.value.message
         assert value(executor, "plain", "1 + 1", policy={"forkable": False}) == 2
         assert executor.call(None, "1 + 1", policy={"forkable": False})["last_value_repr"] == "2"

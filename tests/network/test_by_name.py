@@ -12,6 +12,7 @@ import time
 import pytest
 
 import conftest
+import stores
 from conftest import BUILD, ROOT, Program
 from library import Executor, Failure
 from test_escape import read
@@ -124,6 +125,32 @@ def test_the_doctor_tries_the_settings_and_names_the_one_that_fails(pyexec, open
     value_file.write_text("short")
     answer = found(secrets=secrets)
     assert answer.startswith("does not work: [egress] secrets: 'key' can't be used: ") and "0123" not in answer, answer
+
+
+@pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
+def test_the_doctor_of_rpc_tries_what_initialize_was_given(pyexec, open_folder):
+    """[egress], also a secret whose value came by a variable that is gone by then; [host]; and the folder of environments."""
+    os.chmod(open_folder, 0o755)
+    secrets = open_folder / "secrets.json"
+    secrets.write_text(json.dumps({"secrets": {"key": {"variable": "KEY", "host": "a.example", "header": "X: {}", "environment": "KEY_VALUE"}}}))
+    os.chmod(secrets, 0o600)
+    os.chown(secrets, pyexec.uid, pyexec.uid)
+    store = stores.HandMadeStore(open_folder / "environments")
+    store.add("data", {"tool": "VERSION = 1\n"})
+
+    def found(egress, **more):
+        lines = [{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocol": 1, "egress": egress, **more}},
+                 {"jsonrpc": "2.0", "id": 2, "method": "doctor"}]
+        done = pyexec.run("rpc", "--drain", input="".join(json.dumps(line) + "\n" for line in lines), env={**os.environ, "KEY_VALUE": "0123456789abcdef"})
+        answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+        return answers[2]["result"]
+    assert found({})["details"]["network_by_name"] == "works"
+    assert found({"secrets": str(secrets), "upstream": "http://u:p@proxy.example:3128"})["details"]["network_by_name"] == "works"
+    answer = found({"ca_file": str(open_folder / "nothing.pem")})["details"]["network_by_name"]
+    assert answer.startswith("does not work: ") and "ca_file" in answer, answer
+    assert found({}, host={"zygote_memory": 123456789})["details"]["zygote_memory_bytes"] == 123456789
+    report = found({}, env={"root": store.root}, policy={"environment": "data"})
+    assert report["ok"] and report["python"]["path"].startswith(store.root), report["python"]
 
 
 def test_allowed_names_pass_and_others_are_refused_with_a_hint(any_pyexec, stand_in, nothing_left):

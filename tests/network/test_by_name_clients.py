@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 import environments
-from conftest import BUILD, ROOT
+from conftest import BUILD, ROOT, sanitizer_options
 from private_internet import PATIENCE, Proxy, inside, worlds  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
@@ -105,7 +105,7 @@ def start_servers(world):
 def run(world, code, hosts=HOSTS, ca=True):
     """Executes the code in a run with these hosts, and returns the result."""
     start_servers(world)
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYEXEC_HOST_POOL_SIZE": "0"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "PYEXEC_HOST_POOL_SIZE": "0", **sanitizer_options()}
     if ca:
         environment["PYEXEC_EGRESS_CA_FILE"] = world.certificate(*NAMES) + ".crt"
     done = subprocess.run([SETTINGS["program"], "run", "--json", "--any-import", "--python-bin", SETTINGS["python"], "--isolate-site=false", "--files", "full",

@@ -7,11 +7,12 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 
 from conftest import BUILD
-from private_internet import Proxy, inside, receive_all, worlds  # noqa: F401 (a fixture)
+from private_internet import PATIENCE, Proxy, inside, receive_all, worlds  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 SITE, OTHER_SITE = "93.184.216.34", "93.184.216.35"
@@ -33,8 +34,8 @@ def memory_file(content):
 class SecretProxy(Proxy):
     """A proxy whose run 2 has the secret of api.example, and whose run 1 has none."""
 
-    def __init__(self, world, key=None, **secret):
-        super().__init__(world, HOSTS)
+    def __init__(self, world, key=None, settings=None, **secret):
+        super().__init__(world, HOSTS, **settings or {})
         self.key = key or memory_file(b"")
         with open(world.certificate("api.example", "other.example", "a.wild.example") + ".crt", "rb") as roots:
             self.send({"op": "authority"}, self.key.fileno(), roots.fileno())
@@ -121,6 +122,14 @@ def echo(head):
     token = re.search(rb"Authorization: ([^\r]*)", head)
     return (b"HTTP/1.1 200 OK\r\nX-Echo: %s\r\nSet-Cookie: a=%s\r\nContent-Length: %d\r\n\r\n"
             % (token[1], token[1], len(head))) + head
+
+
+def silence(head):
+    """Answers to /first, and then never again."""
+    if b"/first" in head:
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    threading.Event().wait(PATIENCE)
+    return b""
 
 
 def names(world):
@@ -306,3 +315,44 @@ def test_values_that_no_header_can_carry_are_refused_without_showing_them(world)
             why = proxy.give({"name": "bad", "host": "api.example", "header": "X-Key", "before": "", "after": ""}, value)
             assert why and (not value or value.decode() not in why)
         assert proxy.give({"name": "bad", "host": "*.example", "header": "X-Key", "before": "", "after": ""}) == "its host is no NAME[:PORT]"
+
+
+def silent_answer(connection, path="/", **options):
+    connection.request("GET", path, headers={"Authorization": "Bearer " + PLACEHOLDER}, **options)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    assert answer.status == 504 and answer.reason == "Gateway Timeout", (answer.status, answer.reason, text)
+    assert text == ("pyexec could not reach api.example:443: no byte came or went for 1 s (idle_timeout in the section [egress] of the "
+                    "configuration).\n")
+
+
+@inside
+def test_a_host_that_is_silent_gives_an_answer_that_says_so(world):
+    """To the first request, to a later one of the same connection, and with a body that has not all been sent; and without a request, nothing."""
+    names(world)
+    site = Site(world, silence)
+    with SecretProxy(world, settings={"idle_timeout_ms": 1000}) as proxy:
+        silent_answer(proxy.http())
+        connection = proxy.http()
+        connection.request("GET", "/first")
+        assert connection.getresponse().read() == b"ok"
+        silent_answer(connection)
+        client = proxy.wrap()
+        client.sendall(b"POST / HTTP/1.1\r\nHost: api.example\r\nContent-Length: 100\r\n\r\nhalf")
+        assert receive_all(client).startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        for begun in (b"", b"GET / HTTP/1.1\r\nHost: api.ex"):
+            client = proxy.wrap()
+            client.sendall(begun)
+            assert receive_all(client) == b""
+        failed = [row for row in proxy.report(2)["hosts"] if row["verdict"] == "failed"]
+        assert [(row["host"], row["why"], row["connections"]) for row in failed] == [("api.example", "timeout", 3)], failed
+    site.close()
+
+
+@inside
+def test_a_host_whose_tls_is_silent_gives_an_answer_that_says_so(world):
+    names(world)
+    listener, _ = world.serve(SITE, 443, receive_all)
+    with SecretProxy(world, settings={"idle_timeout_ms": 1000}) as proxy:
+        silent_answer(proxy.http())
+    stop(listener)

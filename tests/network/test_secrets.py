@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets by placeholder, with whole programs: what a script sees and what the host gets. Clients are in test_secret_clients.py, `pyexec serve` in
-test_serve_secrets.py, and where values are not in test_secret_search.py."""
+"""Secrets by placeholder: the script sees the placeholder, and the host gets the value. Tests of HTTP libraries are in
+test_secret_clients.py, of `pyexec serve` in test_serve_secrets.py. test_secret_search.py looks for the value where it must not be."""
 import json
 import os
 import re

@@ -184,7 +184,7 @@ def test_limits_hold_for_each_test(verify):
     answer = verify(solution, calls(*[((n,), n) for n in range(4)]), each={"timeout_ms": 300})
     assert verdicts(answer) == ["pass", "timeout", "memory_limit", "pass"], answer
     answer = verify("n = int(input())\nwhile n == 1: pass\nprint(n)", [{"stdin": str(n), "expect_stdout": str(n)} for n in range(3)],
-                    each={"cpu_time_seconds": 1})
+                    each={"cpu_time_seconds": 1, "timeout_ms": 60000})
     assert verdicts(answer) == ["pass", "cpu_limit", "pass"]
     answer = verify("def f():\n    return len(bytearray(100 << 20))", calls(((), 1)), each={"address_space_bytes": "96M"})
     assert verdicts(answer) == ["memory_limit"]

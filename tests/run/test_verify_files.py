@@ -228,7 +228,7 @@ def operations(chance, count):
     names = ["a", "b", "d/a", "d/e/b", "given", "d", "d/e", "new"]
     makes = ["open(%r, 'w').write(%r * %d)", "open(%r, 'a').write(%r * %d)", "open(%r, 'r+').truncate(len(%r) * %d)"]
     pairs = ["os.rename(%r, %r)", "os.link(%r, %r)", "os.symlink(%r, %r)", "shutil.copy(%r, %r)"]
-    singles = ["os.unlink(%r)", "os.mkdir(%r)", "os.rmdir(%r)", "os.chmod(%r, 0o500)", "os.chmod(%r, 0o700)", "os.utime(%r, (5, 5))", "shutil.rmtree(%r)"]
+    singles = ["os.unlink(%r)", "os.mkdir(%r)", "os.rmdir(%r)", "os.chmod(%r, 0o500)", "os.chmod(%r, 0o700)", "os.utime(%r, (5, 5))", "remove(%r)"]
     for _ in range(count):
         which = chance.random()
         if which < 0.5:
@@ -241,6 +241,12 @@ def operations(chance, count):
 
 STATE = '''
 import hashlib, os, shutil
+def remove(top):
+    for name in sorted(os.listdir(top)):        # the order of shutil.rmtree() is that of the file system, and decides where an error stops it
+        name = os.path.join(top, name)
+        if os.path.isdir(name) and not os.path.islink(name): remove(name)
+        else: os.unlink(name)
+    os.rmdir(top)
 def do(lines):
     done = []
     for line in lines:

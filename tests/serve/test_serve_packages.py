@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages that a request over HTTP asks for: an environment is made for them, where [env] allow_requests names them."""
+"""`packages` of a request over HTTP: the server makes an environment with them, if [env] allow_requests has their names."""
 import contextlib
 import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -136,6 +137,89 @@ def test_a_session_keeps_the_packages_of_its_first_call(server):
     server.ask("POST", "/v1/sessions/s/reset")
     for session in ("s", "plain"):
         server.ask("DELETE", "/v1/sessions/" + session)
+
+
+def test_a_session_that_is_made_with_packages(server):
+    def make(**body):
+        return server.ask("POST", "/v1/sessions", body, timeout=300)
+    made = make(id="s", packages=["alpha"], policy={"timeout_ms": 3000})
+    assert made.status == 201 and NAME.fullmatch(made.json()["policy"]["environment"]) and made.json()["policy"]["timeout_ms"] == 3000, made.body
+    assert server.result("import alpha; a = alpha.number; a", "s")["last_value_repr"] == "42"
+    assert server.result("a + 1", "s", packages=["alpha"])["last_value_repr"] == "43"
+    assert make(id="s", packages=["alpha"]).status == make(id="s", packages=["beta"]).status == 409
+    assert make(id="plain", packages=[]).json()["policy"]["environment"] == ""
+    for body, text in (({"packages": ["omega"]}, "'omega' is not among those"), ({"packages": "alpha"}, "must be a list"),
+                       ({"packages": ["alpha"], "policy": {"environment": "data"}}, "policy names an environment too"),
+                       ({"package": ["alpha"]}, '"packages": list')):
+        answer = make(**body)
+        assert answer.status == 400 and text in answer.json()["title"], answer.body
+    assert outcomes(server) == {"found": 0, "made": 1, "failed": 0, "cancelled": 0}     # nothing was made for beta
+    for session in ("s", "plain"):
+        server.ask("DELETE", "/v1/sessions/" + session)
+
+
+def test_a_session_that_waits_for_its_packages_holds_nothing_up(own, nothing_left):
+    with running(own, variables={"PYEXEC_HOST_MAX_CONCURRENT": "1"}) as server:
+        server.store.write("wait", "")
+        made = in_background(server.ask, "POST", "/v1/sessions", {"id": "s", "packages": ["alpha"]}, timeout=300)
+        waiting(server)
+        assert server.result("6 * 7")["last_value_repr"] == "42" and server.ask("POST", "/v1/sessions", {"id": "t"}).status == 201
+        later = in_background(server.execute, "import alpha; alpha.number", "s", timeout=300)
+        os.unlink(server.store.home + "/wait")
+        assert answer_of(made).status == 201 and answer_of(later).json()["last_value_repr"] == "42"
+        # Its client goes away.
+        server.store.write("wait", "")
+        os.unlink(server.store.home + "/waiting")
+        body = json.dumps({"id": "u", "packages": ["beta"]}).encode()
+        sock = dial(server.socket)
+        sock.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        waiting(server)
+        sock.close()
+        wait_for(lambda: outcomes(server)["cancelled"] == 1 and not builders(), "it is not cancelled", 60)
+        assert server.ask("GET", "/v1/sessions/u").status == 404
+        for session in ("s", "t"):
+            server.ask("DELETE", "/v1/sessions/" + session)
+
+
+def test_a_session_keeps_its_packages_after_many_other_lists(own, nothing_left):
+    with running(own, variables={"PYEXEC_ENV_MAX_CACHED": "1"}) as server:
+        first = server.result("import alpha; n = alpha.number", "s", packages=["alpha"], timeout=300)
+        assert first["status"] == "ok", first
+        for number in range(300):
+            assert server.execute("1", packages=["beta==%d" % number]).status == 503
+        assert server.result("n", "s", packages=["alpha"])["last_value_repr"] == "42"
+        server.ask("DELETE", "/v1/sessions/s")
+
+
+def test_a_session_keeps_packages_that_can_not_be_installed_any_more(server):
+    assert server.result("import alpha; n = alpha.number", "s", packages=["alpha"], timeout=300)["status"] == "ok"
+    server.store.ok("prune", "--unused-days", "0")
+    assert server.store.parts("names") == []
+    server.store.write("broken", "error: Failed to fetch: dns error: no route\n")
+    assert server.execute("1", packages=["alpha"], timeout=300).status == 500
+    assert server.result("n", "s", packages=["alpha"])["last_value_repr"] == "42"
+    server.ask("DELETE", "/v1/sessions/s")
+
+
+def test_a_server_finds_what_an_earlier_one_has_made(own, nothing_left):
+    store = make_store(own)
+    try:
+        for expected in ({"found": 0, "made": 1, "failed": 0, "cancelled": 0}, {"found": 1, "made": 0, "failed": 0, "cancelled": 0}):
+            with serving(own, env={**store.environment, "PYEXEC_ENV_ALLOW_REQUESTS": "alpha"}) as server:
+                assert server.result("import alpha; alpha.number", packages=["alpha"], timeout=300)["last_value_repr"] == "42"
+                assert outcomes(server) == expected
+    finally:
+        store.close()
+
+
+def test_an_environment_in_use_is_not_pruned_as_unused(server):
+    assert server.execute("1", packages=["alpha"], timeout=300).status == 200
+    name, = server.store.parts("names")
+    long_ago = time.time() - 40 * 86400
+    os.utime(server.store.folder(name) + "/lock", (long_ago, long_ago))
+    assert server.execute("1", packages=["alpha"]).status == 200
+    server.store.ok("prune")
+    assert server.store.parts("names") == [name]
 
 
 def test_both_logs_say_who_asked_for_what(server):
@@ -405,7 +489,40 @@ def test_with_pip_from_wheels(own, nothing_left):
 def test_other_fronts_say_that_they_take_none(own, nothing_left):
     with JsonLines(own, "rpc") as client:
         client.ask("initialize", protocol=1)
-        answer = client.ask("execute_once", code="1", packages=["alpha"])
-        assert "packages" in answer["error"]["message"] and "pyexec serve" in answer["error"]["data"]["hint"], answer
+        for method, params in (("execute_once", {}), ("execute", {"session_id": "s"})):
+            error = client.ask(method, code="1", packages=["alpha"], **params)["error"]
+            assert "packages: only executions and sessions of `pyexec serve` take packages" in error["message"], error
+            assert "`environment` in the policy" in error["data"]["hint"]
+        assert "takes no 'packages'" in client.ask("create_session", session_id="s", packages=["alpha"])["error"]["message"]
+        assert "packages: verify takes no such member" in client.ask("verify", solution="1", tests=[{"code": "1"}], packages=["alpha"])["error"]["message"]
     with Client(own) as client:
         assert "Nothing can be installed" in text(client.call("run_python", code="1", packages=["alpha"]))
+
+
+def test_pyexec_run_with_a_server_sends_the_packages(own, nothing_left):
+    script = "# /// script\n# requires-python = '>=3.8'\n# dependencies = ['beta', 'delta_x']\n# ///\nimport alpha, beta\nalpha.number + beta.number"
+    client = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "PYEXEC_ENV_ROOT": "/nowhere"}
+    with running(own) as server:
+        def run(*arguments, **more):
+            done = subprocess.run([own.path, "run", "--server", "unix:" + server.socket, *arguments], capture_output=True, timeout=300,
+                                  env={**client, **more})
+            return done.returncode, done.stdout.decode(), done.stderr.decode()
+        assert run("--with", "alpha", "-c", "import alpha; alpha.number") == (0, "42\n", "")
+        path = server.store.write("script.py", script)
+        assert run("--with", "alpha>=1", path) == (0, "49\n", "")
+        # Packages take the place of the environment in the client's own configuration; --environment makes the metadata a comment.
+        assert run("--with", "alpha", "-c", "import alpha; alpha.number", PYEXEC_POLICY_ENVIRONMENT="data") == (0, "42\n", "")
+        assert "'data' is beyond this caller's ceiling" in run("--environment", "data", path)[2]
+        status, _, told = run("--with", "omega", "-c", "1")
+        assert status == 125 and "'omega' is not among those" in told and "It may ask for alpha" in told
+        status, _, told = run("--with", "./alpha.whl", "-c", "1")
+        assert status == 125 and "is not the name of a package" in told
+        assert outcomes(server) == {"found": 1, "made": 2, "failed": 0, "cancelled": 0}
+    store = make_store(own)       # without a server the packages are installed here, where that is allowed
+    try:
+        done = own.run("run", "--with", "alpha", "-c", "import alpha; alpha.number", timeout=300,
+                       env={**store.environment, "PYEXEC_CLI_SERVER": "unix:/nowhere/socket", "PYEXEC_CLI_FALLBACK": "true"})
+        assert (done.returncode, done.stdout) == (0, b"42\n"), done.stderr
+        assert len(store.parts("names")) == 1
+    finally:
+        store.close()

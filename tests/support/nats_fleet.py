@@ -17,8 +17,20 @@ import tempfile
 import threading
 import time
 
+import pytest
+
 PATIENCE = 60
 NO_RESPONDERS = "no responders"
+
+
+# No environments of the machine, and the environment variables of the tests.
+PLAIN = {**os.environ, "PYEXEC_ENV_ROOT": "/nonexistent"}
+
+
+def needs_fleet(build):
+    """The marks of a module whose tests start a NATS server and workers of this build."""
+    return [pytest.mark.skipif(not os.path.exists(os.path.join(build, "pyexec-worker")), reason="the build has no pyexec-worker"),
+            pytest.mark.skipif(not server_program(), reason="nats-server is not installed")]
 
 
 def b64(text):
@@ -26,6 +38,10 @@ def b64(text):
 
 
 LOCAL = b64("local")
+
+
+def session_subject(node, session, principal="local"):
+    return "pyexec.v1.node.%s.s.%s.%s" % (node, b64(principal), b64(session))
 
 
 def wait_until(condition, what, patience=PATIENCE):
@@ -80,6 +96,25 @@ class Server:
         self.close()
 
 
+def cluster(count=3):
+    """Returns servers that are one cluster."""
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    routes = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    settings = "cluster { name: c, listen: 127.0.0.1:%d, routes: [%s] }"
+    servers = []
+    try:
+        for number, route in enumerate(routes):
+            others = ", ".join("nats://127.0.0.1:%d" % other for other in routes if other != route)
+            servers.append(Server(settings % (route, others), name="s%d" % number))
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
+    return servers
+
+
 class Message:
     def __init__(self, subject, reply, headers, data):
         self.subject, self.reply, self.headers, self.data = subject, reply, headers, data
@@ -99,8 +134,8 @@ class Message:
 class Nats:
     """A connection. One thread reads it; subscriptions are queues."""
 
-    def __init__(self, port, user=None, password=None, tls=None, inbox="_INBOX"):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port, user=None, password=None, tls=None, inbox="_INBOX", patience=PATIENCE):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=patience)
         self.buffer = b""
         self.info = json.loads(self._line().split(b" ", 1)[1])
         if tls:
@@ -322,7 +357,7 @@ class Worker:
             return int(file.read().split()[0])
 
     def subject(self, session, principal="local"):
-        return "pyexec.v1.node.%s.s.%s.%s" % (self.node, b64(principal), b64(session))
+        return session_subject(self.node, session, principal)
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -344,3 +379,10 @@ class Worker:
 
     def __exit__(self, *_):
         self.close()
+
+
+@pytest.fixture
+def nats(server):
+    """A connection to the server of a module, which has the fixture `server`."""
+    with Nats(server.port) as made:
+        yield made

@@ -25,7 +25,7 @@ import weakref
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, sanitizer_options
 
 NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
@@ -268,7 +268,7 @@ class Proxy:
         self.log = open(os.path.join(world.folder, "egress.log"), "wb+")
         self.host, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.host.settimeout(PATIENCE)
-        self.program = subprocess.Popen([os.path.join(BUILD, "pyexec-egress")], stdin=end, stdout=subprocess.DEVNULL, stderr=self.log, env={key: os.environ[key] for key in ("ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS") if key in os.environ},
+        self.program = subprocess.Popen([os.path.join(BUILD, "pyexec-egress")], stdin=end, stdout=subprocess.DEVNULL, stderr=self.log, env=sanitizer_options(),
                                         preexec_fn=lambda: self.prepare(world.ordinary, max_files))
         end.close()
         ids = {} if world.ordinary else {"uid": EGRESS_ID, "gid": EGRESS_ID}

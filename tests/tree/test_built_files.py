@@ -11,7 +11,7 @@ import pytest
 from conftest import BUILD
 
 FILES = ["pyexec", "pyexec-launch", "libpyexec.so", "pyexec_guest.abi3.so"]
-FILES += [name for name in ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker"] if os.path.exists(os.path.join(BUILD, name))]
+FILES += [name for name in ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker", "pyexec_gateway.so"] if os.path.exists(os.path.join(BUILD, name))]
 
 
 def option(name):

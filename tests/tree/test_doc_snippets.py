@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT, SANITIZERS
+from conftest import BUILD, ROOT, sanitizer_options
 from dialect_clients import dialect_client  # noqa: F401
 from serving import serving
 
@@ -306,7 +306,7 @@ def test_snippet(name, own, request, tmp_path, nothing_left):
     programs = [os.path.dirname(own.path), os.path.dirname(integrations), "/usr/bin", "/bin"]
     environment = {"PATH": ":".join(programs if language == "sh" else programs[:1] + programs[2:]), "HOME": str(tmp_path),
                    "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path),
-                   **{option: os.environ[option] for option in SANITIZERS if option in os.environ}}
+                   **sanitizer_options()}
     with contextlib.ExitStack() as stack:
         if name in SETUPS:
             code = stack.enter_context(SETUPS[name](tmp_path, code, own, name))

@@ -174,5 +174,6 @@ def test_the_documents_and_the_python_client_have_every_key_of_a_request():
     with open(ROOT + "/docs/rpc.md") as file:
         listed = {key for line in file if line.startswith("| `") for key in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert taken <= listed
-    # `silent` and `tools` are keys of the transport; the other three belong to the method, or to callers that this client does not serve.
-    assert set(types.RequestFields.__annotations__) - {"silent", "tools"} == taken - {"code", "session_policy", "policy_defaults"}
+    # `silent` and `tools` are keys of the transport, `packages` of HTTP and NATS, `key` of NATS; the other three belong to the method, or to
+    # callers that this client does not serve.
+    assert set(types.RequestFields.__annotations__) - {"silent", "tools", "packages", "key"} == taken - {"code", "session_policy", "policy_defaults"}

@@ -14,7 +14,8 @@ from conftest import ROOT, USERS, uid_of
 from environments import kept
 
 SHELLS = [["dash"], ["busybox", "sh"], ["bash", "--posix"]]
-INSTALLED = ["bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/man/man1/pyexec.1",
+INSTALLED = ["bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "libexec/pyexec/pyexec_guest_musl.abi3.so",
+             "share/man/man1/pyexec.1",
              "share/bash-completion/completions/pyexec", "share/zsh/site-functions/_pyexec",
              "share/fish/vendor_completions.d/pyexec.fish", "share/doc/pyexec/LICENSE", "share/doc/pyexec/pyexec.spdx.json"]
 
@@ -63,7 +64,8 @@ def test_it_installs_runs_and_is_removed_without_a_trace(unpacked, user, shell, 
     assert "not in PATH" in done.stdout and "%s/bin/pyexec\n" % prefix in done.stdout and done.stderr == ""
     assert set(INSTALLED) <= files(prefix)
     assert {path for path in files(prefix) if os.access(prefix / path, os.X_OK)} == {
-        "bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so", "share/pyexec/install.sh"}
+        "bin/pyexec", "libexec/pyexec/pyexec-egress", "libexec/pyexec/pyexec-launch", "libexec/pyexec/pyexec_guest.abi3.so",
+        "libexec/pyexec/pyexec_guest_musl.abi3.so", "share/pyexec/install.sh"}
     shutil.rmtree(unpacked)
     done = user(prefix / "bin/pyexec", "run", "--json", "-c", "6 * 7")
     result = json.loads(done.stdout)

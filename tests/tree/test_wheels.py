@@ -3,6 +3,7 @@
 network."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,7 @@ from conftest import ORDINARY, ROOT
 from secret_site import VALUE, operator, shown
 
 RUNTIME = "pyexec_runtime-0.1.0-py3-none-manylinux_2_31_x86_64.whl"
+MUSL = "pyexec_runtime-0.1.0-py3-none-musllinux_1_2_x86_64.whl"
 CLIENT = "pyexec_client-0.1.0-py3-none-any.whl"
 SIX_TIMES_SEVEN = "from pyexec import Pyexec\nwith Pyexec() as px: print(px.execute_once('6*7').last_value_repr)"
 
@@ -151,6 +153,34 @@ def test_the_same_tree_makes_the_same_wheels(wheels):
                 assert one.read() == other.read(), name
     finally:
         shutil.rmtree(again)
+
+
+@pytest.fixture(scope="module")
+def musl_wheels(wheels):
+    folder = tempfile.mkdtemp(prefix="pyexec-test-")
+    done = subprocess.run([ROOT + "/tools/wheels.sh", "--musl", folder], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    os.chmod(folder, 0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_system_with_musl_gets_its_own_wheel(user, musl_wheels):
+    assert sorted(os.listdir(musl_wheels)) == sorted([MUSL, CLIENT])
+    arguments = ("pip", "download", "-q", "--no-index", "--no-deps", "--only-binary", ":all:", "--find-links", musl_wheels, "-d", user.home + "/musl",
+                 "pyexec-runtime", "--platform")
+    assert user.run(*arguments, "manylinux_2_31_x86_64").returncode != 0
+    assert user.run(*arguments, "musllinux_1_2_x86_64").returncode == 0 and os.listdir(user.home + "/musl") == [MUSL]
+
+
+def test_the_program_of_the_wheel_for_musl_is_static_and_has_the_guest_for_musl(musl_wheels, open_folder):
+    with zipfile.ZipFile("%s/%s" % (musl_wheels, MUSL)) as wheel:
+        wheel.extractall(open_folder)
+    program = open_folder / "pyexec_runtime" / "program"
+    guest = "pyexec_guest_musl.abi3.so"
+    needs = {name: re.findall(r"NEEDED.*\[(.*)\]", subprocess.run(["readelf", "-dW", program / name], capture_output=True, text=True, check=True).stdout)
+             for name in os.listdir(program)}
+    assert needs == {"pyexec": [], "pyexec-launch": [], "pyexec-egress": [], guest: ["libc.so"]}
 
 
 def test_the_program_in_the_wheel_is_executable_and_has_its_licence(wheels):

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The messages of an answer: their order, parts, acknowledgements, events. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/retry.h"
+#include "gateway/gateway.h"
+
+#define SLOW_CLIENT_NS (10 * PX_NS_PER_MS) /* how often it is seen whether the client has read */
+
+/* ---- Answers ---- */
+
+void px_gateway_answer_clear(struct px_fleet_answer *answer)
+{
+    px_fleet_answer_done(answer);
+    answer->status = 0;
+}
+
+static void add_header(struct px_fleet_answer *answer, const char *name, const char *value)
+{
+    px_buffer_add(&answer->headers, name, strlen(name) + 1);
+    px_buffer_add(&answer->headers, value, strlen(value) + 1);
+}
+
+const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name)
+{
+    const char *at = px_buffer_shown(&answer->headers), *end = at + answer->headers.length;
+    while (at < end) {
+        const char *value = at + strlen(at) + 1;
+        if (strcmp(at, name) == 0)
+            return value;
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *code, const char *hint, const char *format,
+                        ...)
+{
+    char title[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(title, sizeof title, format, args);
+    va_end(args);
+    px_gateway_answer_clear(ret);
+    ret->status = status;
+    add_header(ret, "Content-Type", "application/problem+json");
+    if (status == 503)
+        add_header(ret, "Retry-After", "1");
+    px_auto_free char *text = px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title",
+                                                          title, "status", status, "code", code, "hint", hint));
+    px_buffer_add_string(&ret->body, text);
+}
+
+void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *whom,
+                       struct px_fleet_answer *ret)
+{
+    char denied[256];
+    px_gateway_denied(gateway, denied, sizeof denied);
+    if (end == PX_EXCHANGE_NOBODY && whom)
+        px_gateway_problem(ret, 404, "not_found", "GET /v1/nodes and `pyexec fleet list` name the nodes.",
+                           "there is no node %s", whom);
+    else if (end == PX_EXCHANGE_NOBODY)
+        px_gateway_problem(
+            ret, 503, "overloaded",
+            "Check that `pyexec worker --nats URL` runs somewhere, or try again later. Nothing was started.",
+            "no node of the fleet has room, or there is none");
+    else if (end == PX_EXCHANGE_NOT_SENT && px_gateway_link_is_up(gateway))
+        px_gateway_problem(ret, 503, "overloaded", PX_GATEWAY_AGAIN, "this gateway has no room for more requests");
+    else if (end == PX_EXCHANGE_NOT_SENT)
+        px_gateway_problem(ret, 503, "overloaded", "It connects again by itself. " PX_GATEWAY_AGAIN,
+                           "the gateway has no connection to NATS");
+    else if (end == PX_EXCHANGE_CANCELLED)
+        px_gateway_problem(ret, 499, "cancelled", PX_GATEWAY_AGAIN, "the client went away");
+    else
+        px_gateway_problem(
+            ret, 502, "internal",
+            "It is not known whether it was started. If it had the header Pyexec-Key, send it again with the same key. Otherwise a "
+            "second request may run it twice.",
+            "the node is gone, or its answer was lost%s%s", *denied ? "; the NATS server last refused: " : "", denied);
+}
+
+/* ---- Messages ---- */
+
+static bool is_event(natsMsg *message, const char *name)
+{
+    const char *event = px_gateway_header(message, "Pyexec-Event");
+    return event && strcmp(event, name) == 0;
+}
+
+/* The client must have read before the node sends more. */
+static void acknowledge(struct px_exchange *exchange, natsMsg *message)
+{
+    const char *reply = natsMsg_GetReply(message);
+    const struct px_fleet_call *call = exchange->call;
+    bool wants_more =
+        is_event(message, "tool_call") || is_event(message, "tool_approval") || is_event(message, "continue");
+    if (!reply || !*reply || (wants_more && !px_gateway_header(message, "Pyexec-Part")))
+        return;
+    while (exchange->passes && call->may_send && !call->cancelled && !call->may_send(call->closure))
+        px_sleep_ns(SLOW_CLIENT_NS);
+    px_gateway_acknowledge(exchange->gateway, reply);
+}
+
+/* Reserves memory for a whole message before its first part is acknowledged, so that of two answers neither waits for the other. */
+static void reserve(struct px_exchange *exchange, natsMsg *first)
+{
+    const char *parts = px_gateway_header(first, "Pyexec-Parts");
+    size_t bytes = (parts ? strtoul(parts, NULL, 10) : 1) * (size_t)natsMsg_GetDataLength(first);
+    _Atomic size_t *all = &exchange->gateway->reserved;
+    while (!exchange->call->cancelled) {
+        size_t before = *all;
+        if (before && before + bytes > PX_GATEWAY_ANSWERS_MAX) {
+            px_sleep_ns(SLOW_CLIENT_NS);
+        } else if (atomic_compare_exchange_weak(all, &before, before + bytes)) {
+            exchange->reserved = bytes;
+            return;
+        }
+    }
+}
+
+void px_exchange_unreserve(struct px_exchange *exchange)
+{
+    exchange->gateway->reserved -= exchange->reserved;
+    exchange->reserved = 0;
+}
+
+static void take_accepted(struct px_exchange *exchange, const char *data, size_t length)
+{
+    px_auto_json json_t *told = px_json_loadb(data, length, 0, NULL);
+    const char *node = json_string_value(json_object_get(told, "node")),
+               *request = json_string_value(json_object_get(told, "request"));
+    if (node && request)
+        snprintf(exchange->about, sizeof exchange->about, "pyexec.v1.node.%s.r.%s", node, request);
+}
+
+/* Remembers where the client's POST /v1/calls/ID or /v1/runs/ID must go. */
+static void keep_place(struct px_exchange *exchange, const char *key, const char *data, size_t length)
+{
+    char node[PX_GATEWAY_NODE_MAX + 1];
+    px_auto_json json_t *event = px_json_loadb(data, length, 0, NULL);
+    const char *id = json_string_value(json_object_get(event, key));
+    if (id && sscanf(exchange->about, "pyexec.v1.node.%64[^.]", node) == 1)
+        px_places_keep(&exchange->gateway->places, 'c', exchange->call->principal, id, node);
+}
+
+/* The client gets no events, so nobody would answer the call. */
+static void refuse_tool(struct px_exchange *exchange, const char *reply)
+{
+    static const char answer[] = "{\"deny\":\"the client does not take events, so it can't answer calls of tools\"}";
+    (void)natsConnection_Publish(exchange->gateway->connection, reply, answer, (int)(sizeof answer - 1));
+}
+
+static void take_event(struct px_exchange *exchange, natsMsg *head, const char *reply, const char *data, size_t length)
+{
+    const char *name = px_gateway_header(head, "Pyexec-Event");
+    const struct px_fleet_call *call = exchange->call;
+    bool tool = name && (strcmp(name, "tool_call") == 0 || strcmp(name, "tool_approval") == 0);
+    if (!name)
+        return;
+    if (strcmp(name, "accepted") == 0) {
+        take_accepted(exchange, data, length);
+    } else if (strcmp(name, "continue") == 0) {
+        snprintf(exchange->upload, sizeof exchange->upload, "%s", reply ? reply : "");
+        px_exchange_send_part(exchange, px_now_ns());
+    } else if (tool && !call->events) {
+        if (reply)
+            refuse_tool(exchange, reply);
+    } else if (exchange->passes && call->events) {
+        if (tool || strcmp(name, "control") == 0)
+            keep_place(exchange, tool ? "call_id" : "run_id", data, length);
+        call->event(call->closure, name, px_gateway_header(head, "Pyexec-Event-Id"), data, length);
+    }
+}
+
+static void take_last(struct px_exchange *exchange, natsMsg *head, struct px_buffer *body, struct px_fleet_answer *ret)
+{
+    static const char *const passed[] = {"Content-Type",        "Retry-After", "Content-Range", "ETag",
+                                         "Content-Disposition", "Pyexec-Node", "Mcp-Session-Id"};
+    ret->status = (int)strtol(px_gateway_header(head, "Pyexec-Status"), NULL, 10);
+    for (size_t i = 0; i < PX_COUNT(passed); i++) {
+        const char *value = px_gateway_header(head, passed[i]);
+        if (value)
+            add_header(ret, passed[i], value);
+    }
+    ret->body = *body;
+    *body = (struct px_buffer){0};
+    exchange->over = true;
+}
+
+/* A message, or the last part of one. `head` has its headers. */
+static void take_whole(struct px_exchange *exchange, natsMsg *head, const char *reply, struct px_buffer *body,
+                       struct px_fleet_answer *ret)
+{
+    if (!px_buffer_ok(body)) { /* the next ping says that it is over */
+        exchange->gone_ns = px_now_ns();
+        return;
+    }
+    if (px_gateway_header(head, "Pyexec-Status"))
+        take_last(exchange, head, body, ret);
+    else
+        take_event(exchange, head, reply, px_buffer_string(body), body->length);
+}
+
+/* A message whose turn it is. It belongs to this function. */
+static void take_next(struct px_exchange *exchange, struct px_message *message, struct px_fleet_answer *ret)
+{
+    natsMsg *got = message->message;
+    const char *parts = px_gateway_header(got, "Pyexec-Parts");
+    if (!exchange->head && px_gateway_header(got, "Pyexec-Part"))
+        reserve(exchange, got);
+    acknowledge(exchange, got);
+    px_buffer_add(&exchange->whole, natsMsg_GetData(got), (size_t)natsMsg_GetDataLength(got));
+    if (!px_gateway_header(got, "Pyexec-Part")) {
+        take_whole(exchange, got, natsMsg_GetReply(got), &exchange->whole, ret);
+        px_buffer_done(&exchange->whole);
+        px_message_free(message);
+        return;
+    }
+    if (!exchange->head) { /* the first part has the headers */
+        exchange->head = got;
+        message->message = NULL;
+        exchange->parts = 0;
+    }
+    px_message_free(message);
+    parts = px_gateway_header(exchange->head, "Pyexec-Parts");
+    if (++exchange->parts < (parts ? strtoul(parts, NULL, 10) : 1))
+        return;
+    take_whole(exchange, exchange->head, NULL, &exchange->whole, ret);
+    px_buffer_done(&exchange->whole);
+    natsMsg_Destroy(TAKE_PTR(exchange->head));
+    px_exchange_unreserve(exchange);
+}
+
+static unsigned long long number_of(const struct px_message *message)
+{
+    const char *number = px_gateway_header(message->message, "Pyexec-Seq");
+    return number ? strtoull(number, NULL, 10) : 0;
+}
+
+static void keep_early(struct px_exchange *exchange, struct px_message *message, unsigned long long number)
+{
+    struct px_message **at = &exchange->early;
+    while (*at && number_of(*at) < number)
+        at = &(*at)->next;
+    message->next = *at;
+    *at = message;
+}
+
+void px_exchange_take(struct px_exchange *exchange, struct px_message *message, struct px_fleet_answer *ret)
+{
+    if (!px_gateway_header(message->message, "Pyexec-Seq")) {
+        take_next(exchange, message, ret);
+        return;
+    }
+    unsigned long long number = number_of(message);
+    if (number < exchange->number) { /* it has come before, but its acknowledgement may be lost */
+        acknowledge(exchange, message->message);
+        px_message_free(message);
+        return;
+    }
+    keep_early(exchange, message, number);
+    while (exchange->early && number_of(exchange->early) <= exchange->number && !exchange->over) {
+        struct px_message *next = exchange->early;
+        exchange->early = next->next;
+        if (number_of(next) < exchange->number) { /* it came twice before its turn */
+            px_message_free(next);
+            continue;
+        }
+        exchange->number++;
+        take_next(exchange, next, ret);
+    }
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One request over NATS, from its first message to the end of its answer. The thread that asks does all of it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "gateway/gateway.h"
+
+#define SECOND_NS (INT64_C(1000000000))
+#define EXCHANGE_LOOK_NS (250 * PX_NS_PER_MS)
+#define EXCHANGE_QUIET_NS (500 * PX_NS_PER_MS) /* then the node is asked whether it still has the request */
+#define LAST_NS (300 * PX_NS_PER_MS)           /* for messages on their way, after the node has said that it is over */
+#define ACCEPT_NS (10 * SECOND_NS)             /* a node says at once that it has a request */
+#define SILENT_NS (30 * SECOND_NS)             /* without an answer to any ping */
+#define PART_NS (2 * SECOND_NS)                /* then a part is sent again */
+#define HEADROOM 4096
+#define EXCHANGE_MESSAGE_MAX (8 << 20) /* "not recommended" above, says NATS */
+#define HEADERS 16
+
+/* ---- Bodies in parts ---- */
+
+void px_exchange_send_part(struct px_exchange *exchange, int64_t now_ns)
+{
+    char number[24];
+    if (exchange->part >= exchange->part_count) /* a node asked for a part that there is not */
+        return;
+    size_t at = exchange->part * exchange->room;
+    size_t left = exchange->length - at, length = left < exchange->room ? left : exchange->room;
+    snprintf(number, sizeof number, "%lu", exchange->part);
+    const struct px_fleet_header header = {"Pyexec-Part", number};
+    exchange->part_ns = now_ns;
+    (void)!px_gateway_say(exchange->gateway, exchange->upload, exchange->waiter, PX_MESSAGE_PART, &header, 1,
+                          exchange->body + at, length);
+}
+
+void px_exchange_take_part(struct px_exchange *exchange, natsMsg *message)
+{
+    const char *number = px_gateway_header(message, "Pyexec-Part");
+    if (!*exchange->upload || !number || strtoul(number, NULL, 10) != exchange->part)
+        return;
+    exchange->part++;
+    if (exchange->part < exchange->part_count)
+        px_exchange_send_part(exchange, px_now_ns());
+    else
+        *exchange->upload = '\0';
+}
+
+/* ---- The beginning ---- */
+
+static size_t room_of(struct px_gateway *gateway)
+{
+    int64_t most = natsConnection_GetMaxPayload(gateway->connection);
+    if (most <= 0 || most > EXCHANGE_MESSAGE_MAX)
+        most = most <= 0 ? 1 << 20 : EXCHANGE_MESSAGE_MAX;
+    return most > 2 * HEADROOM ? (size_t)most - HEADROOM : (size_t)most / 2;
+}
+
+static int send_first(struct px_exchange *exchange)
+{
+    const struct px_fleet_call *call = exchange->call;
+    struct px_fleet_header headers[HEADERS];
+    size_t count = 0;
+    char parts[24], bytes[24];
+    exchange->room = room_of(exchange->gateway);
+    exchange->part_count = exchange->length ? (exchange->length + exchange->room - 1) / exchange->room : 1;
+    exchange->part = 1;
+    for (size_t i = 0; exchange->passes && i < call->header_count; i++)
+        if (!exchange->events || strcmp(call->headers[i].name, "Accept") != 0)
+            headers[count++] = call->headers[i];
+    if (exchange->events)
+        headers[count++] = (struct px_fleet_header){"Accept", "text/event-stream"};
+    headers[count++] = (struct px_fleet_header){"Pyexec-Call", exchange->pyexec_call};
+    if (exchange->part_count > 1) {
+        snprintf(parts, sizeof parts, "%lu", exchange->part_count);
+        snprintf(bytes, sizeof bytes, "%zu", exchange->length);
+        headers[count++] = (struct px_fleet_header){"Pyexec-Parts", parts};
+        headers[count++] = (struct px_fleet_header){"Pyexec-Bytes", bytes};
+    }
+    size_t length = exchange->part_count > 1 ? exchange->room : exchange->length;
+    return px_gateway_say(exchange->gateway, exchange->subject, exchange->waiter, PX_MESSAGE_ANSWER, headers, count,
+                          exchange->body, length);
+}
+
+/* ---- Silence ---- */
+
+static void ping(struct px_exchange *exchange, int64_t now_ns)
+{
+    static const char about_node[] = "{\"do\":\"ping\"}";
+    char subject[PX_GATEWAY_SUBJECT_SIZE + 8];
+    exchange->pinged_ns = now_ns;
+    if (*exchange->about)
+        snprintf(subject, sizeof subject, "%s.ping", exchange->about);
+    else
+        snprintf(subject, sizeof subject, "pyexec.v1.node.%s", exchange->node);
+    (void)!px_gateway_say(exchange->gateway, subject, exchange->waiter, PX_MESSAGE_PING, NULL, 0, about_node,
+                          *exchange->about ? 0 : sizeof about_node - 1);
+}
+
+/* Nothing has come for a while. Returns false when nothing will. */
+static bool look(struct px_exchange *exchange)
+{
+    int64_t now = px_now_ns(), quiet = now - exchange->heard_ns;
+    bool asks = *exchange->about || exchange->node;
+    if (*exchange->upload && now - exchange->part_ns > PART_NS)
+        px_exchange_send_part(exchange, now);
+    if (exchange->gone_ns)
+        return now - exchange->gone_ns < LAST_NS;
+    if (asks && quiet > EXCHANGE_QUIET_NS && now - exchange->pinged_ns > EXCHANGE_QUIET_NS)
+        ping(exchange, now);
+    return quiet < (asks ? SILENT_NS : exchange->patience_ns);
+}
+
+static void take_ping(struct px_exchange *exchange, natsMsg *message)
+{
+    const char *status = px_gateway_header(message, "Pyexec-Status");
+    bool gone = natsMsg_IsNoResponders(message) || (status && strcmp(status, "404") == 0);
+    exchange->heard_ns = px_now_ns();
+    if (gone && !exchange->gone_ns)
+        exchange->gone_ns = exchange->heard_ns;
+}
+
+/* ---- The whole ---- */
+
+/* The answer is kept for the client, who asks for it again (Pyexec-Keep). */
+static bool is_kept(const struct px_exchange *exchange)
+{
+    const struct px_fleet_call *call = exchange->call;
+    for (size_t i = 0; exchange->passes && i < call->header_count; i++)
+        if (call->headers[i].value && strcmp(call->headers[i].name, "Pyexec-Keep") == 0)
+            return true;
+    return false;
+}
+
+static void cancel(struct px_exchange *exchange)
+{
+    char subject[PX_GATEWAY_SUBJECT_SIZE + 8];
+    if (!*exchange->about || is_kept(exchange)) /* if a node accepts it later, it is cancelled then */
+        return;
+    snprintf(subject, sizeof subject, "%s.cancel", exchange->about);
+    (void)!px_gateway_say(exchange->gateway, subject, NULL, PX_MESSAGE_ANSWER, NULL, 0, NULL, 0);
+}
+
+static enum px_exchange_end await_answer(struct px_exchange *exchange, struct px_fleet_answer *ret)
+{
+    while (!exchange->over) {
+        struct px_message *message = px_waiter_next(exchange->waiter, exchange->call, px_now_ns() + EXCHANGE_LOOK_NS);
+        if (exchange->call->cancelled) {
+            if (message)
+                px_message_free(message);
+            cancel(exchange);
+            return PX_EXCHANGE_CANCELLED;
+        }
+        if (!message) {
+            if (look(exchange))
+                continue;
+            cancel(exchange);
+            return PX_EXCHANGE_LOST;
+        }
+        if (message->kind == PX_MESSAGE_ANSWER && natsMsg_IsNoResponders(message->message)) {
+            px_message_free(message);
+            return PX_EXCHANGE_NOBODY;
+        }
+        if (message->kind == PX_MESSAGE_ANSWER) {
+            exchange->heard_ns = px_now_ns();
+            px_exchange_take(exchange, message, ret);
+            continue;
+        }
+        if (message->kind == PX_MESSAGE_PART)
+            px_exchange_take_part(exchange, message->message);
+        else
+            take_ping(exchange, message->message);
+        px_message_free(message);
+    }
+    return PX_EXCHANGE_ANSWERED;
+}
+
+static void done(struct px_exchange *exchange)
+{
+    px_exchange_unreserve(exchange);
+    natsMsg_Destroy(exchange->head);
+    px_buffer_done(&exchange->whole);
+    while (exchange->early) {
+        struct px_message *next = exchange->early->next;
+        px_message_free(exchange->early);
+        exchange->early = next;
+    }
+}
+
+enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fleet_answer *ret)
+{
+    struct px_gateway *gateway = exchange->gateway;
+    px_gateway_answer_clear(ret);
+    if (!px_gateway_link_is_up(gateway) || !(exchange->waiter = px_waiter_take(gateway)))
+        return PX_EXCHANGE_NOT_SENT;
+    enum px_exchange_end end = PX_EXCHANGE_NOT_SENT;
+    exchange->heard_ns = px_now_ns();
+    if (!exchange->patience_ns)
+        exchange->patience_ns = ACCEPT_NS;
+    exchange->call->waits_at = exchange->waiter - gateway->waiters + 1;
+    if (send_first(exchange) == 0)
+        end = await_answer(exchange, ret);
+    exchange->call->waits_at = 0;
+    px_waiter_give(gateway, exchange->waiter);
+    done(exchange);
+    return end;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The nodes of a fleet, as the HTTP server sees them (`pyexec serve --nats`). The server has checked who the caller is, and gives each
+ * request to px_fleet.call(), which waits for the answer of a node. Another module does it (the room gateway), because this one
+ * knows nothing of NATS. */
+#ifndef PX_SERVE_FLEET_H
+#define PX_SERVE_FLEET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buffer.h"
+
+struct px_fleet_header {
+    const char *name, *value; /* NULL: the header is left out */
+};
+
+struct px_fleet_call {
+    const char *method;
+    const char *target;          /* the path with its query, still encoded */
+    const char *route;           /* the name of its route (struct px_route) */
+    const char *principal;       /* who asks */
+    const char *session, *named; /* from the path, or NULL */
+    const struct px_fleet_header *headers;
+    size_t header_count;
+    const char *body;
+    size_t length;
+    bool events; /* the client takes events */
+    /* An event of the answer. `id` is NULL for none. */
+    void (*event)(void *closure, const char *name, const char *id, const char *data, size_t length);
+    /* False while the client must read before it gets more. NULL: always true. */
+    bool (*may_send)(void *closure);
+    void *closure;
+    /* Of px_fleet_cancel(). */
+    atomic_bool cancelled;
+    _Atomic long waits_at; /* 0: nowhere */
+};
+
+struct px_fleet_answer {
+    int status;
+    struct px_buffer headers; /* NAME, VALUE, each ended by a NUL */
+    struct px_buffer body;
+};
+
+/* A line of the server's log. `detail` may be NULL. */
+typedef void (*px_fleet_log_fn)(void *closure, const char *event, const char *detail);
+
+struct px_fleet {
+    /* Waits for the answer. There always is one, which may be a problem. */
+    void (*call)(struct px_fleet *fleet, struct px_fleet_call *call, struct px_fleet_answer *ret);
+    /* Wakes the thread that waits in call(). */
+    void (*wake)(struct px_fleet *fleet, const struct px_fleet_call *call);
+    bool (*is_connected)(struct px_fleet *fleet);
+    /* Where to report the connection. NULL: to standard error, as in the beginning. Afterwards the function before is not called. */
+    void (*log_to)(struct px_fleet *fleet, px_fleet_log_fn log, void *closure);
+    void (*close)(struct px_fleet *fleet);
+};
+
+/* The client does not wait for the answer any more. */
+static inline void px_fleet_cancel(struct px_fleet *fleet, struct px_fleet_call *call)
+{
+    call->cancelled = true;
+    fleet->wake(fleet, call);
+}
+
+static inline void px_fleet_answer_done(struct px_fleet_answer *answer)
+{
+    px_buffer_done(&answer->headers);
+    px_buffer_done(&answer->body);
+}
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Seats: what this node knows about the ids of sessions, in a hash table. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/cleanup.h"
+#include "worker/worker_seats.h"
+
+static void add_token(struct px_buffer *out, const char *text)
+{
+    px_auto_buffer struct px_buffer encoded = {0};
+    px_base64_encode(&encoded, text, strlen(text));
+    for (size_t i = 0; i < encoded.length && encoded.data[i] != '='; i++)
+        px_buffer_add_byte(out, encoded.data[i] == '+' ? '-' : encoded.data[i] == '/' ? '_' : encoded.data[i]);
+}
+
+char *px_seat_key(const char *principal, const char *session)
+{
+    px_auto_buffer struct px_buffer key = {0};
+    add_token(&key, principal);
+    px_buffer_add_byte(&key, '.');
+    add_token(&key, session);
+    return px_buffer_take(&key);
+}
+
+static struct px_seat **bucket_of(struct px_worker *worker, const char *key)
+{
+    uint32_t hash = 2166136261u;
+    for (; *key; key++)
+        hash = (hash ^ (unsigned char)*key) * 16777619u;
+    return &worker->seats->buckets[hash % PX_SEAT_BUCKETS];
+}
+
+struct px_seat *px_seat_find(struct px_worker *worker, const char *key)
+{
+    struct px_seat *seat = *bucket_of(worker, key);
+    while (seat && strcmp(seat->key, key) != 0)
+        seat = seat->next;
+    return seat;
+}
+
+struct px_seat *px_seat_add(struct px_worker *worker, const char *principal, const char *session)
+{
+    struct px_seat *seat = calloc(1, sizeof *seat);
+    if (!seat)
+        return NULL;
+    *seat = (struct px_seat){.worker = worker,
+                             .key = px_seat_key(principal, session),
+                             .principal = strdup(principal),
+                             .session = strdup(session)};
+    if (!seat->key || !seat->principal || !seat->session) {
+        free(seat->key);
+        free(seat->principal);
+        free(seat->session);
+        free(seat);
+        return NULL;
+    }
+    struct px_seat **bucket = bucket_of(worker, seat->key);
+    seat->next = *bucket;
+    *bucket = seat;
+    worker->seats->count++;
+    return seat;
+}
+
+void px_seat_drop(struct px_seat *seat)
+{
+    struct px_seat **at = bucket_of(seat->worker, seat->key);
+    while (*at != seat)
+        at = &(*at)->next;
+    *at = seat->next;
+    seat->worker->seats->count--;
+    free(seat->key);
+    free(seat->principal);
+    free(seat->session);
+    free(seat->other);
+    free(seat);
+}
+
+struct px_seat *px_seat_hold(struct px_seat *seat)
+{
+    seat->users++;
+    return seat;
+}
+
+void px_seat_release(struct px_seat *seat)
+{
+    if (--seat->users)
+        return;
+    bool unused = seat->gone || seat->fresh;
+    if (seat->ours && unused)
+        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
+    if (!seat->ours || unused)
+        px_seat_drop(seat);
+}

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A storm: three NATS servers, three workers, and clients with keyed requests and sessions, while each part is killed (SIGKILL) or stopped
+for a while (SIGSTOP) at random. The usual suite has a short form; PYEXEC_NIGHTLY=1 makes 10,000 keyed requests."""
+import collections
+import itertools
+import os
+import queue
+import random
+import secrets
+import signal
+import threading
+import time
+
+from conftest import BUILD
+from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_fleet, session_subject, wait_until
+
+pytestmark = needs_fleet(BUILD)
+NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))
+KEYS = 10000 if NIGHTLY else 10 ** 9
+SECONDS = 4 * 3600 if NIGHTLY else 40
+KEY_CLIENTS, SESSION_CLIENTS, BURST = 6, 3, 3
+ANSWER_PATIENCE = 180       # seconds until a client is said to wait forever
+TICK = {"code": "tick()", "tools": [{"name": "tick"}]}
+UP = "n = globals().get('n', 0) + 1; n"
+LOST = "lost"
+
+
+class Fleet:
+    """The parts, which one thread breaks and repairs."""
+
+    def __init__(self, program):
+        self.program, self.servers, self.workers = program, cluster(), []
+        self.kills = collections.Counter()      # of each node, counted before the kill
+        self.faults = collections.Counter()
+        try:
+            for number in range(3):
+                self.workers.append(self.worker(number, ready=True))
+        except BaseException:
+            self.close()
+            raise
+
+    def worker(self, number, ready=False):
+        urls = self.servers[number:] + self.servers[:number]
+        return Worker(self.program, urls, "w%d" % number, ready=ready, env={**PLAIN, "PYEXEC_NATS_REPLICAS": "3"})
+
+    def kill(self, part, number):
+        if part == "server":
+            self.servers[number].kill()
+            time.sleep(0.3)
+            self.servers[number].start()
+        else:
+            self.kills["w%d" % number] += 1
+            self.workers[number].process.kill()
+            self.workers[number].close()
+            self.workers[number] = self.worker(number)
+
+    def stop(self, part, number, seconds):
+        process = (self.servers if part == "server" else self.workers)[number].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def serves(self, number):
+        worker = self.workers[number]
+        if worker.process.poll() is not None:       # no NATS server told it that its name is free again
+            worker.close()
+            self.workers[number] = self.worker(number)
+        return "node w%d serves" % number in worker.text()
+
+    def break_all(self, stop):
+        chance, kinds = random.Random(11), []
+        while not stop.is_set():
+            if not kinds:
+                kinds = list(itertools.product(["server", "worker"], ["kill", "stop", "stop for long"]))
+                chance.shuffle(kinds)
+            (part, kind), number = kinds.pop(), chance.randrange(3)
+            self.faults[part + " " + kind] += 1
+            if kind == "kill":
+                self.kill(part, number)
+            else:       # a worker leaves its server after five pings of 2 seconds
+                self.stop(part, number, chance.uniform(0.5, 3) if kind == "stop" else chance.uniform(4, 14))
+            if part == "worker" and kind == "kill":
+                wait_until(lambda: stop.is_set() or self.serves(number), "the worker")
+            stop.wait(chance.uniform(0.3, 1.5))
+
+    def close(self):
+        for each in self.workers + self.servers:
+            if each.process.poll() is None:
+                each.process.send_signal(signal.SIGCONT)
+            each.close()
+
+
+class Client:
+    """A client that goes to another server when its own is gone or does not answer."""
+
+    def __init__(self, fleet, number):
+        self.fleet, self.chance, self.nats, self.calls, self.old = fleet, random.Random(number), None, [], []
+
+    def connection(self):
+        end = time.monotonic() + PATIENCE
+        while not self.nats or self.nats.closed:
+            assert time.monotonic() < end, "no NATS server can be reached"
+            try:
+                self.nats = Nats(self.chance.choice(self.fleet.servers).port, patience=1)
+            except (OSError, ValueError, IndexError):
+                time.sleep(0.05)
+        return self.nats
+
+    def leave(self):
+        """Its messages are still read: a tool call that comes late counts."""
+        if self.nats:
+            self.old.append(self.nats)
+        self.nats = None
+
+    def ask(self, subject, data="", headers=None):
+        """Returns the answer, or None."""
+        try:
+            return self.connection().request(subject, data, headers, timeout=5)
+        except (OSError, queue.Empty, AssertionError):
+            return None
+
+    def call(self, *arguments, **keywords):
+        try:
+            made = Call(self.connection(), *arguments, events=True, **keywords)
+        except OSError:
+            self.leave()
+            return None
+        self.calls.append(made)
+        return made
+
+    def is_known(self, call):
+        """Asks the node whether the request is in progress."""
+        answer = call.about and self.ask(call.about + ".ping")
+        return bool(answer) and not answer.no_responders and answer.status == 204
+
+    def end(self, call, on_tool=None):
+        """Returns the last message; or LOST."""
+        end, silent = time.monotonic() + ANSWER_PATIENCE, 0
+        while call:
+            assert time.monotonic() < end, "a request waits forever"
+            try:
+                name, _, message = call.next(timeout=0.5)
+            except queue.Empty:
+                silent += 1
+                if silent % 6 == 0 and not self.is_known(call):
+                    self.leave()
+                    return LOST
+                continue
+            except (AssertionError, OSError):
+                self.leave()
+                return LOST
+            silent = 0
+            if not name:
+                return message
+            if name == "tool_call" and on_tool:
+                on_tool(call, message)
+        return LOST
+
+    def close(self):
+        for nats in self.old + [self.nats]:
+            if nats:
+                nats.__exit__()
+
+
+class Keys(Client):
+    """Sends requests with keys, each until it is certain whether it ran."""
+
+    def __init__(self, fleet, number, todo, more):
+        super().__init__(fleet, number)
+        self.todo, self.more, self.ends, self.ticks, self.seen = todo, more, {}, collections.Counter(), collections.Counter()
+
+    def count(self, call, message):
+        self.ticks[call.key] += 1
+        try:
+            call.nats.publish(message.reply, '{"result": 1}')
+        except OSError:
+            pass
+
+    def run(self):
+        while self.more():
+            key = "key-%d" % next(self.todo)
+            self.ends[key] = None
+            while self.ends[key] is None:
+                call = self.call("pyexec.v1.run", TICK, headers={"Pyexec-Key": key})
+                if call:
+                    call.key = key
+                last = self.end(call, self.count)
+                status = last if last is LOST else last.status
+                self.seen[status] += 1
+                if status in (200, 409):
+                    self.ends[key] = status
+                else:
+                    assert status in (LOST, 429, 499, 502, 503, "no responders"), (status, last.data)
+                    time.sleep(0.05)
+
+    def count_late(self):
+        """Counts the tool calls that came after the client had given the request up."""
+        for call in self.calls:
+            while True:
+                try:
+                    name, _, message = call.next(timeout=0.01)
+                except (queue.Empty, AssertionError, OSError):
+                    break
+                if name == "tool_call":
+                    self.ticks[call.key] += 1
+                if not name:
+                    break
+
+
+class Session(Client):
+    """Counts in a session. Several calls are on their way at the same time."""
+
+    def __init__(self, fleet, number, more):
+        super().__init__(fleet, number)
+        self.id, self.more = "s%d-%s" % (number, secrets.token_hex(4)), more
+        self.node, self.failures, self.seen = None, [], collections.Counter()
+        self.forget()
+
+    def forget(self):
+        """The state is lost, or there was none."""
+        self.last, self.unknown, self.node = 0, 0, None
+
+    def lose(self, why):
+        if self.node and self.fleet.kills[self.node] == self.generation:
+            self.failures.append("the state at %s is lost, which was not killed: %s" % (self.node, why))
+        self.seen["lost state"] += bool(self.node)
+        self.forget()
+
+    def open(self):
+        before = dict(self.fleet.kills)
+        last = self.end(self.call("pyexec.v1.open", {"id": self.id}))
+        if last is LOST or last.no_responders or last.status in (421, 429, 499, 502, 503):
+            time.sleep(0.1)
+            return
+        assert last.status in (200, 201, 410), (last.status, last.data)
+        node = last.headers["Pyexec-Node"]
+        if last.status == 410 or (self.node and (last.status == 201 or node != self.node)):
+            self.lose("%d from %s" % (last.status, node))
+        if last.status != 410 and not self.node:
+            self.node, self.generation = node, before.get(node, 0)
+
+    def take(self, answer):
+        """The count goes up by one for each answer, and for each call without one by one at most."""
+        value = int(answer.json()["last_value_repr"])
+        if self.last and (answer.json()["session"]["created"] or (value <= self.last and self.fleet.kills[self.node] > self.generation)):
+            node, generation = self.node, self.fleet.kills[self.node]
+            self.lose("the session was made anew: %s" % answer.json()["session"])
+            self.node, self.generation, self.last = node, generation, value - 1
+        if not self.last < value <= self.last + 1 + self.unknown:
+            self.failures.append("%s: %d after %d, with %d calls without an answer" % (self.id, value, self.last, self.unknown))
+        self.unknown -= min(self.unknown, max(0, value - self.last - 1))
+        self.last = value
+
+    def run(self):
+        reachable = False
+        while self.more():
+            if not reachable:
+                self.open()
+            if not self.node:
+                continue
+            reachable = True
+            calls = [self.call(session_subject(self.node, self.id), {"code": UP}) for _ in range(BURST)]
+            for answer in [self.end(call) for call in calls]:
+                status = answer if answer is LOST else answer.status
+                self.seen[status] += 1
+                if status == 200:
+                    self.take(answer)
+                    continue
+                reachable = False
+                if status in (LOST, 499, 502):
+                    self.unknown += 1
+                elif status == 410:
+                    self.lose("410")
+                elif status not in (421, 429, 503, "no responders"):
+                    self.failures.append("%s: %s" % (status, answer.data))
+
+
+def test_a_storm_of_kills_and_stops(own, nothing_left, capsys):
+    fleet, stop, numbers, start = Fleet(own), threading.Event(), itertools.count(), time.monotonic()
+    keys, sessions, crashes = [], [], []
+    done = threading.Event()
+
+    def more():
+        return not done.is_set() and time.monotonic() - start < SECONDS and sum(len(client.ends) for client in keys) < KEYS
+
+    def guarded(function, *arguments):
+        try:
+            function(*arguments)
+        except BaseException as failure:    # the others end too, and the test shows it
+            crashes.append("%s: %r" % (function, failure))
+            done.set()
+    try:
+        with Nats(fleet.servers[0].port) as nats:
+            wait_until(lambda: nats.request("pyexec.v1.open", "{}").status == 201, "the cluster's JetStream")
+        keys += [Keys(fleet, number, numbers, more) for number in range(KEY_CLIENTS)]
+        sessions += [Session(fleet, 100 + number, more) for number in range(SESSION_CLIENTS)]
+        clients = [threading.Thread(target=guarded, args=(client.run,)) for client in keys + sessions]
+        breaker = threading.Thread(target=guarded, args=(fleet.break_all, stop))
+        for thread in clients + [breaker]:
+            thread.start()
+        for thread in clients:
+            thread.join(SECONDS + 2 * ANSWER_PATIENCE)
+            assert not thread.is_alive(), "a client waits forever"
+        stop.set()
+        breaker.join()
+        assert not crashes, crashes
+        # Everything serves again.
+        with Nats(fleet.servers[0].port) as nats:
+            for number in range(3):
+                wait_until(lambda: fleet.serves(number), "w%d" % number)
+                wait_until(lambda: not nats.is_gone("pyexec.v1.node.w%d" % number), "w%d" % number)
+                again = "pyexec.v1.node.w%d.p.%s" % (number, b64("local"))
+                assert nats.request(again, "", {"Pyexec-Call": "GET /v1/environments"}).status == 200
+            wait_until(lambda: nats.request("pyexec.v1.open", "{}").status == 201, "a new session")
+            wait_until(lambda: Call(nats, "pyexec.v1.run", {"code": "6 * 7"}, headers={"Pyexec-Key": secrets.token_hex(8)}).end().status == 200,
+                       "a request with a key")
+        for client in keys:
+            client.count_late()
+        ends, ticks, seen = {}, collections.Counter(), collections.Counter()
+        for client in keys:
+            ends.update(client.ends)
+            ticks.update(client.ticks)
+            seen.update(client.seen)
+        never = [key for key, end in ends.items() if end == 409 and not ticks[key]]
+        failures = [failure for client in sessions for failure in client.failures]
+        with capsys.disabled():
+            print("\n%d keyed requests in %d s: %d answered 200, %d answered 409 after they ran, %d answered 409 and never ran. "
+                  "Attempts: %s\n"
+                  "Sessions: %s\nOf sessions that were not at a killed node: %s\nFaults: %s" % (
+                      len(ends), time.monotonic() - start, sum(end == 200 for end in ends.values()),
+                      sum(end == 409 for end in ends.values()) - len(never), len(never), dict(seen),
+                      [dict(client.seen) for client in sessions], failures, dict(fleet.faults)))
+        assert max(ticks.values()) == 1, "a request ran twice: %s" % [key for key in ticks if ticks[key] > 1]
+        assert all(ticks[key] == 1 for key, end in ends.items() if end == 200)
+        assert len(never) <= max(5, len(ends) // 10), never
+        # docs/nightly.md, "fleet faults": `open` still says now and then that a session is lost whose node was not killed.
+        assert len(failures) <= sum(fleet.faults.values()) // 4, failures
+        assert all(client.seen[200] for client in sessions) and sum(end == 200 for end in ends.values()) > 20
+        for worker in fleet.workers:
+            assert worker.stop() == 0, worker.text()
+    finally:
+        stop.set()
+        done.set()
+        for client in keys + sessions:
+            client.close()
+        fleet.close()

@@ -21,6 +21,7 @@
 #include "base/fds.h"
 #include "base/paths.h"
 #include "base/retry.h"
+#include "base/texts.h"
 #include "runner/folder.h"
 #include "runner/mount_id.h"
 
@@ -36,10 +37,11 @@ struct linked {
 struct copying {
     int to; /* the whole copy */
     size_t met;
-    void *linked;            /* a tree of struct linked (tsearch(3)) */
-    uint64_t mount;          /* the number of the source's mount */
-    bool no_clone, no_range; /* this file system refuses it */
-    const char *why, *hint;  /* what can't be copied, and what to do */
+    void *linked;              /* a tree of struct linked (tsearch(3)) */
+    uint64_t mount;            /* the number of the source's mount */
+    bool no_clone, no_range;   /* this file system refuses it */
+    bool probed, newest_first; /* how the copy's file system lists a folder */
+    const char *why, *hint;    /* what can't be copied, and what to do */
 };
 
 static void copying_done(struct copying *copying)
@@ -208,6 +210,13 @@ static int copy_link(int parent, const char *name, int to)
     return utimensat(to, name, times, AT_SYMLINK_NOFOLLOW);
 }
 
+static int too_many(struct copying *copying)
+{
+    copying->why = "more than 20,000 entries, or too deep folders";
+    copying->hint = "Remove some, or put them into one file (zipfile, tarfile).";
+    return -1;
+}
+
 static int copy_folder(struct copying *copying, int from, int to, const char *path, int depth);
 
 static int copy_entry(struct copying *copying, int parent, const char *name, int to, const char *above, int depth)
@@ -217,11 +226,8 @@ static int copy_entry(struct copying *copying, int parent, const char *name, int
     if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -1;
     if (snprintf(path, sizeof path, "%s%s%s", above, *above ? "/" : "", name) >= (int)sizeof path ||
-        ++copying->met > COPIED_ENTRIES_MAX || depth >= PX_FOLDER_DEPTH_MAX) {
-        copying->why = "more than 20,000 entries, or too deep folders";
-        copying->hint = "Remove some, or put them into one file (zipfile, tarfile).";
-        return -1;
-    }
+        depth >= PX_FOLDER_DEPTH_MAX)
+        return too_many(copying);
     if (S_ISREG(status.st_mode))
         return copy_file(copying, parent, name, to, path);
     if (S_ISLNK(status.st_mode))
@@ -244,27 +250,72 @@ static int copy_entry(struct copying *copying, int parent, const char *name, int
     return result < 0 ? -1 : copy_attributes(copy, &status);
 }
 
+static DIR *open_listing(int folder)
+{
+    int own = px_openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *listing = own < 0 ? NULL : fdopendir(own);
+    if (!listing)
+        px_close_fd(&own);
+    return listing;
+}
+
+/* Returns the next name of a folder, or NULL; errno is 0 at its end. */
+static const char *next_name(DIR *listing)
+{
+    const struct dirent *entry;
+    do {
+        errno = 0;
+        entry = readdir(listing);
+    } while (entry && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0));
+    return entry ? entry->d_name : NULL;
+}
+
+/* All names of a folder, in the order in which its file system lists them. */
+static int list_names(struct copying *copying, int folder, struct px_texts *ret)
+{
+    DIR *listing = open_listing(folder);
+    const char *name;
+    int result = 0;
+    if (!listing)
+        return -1;
+    while (result == 0 && (name = next_name(listing))) {
+        px_texts_add(ret, name);
+        result = ++copying->met > COPIED_ENTRIES_MAX ? too_many(copying) : 0;
+    }
+    int saved = ret->failed ? ENOMEM : errno;
+    closedir(listing);
+    errno = saved;
+    return result < 0 || saved ? -1 : 0;
+}
+
+/* Tries it in an empty folder: tmpfs lists the newest entry first in some versions of Linux, and last in others. A file system that
+ * sorts the names lists them in the same order whatever the answer is. */
+static bool lists_newest_first(struct copying *copying, int folder)
+{
+    static const char *const names[] = {".pyexec-older", ".pyexec-newer"};
+    px_auto(px_texts_done) struct px_texts seen = {0};
+    struct copying uncounted = {0};
+    if (copying->probed)
+        return copying->newest_first;
+    copying->probed = true;
+    for (size_t i = 0; i < PX_COUNT(names); i++)
+        (void)!mknodat(folder, names[i], S_IFREG | 0600, 0);
+    copying->newest_first =
+        list_names(&uncounted, folder, &seen) == 0 && seen.count == 2 && strcmp(seen.items[0], names[1]) == 0;
+    for (size_t i = 0; i < PX_COUNT(names); i++)
+        (void)!unlinkat(folder, names[i], 0);
+    return copying->newest_first;
+}
+
+/* The copy is listed in the same order as its source: programs use the order of os.listdir(). So the entries are made in an order for
+ * which the copy's file system lists them so. */
 static int copy_folder(struct copying *copying, int from, int to, const char *path, int depth)
 {
-    int own = px_openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *folder = own < 0 ? NULL : fdopendir(own);
-    if (!folder) {
-        px_close_fd(&own);
-        return -1;
-    }
-    const struct dirent *entry;
-    int result = 0;
-    errno = 0;
-    while (result == 0 && (entry = readdir(folder))) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            result = copy_entry(copying, dirfd(folder), entry->d_name, to, path, depth);
-        errno = result < 0 ? errno : 0;
-    }
-    if (result == 0 && errno)
-        result = -1;
-    int saved = errno;
-    closedir(folder);
-    errno = saved;
+    px_auto(px_texts_done) struct px_texts names = {0};
+    int result = list_names(copying, from, &names);
+    bool backwards = result == 0 && names.count > 1 && lists_newest_first(copying, to);
+    for (size_t i = 0; result == 0 && i < names.count; i++)
+        result = copy_entry(copying, from, names.items[backwards ? names.count - 1 - i : i], to, path, depth);
     return result;
 }
 
@@ -295,20 +346,12 @@ int px_workspace_copy(int from, int to, pyexec_error *error)
 bool px_workspace_is_empty(int folder)
 {
     px_folder_grant(folder);
-    int own = px_openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *listed = own < 0 ? NULL : fdopendir(own);
-    if (!listed) {
-        px_close_fd(&own);
+    DIR *listing = open_listing(folder);
+    if (!listing)
         return false;
-    }
-    const struct dirent *entry;
-    bool found = false;
-    errno = 0;
-    while (!found && (entry = readdir(listed)))
-        found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    bool known = found || errno == 0;
-    closedir(listed);
-    return known && !found;
+    bool empty = !next_name(listing) && errno == 0;
+    closedir(listing);
+    return empty;
 }
 
 int px_workspace_restore(int copy, int workspace, const struct stat *status, pyexec_error *error)

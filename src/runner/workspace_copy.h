@@ -10,7 +10,7 @@
 #include "base/error.h"
 
 /* Copies all regular files, folders and symbolic links below `from` into the empty folder `to`: contents with their holes,
- * modes, times, owners, and names of the same file. Returns 0, or -1 with `error`: session_not_forkable when it has more
+ * modes, times, owners, and names of the same file. A folder of the copy is listed in the order of its source. Returns 0, or -1 with `error`: session_not_forkable when it has more
  * entries or deeper folders than the host can list. */
 int px_workspace_copy(int from, int to, pyexec_error *error);
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import BUILD, ROOT
 from library import Failure
 from serving import serving, token_line, wait_for
-from test_branches import FILES as QUICK, NATIVE, X86, started, value
+from test_branches import FILES as QUICK, MIXED, NATIVE, X86, started, value
 
 FILES = {**QUICK, "timeout_ms": 60_000, "cpu_time_seconds": 60}
 OPENAT = 257 if X86 else 56
@@ -50,6 +50,13 @@ def test_the_branch_has_a_folder_of_its_own_with_the_same_files(folders, root, p
     assert value(folders, "a", "os.chmod('locked', 0o600); open('locked').read()") == "secret"
     assert {(status.st_uid, status.st_gid) for status in map(os.stat, (root / "a", root / "a" / "a.txt"))} == {(pyexec.uid, pyexec.uid)}
     assert oct(os.stat(root / "a").st_mode) == "0o40700"
+
+
+def test_the_branchs_folder_is_listed_in_the_order_of_its_source(folders):
+    folders.call("s", MIXED + "mix(50)")
+    before = value(folders, "s", "listed()")
+    folders.fork("s", "a")
+    assert value(folders, "a", "listed()") == before
 
 
 def test_folders_of_branches_go_their_own_way_and_end_with_them(folders, root):

@@ -225,6 +225,30 @@ def test_the_workspace_is_copied_as_it_is(with_files):
     assert value(with_files, "a.a", "os.chmod('locked', 0o600); open('locked').read()") == "secret"
 
 
+# Files, links and folders, some of which are renamed or removed, as the order depends on that too.
+MIXED = """
+def listed(top='.'): return [(folder, os.listdir(folder)) for folder, _, _ in sorted(os.walk(top))]
+def mix(count):
+    for folder in ('.', './d', './d/e'):
+        os.makedirs(folder, exist_ok=True)
+        for i in range(count):
+            name = '%s/%d' % (folder, i * 7919 % 1000)
+            [lambda: open(name, 'w').close(), lambda: os.symlink('x', name), lambda: os.mkdir(name)][i % 3]()
+        if count > 5:
+            os.rename(folder + '/0', folder + '/renamed'); os.unlink(folder + '/919'); os.link(folder + '/renamed', folder + '/again')
+"""
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_a_branch_lists_its_files_in_the_order_of_its_source(with_files, count):
+    with_files.call("s", MIXED + "mix(%d)" % count)
+    before = value(with_files, "s", "listed()")
+    with_files.fork("s", "a")
+    with_files.fork("a", "a.a")
+    assert len(dict(before)["./d/e"]) == count
+    assert value(with_files, "a", "listed()") == value(with_files, "a.a", "listed()") == value(with_files, "s", "listed()") == before
+
+
 def test_files_of_branches_go_their_own_way(with_files):
     with_files.call("s", "open('a', 'w').write('s')\nopened = open('a', 'r+')")
     with_files.fork("s", "a", "b")

@@ -10,7 +10,7 @@ import pytest
 
 from library import Executor, Failure
 from serving import wait_for
-from test_branches import BRANCH_FLAGS, CAPSET, CLONE, GETPGID, NATIVE, OPEN, below, started, value
+from test_branches import BRANCH_FLAGS, CAPSET, CLONE, GETPGID, MIXED, NATIVE, OPEN, below, started, value
 
 FILES = {**OPEN, "disable_open": False, "allow_readonly_open": False}
 AUTO = {**FILES, "forkable": False, "auto_checkpoint": True}
@@ -219,6 +219,17 @@ def test_files_are_as_before(pyexec, nothing_left, ending):
         assert {"big", "one", "d/e/deep"} <= {item["path"] for item in executor.list_files("s")}
         executor.write_file("s", "outside", b"written")
         assert value(executor, "s", "open('outside').read()") == "written"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_files_are_listed_in_the_order_of_before(pyexec, nothing_left, count):
+    with started(pyexec, FILES) as executor:
+        executor.call("s", "import os\n" + MIXED + "mix(%d)" % count)
+        before = value(executor, "s", "listed()")
+        for _ in range(2):
+            keep(executor, "s", "for name in range(20, 40): open('new%d' % name, 'w').close()")
+            executor.undo("s")
+            assert value(executor, "s", "listed()") == before
 
 
 def test_open_files_lead_nowhere_after_an_undo(pyexec, nothing_left):

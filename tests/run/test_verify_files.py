@@ -12,7 +12,7 @@ import pytest
 
 from library import Executor, Failure
 from serving import wait_for
-from test_branches import NATIVE, below, started
+from test_branches import MIXED, NATIVE, below, started
 from test_verify_templates import CLONE, HOOK, LANE, OPEN, descriptors, verdicts
 
 FILES = dict(OPEN, disable_open=False, max_threads=5)
@@ -106,6 +106,15 @@ def f(n):
         seen = {test["value"] if kind == "call" else test["stdout"].strip() for test in answer["tests"]}
         assert len(seen) == 1, (answer["tests"][0]["error"], seen)
         assert "ownown" in (found := seen.pop()) and found.endswith(", False] 4"), found
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_each_test_lists_the_files_in_the_order_of_the_solution(any_pyexec, nothing_left, count):
+    solution = "import os\n" + MIXED + "mix(%d)\nbefore = listed()\ndef f(n):\n    after = listed()\n    open('left%%d' %% n, 'w').close()\n    return repr((before == after, len(after)))" % count
+    with started(any_pyexec, FILES, host=LANE) as executor:
+        answer = executor.verify(solution, [{"call": "f", "args": [n], "expect": ""} for n in range(5)], files={"b": "given", "a": "given"})
+        values = {test["value"] for test in answer["tests"]}
+        assert len(values) == 1 and values.pop().startswith("(True, "), answer
 
 
 def test_a_solution_that_may_only_read_has_the_same_files_in_each_test(any_pyexec, nothing_left):

@@ -363,12 +363,13 @@ void px_keys_claim(struct px_node_request *request);
 bool px_keys_gives_back(int status);
 /* Another request with this key has started. */
 void px_keys_taken(struct px_node_request *request);
+/* The answer is kept: from now on the key is known as long as the answer. */
+void px_keys_renew(struct px_node_request *request);
 /* The client is about to get this status. If it says that nothing has started, the key can be used again. */
 void px_keys_answered(struct px_node_request *request, int status);
 
 /* ---- Answers that are kept (worker_keep.c) ---- */
 
-void px_keep_ready(struct px_worker *worker);
 /* Begins to keep the answer, if the request asks for it. Returns true if the client gets it later. */
 bool px_keep_answer(struct px_node_request *request, int status, const void *bytes, size_t length);
 /* Answers with what was kept for the key, or says whether the request that has the key is in progress. */

@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
-#define ENTRY_EXISTS 10071 /* JetStream's error: the last sequence of the subject is another one */
+/* JetStream's errors. */
+#define ENTRY_EXISTS 10071 /* the last sequence of the subject is another one */
+#define STREAM_MISSING 10059
 
 long px_entry_error(natsMsg *message, json_t **ret)
 {
@@ -16,34 +19,41 @@ long px_entry_error(natsMsg *message, json_t **ret)
     return (long)json_integer_value(json_object_get(json_object_get(*ret, "error"), "err_code"));
 }
 
-static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
+bool px_bucket_made(struct px_worker *worker, const char *name, natsMsg *message)
 {
     px_auto_json json_t *answer = NULL;
-    const char *name = closure;
     bool bad = !message || natsMsg_IsNoResponders(message);
     long code = bad ? 0 : px_entry_error(message, &answer);
     const char *why = json_string_value(json_object_get(json_object_get(answer, "error"), "description"));
     if (code == PX_STREAM_EXISTS)
-        return;
+        return true;
     if ((bad || code) && !worker->seats->complained)
         px_worker_say("the bucket %s can't be used: JetStream is not available%s%s", name, why ? ": " : "",
                       why ? why : "");
     worker->seats->complained = bad || code;
+    return !bad && !code;
 }
 
-void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes)
+static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    px_bucket_made(worker, closure, message);
+}
+
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes, px_ask_fn *fn,
+                    void *closure)
 {
     static const char limits[] = "\"retention\":\"limits\",\"max_consumers\":-1,\"max_msgs\":-1,"
                                  "\"max_msgs_per_subject\":1,\"max_msg_size\":-1,\"storage\":\"file\","
                                  "\"deny_delete\":true,\"allow_rollup_hdrs\":true,\"allow_direct\":true";
-    char subject[100], text[600];
+    char subject[200], text[800];
     snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", name);
     int length =
         snprintf(text, sizeof text,
                  "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"max_bytes\":%s,\"discard\":\"%s\","
                  "\"num_replicas\":%lld,%s}",
                  name, name, age_ns, bytes, *bytes == '-' ? "new" : "old", (long long)worker->replicas, limits);
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, stream_made, (void *)(uintptr_t)name);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn ? fn : stream_made,
+                fn ? closure : (void *)(uintptr_t)name);
 }
 
 static void entry_removed(struct px_worker *worker, void *closure, natsMsg *message)
@@ -70,15 +80,36 @@ void px_entry_remove(struct px_worker *worker, const char *bucket, const char *k
     px_entry_purge(worker, bucket, key, revision, entry_removed, NULL);
 }
 
-void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, const char *request, px_ask_fn *fn,
-                     void *closure)
+/* Writes an entry if the last one with this key has this revision; 0: if there is none. */
+static void put(struct px_worker *worker, const char *bucket, const char *key, const char *request, uint64_t revision,
+                px_ask_fn *fn, void *closure)
 {
-    static const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", "0"}};
-    char subject[400], text[300];
+    char subject[400], text[300], last[24];
+    const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", last}};
+    snprintf(last, sizeof last, "%llu", (unsigned long long)revision);
     snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
     int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"%s%s%s}", worker->node, worker->boot,
                           request ? ",\"request\":\"" : "", request ? request : "", request ? "\"" : "");
     px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
+}
+
+void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, const char *request, px_ask_fn *fn,
+                     void *closure)
+{
+    put(worker, bucket, key, request, 0, fn, closure);
+}
+
+static void entry_renewed(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    (void)worker;
+    (void)closure;
+    (void)message;
+}
+
+void px_entry_renew(struct px_worker *worker, const char *bucket, const char *key, const char *request,
+                    uint64_t revision)
+{
+    put(worker, bucket, key, request, revision, entry_renewed, NULL);
 }
 
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)
@@ -116,8 +147,21 @@ struct px_node_request *px_claim_request(struct px_worker *worker, const struct 
 
 void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure)
 {
-    char subject[100], text[500];
+    char subject[200], text[500];
     snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", bucket);
     int length = snprintf(text, sizeof text, "{\"last_by_subj\":\"$KV.%s.%s\"}", bucket, key);
     px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn, closure);
+}
+
+enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret)
+{
+    px_auto_json json_t *answer = NULL;
+    if (!message || natsMsg_IsNoResponders(message))
+        return PX_ENTRY_UNKNOWN;
+    long code = px_entry_error(message, &answer);
+    if (code == PX_ENTRY_MISSING || code == STREAM_MISSING)
+        return PX_ENTRY_NONE;
+    const char *data = json_string_value(json_object_get(json_object_get(answer, "message"), "data"));
+    return !code && data && px_base64_decode(ret, data, strlen(data)) == 0 && px_buffer_ok(ret) ? PX_ENTRY_THERE
+                                                                                                : PX_ENTRY_UNKNOWN;
 }

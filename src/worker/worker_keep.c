@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers that are kept: a request with a key may ask for it (the header Pyexec-Keep). Its answer is written into a bucket before the
- * client gets it, and the same request later gets the same answer. So an answer is not lost with its client.
+ * client gets it, and the same request later gets the same answer. So an answer is not lost with its client. Each principal has a
+ * bucket of its own: when it is full its oldest answers are removed, and nobody else's.
  *
  * An answer is stored in parts that fit into messages. The first part begins with a line of JSON that says how many there are. It is
  * written last, so an answer is either whole or not there. */
@@ -8,29 +9,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "worker/worker_seats.h"
 
-#define ANSWERS_BUCKET "pyexec_answers"
-#define ANSWERS_AGE "86400000000000" /* a day, in ns, as keys */
-#define ANSWERS_BYTES "1073741824"   /* then the oldest are removed */
-#define ANSWER_HEAD 64u              /* bytes of the line, filled up with spaces */
+#define ANSWERS_BYTES "268435456" /* of one principal; then its oldest are removed */
+#define ANSWER_HEAD 64u           /* bytes of the line, filled up with spaces */
 #define KEEP_AGAIN_NS (1 * INT64_C(1000000000))
 #define KEEP_GIVE_UP_NS (30 * INT64_C(1000000000))
+#define KEEP_ASK_AGAIN "Send the same request again later, with the same key."
 
-void px_keep_ready(struct px_worker *worker)
-{
-    px_bucket_make(worker, ANSWERS_BUCKET, ANSWERS_AGE, ANSWERS_BYTES);
-}
+/* A part of an answer: KEY.NUMBER in the bucket pyexec_answers_PRINCIPAL. */
+struct part_name {
+    char bucket[120], key[220];
+};
 
-/* Makes the name of a part: PRINCIPAL.KEY.NUMBER. Returns false if it is too long. */
-static bool name_part(const struct px_node_request *request, unsigned part, char *ret, size_t size)
+/* Returns false if there is no memory. */
+static bool name_part(const struct px_node_request *request, unsigned part, struct part_name *ret)
 {
     px_auto_free char *entry = px_seat_key(request->principal, request->key);
-    int length = entry ? snprintf(ret, size, "%s.%u", entry, part) : -1;
-    return length > 0 && (size_t)length < size;
+    const char *dot = entry ? strchr(entry, '.') : NULL;
+    if (!dot)
+        return false;
+    int bucket = snprintf(ret->bucket, sizeof ret->bucket, "pyexec_answers_%.*s", (int)(dot - entry), entry);
+    int key = snprintf(ret->key, sizeof ret->key, "%s.%u", dot + 1, part);
+    return bucket > 0 && (size_t)bucket < sizeof ret->bucket && key > 0 && (size_t)key < sizeof ret->key;
 }
 
 /* ---- Writing ---- */
@@ -40,6 +43,7 @@ struct px_keep {
     struct px_buffer text; /* the line, and the answer */
     size_t room;           /* bytes of a part */
     unsigned part;         /* the one that is written */
+    bool made;             /* the bucket was made for it */
     int64_t end_ns, again_ns;
 };
 
@@ -68,6 +72,49 @@ static void deliver(struct px_node_request *request)
 
 static void write_part(struct px_node_request *request);
 
+static void give_up(struct px_node_request *request, const char *why)
+{
+    px_worker_say("an answer could not be kept: %s", why);
+    deliver(request);
+}
+
+static void write_later(struct px_node_request *request)
+{
+    int64_t now = px_now_ns();
+    if (now < request->keep->end_ns)
+        request->keep->again_ns = now + KEEP_AGAIN_NS;
+    else
+        give_up(request, "JetStream does not answer");
+}
+
+static void bucket_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    px_auto_free struct px_claim *claim = closure;
+    struct px_node_request *request = px_claim_request(worker, claim);
+    bool silent = !message || natsMsg_IsNoResponders(message), made = px_bucket_made(worker, claim->key, message);
+    if (!request)
+        return;
+    if (silent || (made && request->keep->made)) {
+        write_later(request);
+    } else if (made) {
+        request->keep->made = true;
+        write_part(request);
+    } else {
+        give_up(request, "JetStream does not make its bucket");
+    }
+}
+
+/* Nobody listens to the subject of the part. So JetStream is not there, or this is the first answer of the principal. */
+static void make_bucket(struct px_node_request *request)
+{
+    struct part_name name;
+    struct px_claim *claim = name_part(request, 0, &name) ? px_claim_new(request, name.bucket) : NULL;
+    if (claim)
+        px_bucket_make(request->worker, claim->key, PX_KEYS_AGE, ANSWERS_BYTES, bucket_made, claim);
+    else
+        write_later(request);
+}
+
 static void part_written(struct px_worker *worker, void *closure, natsMsg *message)
 {
     px_auto_free struct px_claim *claim = closure;
@@ -75,34 +122,35 @@ static void part_written(struct px_worker *worker, void *closure, natsMsg *messa
     px_auto_json json_t *answer = NULL;
     if (!request)
         return;
-    bool silent = !message || natsMsg_IsNoResponders(message);
-    bool refused = !silent && px_entry_error(message, &answer);
-    if (silent && px_now_ns() < request->keep->end_ns) {
-        px_keep_ready(worker); /* the bucket may be missing */
-        request->keep->again_ns = px_now_ns() + KEEP_AGAIN_NS;
-    } else if (!silent && !refused && request->keep->part) {
+    if (!message) {
+        write_later(request);
+    } else if (natsMsg_IsNoResponders(message)) {
+        make_bucket(request);
+    } else if (px_entry_error(message, &answer)) {
+        give_up(request, "JetStream refuses it");
+    } else if (request->keep->part) {
         request->keep->part--;
         write_part(request);
     } else {
-        if (silent || refused)
-            px_worker_say("an answer could not be kept: JetStream %s", silent ? "does not answer" : "refuses it");
+        px_keys_renew(request);
         deliver(request);
     }
 }
 
 static void write_part(struct px_node_request *request)
 {
-    char name[400], subject[440];
+    char subject[400];
+    struct part_name name;
     struct px_keep *keep = request->keep;
     size_t at = keep->part * keep->room, left = keep->text.length - at;
     struct px_claim *claim = px_claim_new(request, "");
-    if (!claim || !name_part(request, keep->part, name, sizeof name)) {
+    if (!claim || !name_part(request, keep->part, &name)) {
         free(claim);
         deliver(request);
         return;
     }
     keep->again_ns = 0;
-    snprintf(subject, sizeof subject, "$KV." ANSWERS_BUCKET ".%s", name);
+    snprintf(subject, sizeof subject, "$KV.%s.%s", name.bucket, name.key);
     px_ask_send(request->worker, subject, NULL, 0, px_buffer_shown(&keep->text) + at,
                 left < keep->room ? left : keep->room, part_written, claim);
 }
@@ -169,15 +217,8 @@ static struct px_node_request *searcher(struct px_worker *worker, struct px_sear
 static void refuse_search(struct px_node_request *request, struct px_search *search)
 {
     px_sessions_refuse(request, 503, "overloaded", "it is not known whether the request with this key has ended",
-                       PX_HINT_AGAIN);
+                       KEEP_ASK_AGAIN);
     end_search(search);
-}
-
-/* Decodes the value of an entry. Returns false if there is none. */
-static bool read_value(const json_t *answer, struct px_buffer *ret)
-{
-    const char *data = json_string_value(json_object_get(json_object_get(answer, "message"), "data"));
-    return data && px_base64_decode(ret, data, strlen(data)) == 0 && px_buffer_ok(ret);
 }
 
 static bool read_head(struct px_search *search, struct px_buffer *value)
@@ -194,49 +235,55 @@ static bool read_head(struct px_search *search, struct px_buffer *value)
 static void read_part(struct px_node_request *request, struct px_search *search);
 static void find_first(struct px_node_request *request, struct px_search *search);
 
+/* There is no answer, or a part of it was removed for newer ones: parts are written from the last to the first. */
+static void miss_part(struct px_node_request *request, struct px_search *search)
+{
+    if (!search->part && !search->asked) {
+        find_first(request, search);
+        return;
+    }
+    px_keys_taken(request);
+    end_search(search);
+}
+
+static void take_part(struct px_node_request *request, struct px_search *search, const struct px_buffer *value)
+{
+    px_buffer_add(&search->answer, value->data, value->length);
+    if (!px_buffer_ok(&search->answer) || px_share_take(request, PX_GOODS_ANSWERS, value->length)) {
+        refuse_search(request, search);
+        return;
+    }
+    if (++search->part < search->parts) {
+        read_part(request, search);
+        return;
+    }
+    px_answer_last(request, search->status, type_of(search->status), px_buffer_shown(&search->answer),
+                   search->answer.length);
+    px_sessions_left(request);
+    end_search(search);
+}
+
 static void part_read(struct px_worker *worker, void *closure, natsMsg *message)
 {
     struct px_search *search = closure;
     struct px_node_request *request = searcher(worker, search);
-    px_auto_json json_t *answer = NULL;
     px_auto_buffer struct px_buffer value = {0};
     if (!request)
         return;
-    bool silent = !message || natsMsg_IsNoResponders(message);
-    if (!silent)
-        px_entry_error(message, &answer);
-    bool there = read_value(answer, &value) && (search->part || read_head(search, &value));
-    if (there && px_share_take(request, PX_GOODS_ANSWERS, value.length))
-        silent = true;
-    if (silent || (!there && search->part)) {
+    enum px_entry_state state = px_entry_state(message, &value);
+    if (state == PX_ENTRY_UNKNOWN)
         refuse_search(request, search);
-    } else if (!there && search->asked) {
-        px_keys_taken(request);
-        end_search(search);
-    } else if (!there) {
-        find_first(request, search);
-    } else {
-        px_buffer_add(&search->answer, value.data, value.length);
-        if (!px_buffer_ok(&search->answer)) {
-            refuse_search(request, search);
-            return;
-        }
-        if (++search->part < search->parts) {
-            read_part(request, search);
-            return;
-        }
-        px_answer_last(request, search->status, type_of(search->status), px_buffer_shown(&search->answer),
-                       search->answer.length);
-        px_sessions_left(request);
-        end_search(search);
-    }
+    else if (state == PX_ENTRY_NONE || (!search->part && !read_head(search, &value)))
+        miss_part(request, search);
+    else
+        take_part(request, search, &value);
 }
 
 static void read_part(struct px_node_request *request, struct px_search *search)
 {
-    char name[400];
-    if (name_part(request, search->part, name, sizeof name))
-        px_entry_read(request->worker, ANSWERS_BUCKET, name, part_read, search);
+    struct part_name name;
+    if (name_part(request, search->part, &name))
+        px_entry_read(request->worker, name.bucket, name.key, part_read, search);
     else
         refuse_search(request, search);
 }
@@ -261,7 +308,7 @@ static void first_answered(struct px_worker *worker, void *closure, natsMsg *mes
     char title[200];
     snprintf(title, sizeof title, "the request with this key is in progress at node %s as %s", search->node,
              search->first);
-    px_sessions_refuse(request, 409, "in_progress", title, PX_HINT_AGAIN);
+    px_sessions_refuse(request, 409, "in_progress", title, KEEP_ASK_AGAIN);
     end_search(search);
 }
 
@@ -277,19 +324,19 @@ static void key_read(struct px_worker *worker, void *closure, natsMsg *message)
     char subject[200];
     struct px_search *search = closure;
     struct px_node_request *request = searcher(worker, search);
-    px_auto_json json_t *answer = NULL;
     px_auto_buffer struct px_buffer value = {0};
     if (!request)
         return;
-    if (message && !natsMsg_IsNoResponders(message))
-        px_entry_error(message, &answer);
-    px_auto_json json_t *entry =
-        read_value(answer, &value) ? px_json_loadb(px_buffer_shown(&value), value.length, 0, NULL) : NULL;
+    if (px_entry_state(message, &value) != PX_ENTRY_THERE) { /* not known, or given back meanwhile */
+        refuse_search(request, search);
+        return;
+    }
+    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&value), value.length, 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *first = json_string_value(json_object_get(entry, "request"));
-    if (!is_token(node, PX_NODE_NAME_MAX) ||
-        !is_token(first, PX_NODE_ID_SIZE - 1)) { /* given back meanwhile, or of an older worker */
-        refuse_search(request, search);
+    if (!is_token(node, PX_NODE_NAME_MAX) || !is_token(first, PX_NODE_ID_SIZE - 1)) { /* nobody can be asked */
+        px_keys_taken(request);
+        end_search(search);
         return;
     }
     snprintf(search->node, sizeof search->node, "%s", node);

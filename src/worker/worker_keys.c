@@ -8,13 +8,11 @@
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
-#define RUN_KEYS_AGE "86400000000000" /* a day, in ns */
 #define RUN_KEYS_HINT "Keys " PX_JETSTREAM_NEEDED
 
 void px_keys_ready(struct px_worker *worker)
 {
-    px_bucket_make(worker, PX_KEYS_BUCKET, RUN_KEYS_AGE, "-1");
-    px_keep_ready(worker);
+    px_bucket_make(worker, PX_KEYS_BUCKET, PX_KEYS_AGE, "-1", NULL, NULL);
 }
 
 bool px_keys_gives_back(int status)
@@ -26,7 +24,15 @@ void px_keys_taken(struct px_node_request *request)
 {
     px_sessions_refuse(request, 409, "already_started",
                        "a request with this key has started before; this one is not started",
-                       "Its answer went to the client that sent it first.");
+                       request->keeps ? "Its answer is gone, or was never kept."
+                                      : "Its answer went to the client that sent it first.");
+}
+
+void px_keys_renew(struct px_node_request *request)
+{
+    px_auto_free char *entry = px_seat_key(request->principal, request->key);
+    if (entry)
+        px_entry_renew(request->worker, PX_KEYS_BUCKET, entry, request->id, request->keyed);
 }
 
 static void key_created(struct px_worker *worker, void *closure, natsMsg *message)

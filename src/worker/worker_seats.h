@@ -8,8 +8,11 @@
 
 #define PX_SESSIONS_BUCKET "pyexec_sessions"
 #define PX_KEYS_BUCKET "pyexec_keys"
+#define PX_KEYS_AGE "86400000000000" /* a day, in ns: of keys and of kept answers */
 #define PX_SEAT_BUCKETS 4096u
-#define PX_STREAM_EXISTS 10058 /* JetStream's error: a stream of this name exists, with other settings */
+/* JetStream's errors. */
+#define PX_STREAM_EXISTS 10058 /* a stream of this name exists, with other settings */
+#define PX_ENTRY_MISSING 10037 /* no message has this subject */
 #define PX_JETSTREAM_NEEDED "need JetStream (nats-server -js), and room on its disk. " PX_HINT_AGAIN
 #define PX_JETSTREAM_HINT "Sessions " PX_JETSTREAM_NEEDED
 
@@ -68,11 +71,21 @@ enum px_entry_outcome { PX_ENTRY_MADE, PX_ENTRY_TAKEN, PX_ENTRY_REFUSED, PX_ENTR
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision);
 /* Why there is no entry, for a title. */
 const char *px_entry_why(enum px_entry_outcome outcome);
+/* Writes the entry of this node again, if it still has this revision, so that its age begins again. */
+void px_entry_renew(struct px_worker *worker, const char *bucket, const char *key, const char *request,
+                    uint64_t revision);
 /* Asks for an entry. */
 void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
-/* Makes a bucket, if it is not there. `name` is a constant. `age_ns`: how long its entries are kept; "0": always. `bytes`: how large it may become, then the
- * oldest entries are removed; "-1": no limit. */
-void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes);
+/* UNKNOWN: JetStream does not answer, or can't say now. Only NONE says that there is no such entry. */
+enum px_entry_state { PX_ENTRY_THERE, PX_ENTRY_NONE, PX_ENTRY_UNKNOWN };
+/* From the answer that the function got. `ret`: the value of an entry that is there. */
+enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret);
+/* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. `bytes`: how large it may become, then the
+ * oldest entries are removed; "-1": no limit. Without a function the name is a constant. */
+void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes, px_ask_fn *fn,
+                    void *closure);
+/* True if the bucket is there, from the answer that the function got. Otherwise the log says why, once. */
+bool px_bucket_made(struct px_worker *worker, const char *name, natsMsg *message);
 /* Removes the entry, if it has not changed since this revision (0: in every case). */
 void px_entry_remove(struct px_worker *worker, const char *bucket, const char *key, uint64_t revision);
 /* The same. The function gets JetStream's answer, whose `purged` is 0 if there was no such entry any more. */

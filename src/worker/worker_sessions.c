@@ -19,7 +19,6 @@
 #define SEATS_LEFT_AT_ONCE 64u /* entries that are removed at the same time when the node ends */
 #define SEAT_CHECKS 50u        /* sessions about which the server is asked, at most, in one px_sessions_tick() */
 #define SEAT_UNUSED_NS (60000 * PX_NS_PER_MS)
-#define ERROR_NO_MESSAGE 10037
 #define STREAM_AGAIN_NS (2000 * PX_NS_PER_MS)
 /* A node whose NATS server ends is not reachable until it has found another one. So a node only counts as gone after this time, and a
  * node that was away nearly as long asks the bucket whether its sessions are still its own. */
@@ -32,7 +31,7 @@ static void make_stream(struct px_worker *worker)
     if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
         return;
     worker->seats->stream_ns = now;
-    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0", "-1");
+    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0", "-1", NULL, NULL);
 }
 
 /* ---- Calls of a seat ---- */
@@ -258,7 +257,7 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
         return;
     }
     long code = px_entry_error(message, &answer);
-    if (code == ERROR_NO_MESSAGE && seat->tries < SEAT_TRIES) { /* it was removed meanwhile */
+    if (code == PX_ENTRY_MISSING && seat->tries < SEAT_TRIES) { /* it was removed meanwhile */
         claim(seat);
         return;
     }

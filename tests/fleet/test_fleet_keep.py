@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that a fleet keeps (Pyexec-Keep): the same request gets its answer again, whoever is killed meanwhile."""
+import base64
+import json
+import os
 import secrets
+import threading
 import time
 
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PATIENCE, PLAIN, Call, Nats, Server, Worker, needs_fleet, wait_until
+from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"
@@ -134,3 +138,131 @@ def test_a_nats_server_that_is_killed_loses_no_answer(fleet):
             return answer if answer.status not in ("no responders", 503, 409) else None
         answer = wait_until(ask, "the answer")
         assert answer.status == 200 and answer.json()["last_value_repr"] == "8"
+
+
+# ---- What JetStream has removed, and what it does not say ----
+
+def entry(nats, bucket, key):
+    """Returns the entry of a bucket as JetStream describes it."""
+    answer = nats.request("$JS.API.STREAM.MSG.GET.KV_" + bucket, json.dumps({"last_by_subj": "$KV.%s.%s" % (bucket, key)}))
+    return answer.json()["message"]
+
+
+def forget(nats, bucket, key):
+    answer = nats.request("$JS.API.STREAM.PURGE.KV_" + bucket, json.dumps({"filter": "$KV.%s.%s" % (bucket, key)}))
+    assert answer.json()["purged"] == 1
+
+
+def test_an_answer_of_which_a_part_was_removed_is_gone(fleet):
+    with Nats(fleet.port) as nats:
+        body, headers = {"code": "print('abcdefgh' * 400000)", "policy": LONG}, kept()
+        assert Call(nats, RUN, body, headers=headers).end().status == 200
+        bucket, key = "pyexec_answers_" + LOCAL, b64(headers["Pyexec-Key"])
+        for part in (3, 0):         # the oldest goes first: it is the last part
+            forget(nats, bucket, "%s.%d" % (key, part))
+            answer = Call(nats, RUN, body, headers=headers).end()
+            assert answer.status == 409 and answer.json()["code"] == "already_started" and "gone" in answer.json()["hint"]
+
+
+class JetStream:
+    """Answers the worker's questions to JetStream in its place: keys are taken, and the entries are those of `entries`, by bucket: a
+    value, or a JetStream error code, or None for no answer."""
+
+    def __init__(self, nats, entries):
+        self.nats, self.entries = nats, entries
+        self.asked = nats.subscribe("$JS.API.STREAM.MSG.GET.*")
+        self.claims = nats.subscribe("$KV.pyexec_keys.>")
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=each) for each in (self.read, self.claim)]
+        for thread in self.threads:
+            thread.start()
+
+    def read(self):
+        while message := self.asked.get():
+            found = self.entries[message.subject.rsplit("KV_", 1)[1]]
+            if isinstance(found, int):
+                self.nats.publish(message.reply, json.dumps({"error": {"code": 404, "err_code": found, "description": "an error"}}))
+            elif found:
+                self.nats.publish(message.reply, json.dumps({"message": {"data": base64.b64encode(found.encode()).decode(), "seq": 1}}))
+
+    def claim(self):
+        while message := self.claims.get():
+            self.nats.publish(message.reply, '{"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence"}}')
+
+    def close(self):
+        self.asked.put(None)
+        self.claims.put(None)
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("answers, keys, status", [
+    (10037, '{"node": "away", "request": "ab"}', 409), (10059, '{"node": "away", "request": "ab"}', 409), (10037, '{"node": "away"}', 409),
+    (10008, '{"node": "away", "request": "ab"}', 503), (10037, 10037, 503), (10037, 10008, 503)])
+def test_only_an_answer_that_is_not_there_counts_as_lost(pyexec, answers, keys, status):
+    """`away` is a node that is gone. 10037: no message; 10059: no stream; 10008: JetStream can't say now."""
+    with Server(jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "j0", env=PLAIN):
+        stream = JetStream(nats, {"pyexec_answers_" + LOCAL: answers, "pyexec_keys": keys})
+        try:
+            answer = Call(nats, RUN, {"code": "1"}, headers=kept()).end()
+        finally:
+            stream.close()
+        assert (answer.status, answer.json()["code"]) == (status, "already_started" if status == 409 else "overloaded")
+
+
+def test_an_error_of_jetstream_at_the_last_look_is_not_taken_for_a_lost_answer(pyexec):
+    with Server(jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "j1", env=PLAIN):
+        entries = {"pyexec_answers_" + LOCAL: 10037, "pyexec_keys": '{"node": "here", "request": "ab"}'}
+        pings = nats.subscribe("pyexec.v1.node.here.r.ab.ping")
+        stream = JetStream(nats, entries)
+        try:
+            call = Call(nats, RUN, {"code": "1"}, headers=kept())
+            ping = pings.get(timeout=PATIENCE)
+            entries["pyexec_answers_" + LOCAL] = 10008
+            nats.publish(ping.reply, "", headers={"Pyexec-Status": "404"})
+            assert call.end().status == 503
+        finally:
+            stream.close()
+
+
+def test_a_principal_pushes_out_only_its_own_answers(pyexec, open_folder):
+    tokens = open_folder / "tokens"
+    tokens.write_text("alice -\nbob -\n")
+    os.chmod(tokens, 0o644)
+    with Server() as own, Nats(own.port) as nats:
+        for name in ("alice", "bob"):       # the worker's have 256 MiB
+            bucket = "pyexec_answers_" + b64(name)
+            made = nats.request("$JS.API.STREAM.CREATE.KV_" + bucket, json.dumps({
+                "name": "KV_" + bucket, "subjects": ["$KV.%s.>" % bucket], "max_bytes": 3 << 20, "discard": "old", "storage": "file",
+                "retention": "limits", "max_age": 86400 * 10**9, "num_replicas": 1, "max_msgs_per_subject": 1, "allow_direct": True}))
+            assert "error" not in made.json(), made.data
+        with Worker(pyexec, own, "p0", "--token-file", str(tokens), "--max-stdout-bytes", "8000000", env=PLAIN):
+            def ask(name, key, code="print('x' * 600000)"):
+                answer = Call(nats, "pyexec.v1.as.%s.run" % b64(name), {"code": code, "policy": {"max_stdout_bytes": 8000000}}, headers=kept(key)).end()
+                return answer.status
+            assert [ask(name, "first", "1") for name in ("bob", "alice")] == [200, 200]
+            assert [ask("alice", "more-%d" % number) for number in range(8)] == [200] * 8
+            assert ask("alice", "first", "1") == 409, "its own oldest answer is gone"
+            assert ask("alice", "more-7") == 200 and ask("bob", "first", "1") == 200
+
+
+def test_an_answer_that_jetstream_has_no_room_for_reaches_its_client_at_once(pyexec, open_folder):
+    settings = "jetstream { store_dir: %s/js, max_file_store: 1048576 }" % open_folder
+    with Server(settings, jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "f0", env=PLAIN) as worker:
+        headers, began = kept(), time.monotonic()
+        assert Call(nats, RUN, {"code": "1"}, headers=headers).end().status == 200
+        assert time.monotonic() - began < 20, "it tries for 30 seconds to reach a JetStream that does not answer"
+        assert "could not be kept" in worker.text()
+        assert Call(nats, RUN, {"code": "1"}, headers=headers).end().json()["code"] == "already_started"
+
+
+def test_a_key_is_known_as_long_as_its_answer(fleet):
+    """Both have one age in JetStream, and the key was written again after its answer."""
+    with Nats(fleet.port) as nats:
+        headers = kept()
+        assert Call(nats, RUN, slow(1, 7), headers=headers).end().status == 200
+        bucket, key = "pyexec_answers_" + LOCAL, b64(headers["Pyexec-Key"])
+        wait_until(lambda: entry(nats, "pyexec_keys", LOCAL + "." + key)["time"] > entry(nats, bucket, key + ".0")["time"], "the key's renewal")
+        ages = [nats.request("$JS.API.STREAM.INFO.KV_" + name).json()["config"]["max_age"] for name in ("pyexec_keys", bucket)]
+        assert ages == [86400 * 10**9] * 2
+        assert Call(nats, RUN, slow(1, 7), headers=headers).end().json()["last_value_repr"] == "7"

@@ -9,21 +9,22 @@
 
 #include "base/cleanup.h"
 #include "base/fds.h"
+#include "base/pages.h"
 #include "base/retry.h"
 
-#define PAGE 4096
-
-_Static_assert(PX_EGRESS_SECRET_MAX < 2 * PAGE, "a value fits into its pages");
+/* Two more bytes are read, for a line end, and a third one shows that the value is too long. */
+#define VALUE_BYTES (PX_EGRESS_SECRET_MAX + 3)
 
 /* ---- Values ---- */
 
 static char *new_pages(void)
 {
-    char *pages = mmap(NULL, (size_t)2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = (size_t)px_whole_pages(VALUE_BYTES, px_page_bytes());
+    char *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return NULL;
-    (void)mlock(pages, (size_t)2 * PAGE); /* RLIMIT_MEMLOCK may be too small */
-    (void)madvise(pages, (size_t)2 * PAGE, MADV_DONTDUMP);
+    (void)mlock(pages, size); /* RLIMIT_MEMLOCK may be too small */
+    (void)madvise(pages, size, MADV_DONTDUMP);
     return pages;
 }
 
@@ -31,8 +32,9 @@ static void free_pages(char *pages)
 {
     if (!pages)
         return;
-    explicit_bzero(pages, (size_t)2 * PAGE);
-    munmap(pages, (size_t)2 * PAGE);
+    size_t size = (size_t)px_whole_pages(VALUE_BYTES, px_page_bytes());
+    explicit_bzero(pages, size);
+    munmap(pages, size);
 }
 
 /* Reads straight into the pages, so that no other buffer has the value. One line end at the end belongs to the file. */
@@ -40,7 +42,7 @@ static const char *read_value(struct px_secret *secret, int file)
 {
     size_t length = 0;
     for (ssize_t got = 1; got > 0 && length <= PX_EGRESS_SECRET_MAX + 2; length += (size_t)got) {
-        got = px_read(file, secret->value + length, PX_EGRESS_SECRET_MAX + 3 - length);
+        got = px_read(file, secret->value + length, VALUE_BYTES - length);
         if (got < 0)
             return "its value can't be read";
     }

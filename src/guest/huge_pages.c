@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 
 #include "base/cleanup.h"
+#include "base/pages.h"
 #include "base/retry.h"
 
 #ifndef MADV_COLLAPSE
@@ -21,7 +22,13 @@
 #define PR_THP_DISABLE_EXCEPT_ADVISED 2
 #endif
 
-#define HUGE_PAGE UINT64_C(0x200000) /* x86-64, and arm64 with pages of 4 KiB; elsewhere madvise(2) refuses */
+/* x86-64, and arm64 with pages of 4 KiB. With larger pages a huge page has 32 or 512 MiB, which is too much for an interpreter. */
+#define HUGE_PAGE UINT64_C(0x200000)
+
+static bool has_huge_pages(void)
+{
+    return px_huge_page_bytes(px_page_bytes()) == HUGE_PAGE;
+}
 
 /* Collapses the huge pages that lie wholly inside one mapping. */
 static void collapse(uint64_t start, uint64_t end)
@@ -45,6 +52,8 @@ static void collapse_private_memory(FILE *maps)
 
 void px_huge_pages_collapse_heap(int proc)
 {
+    if (!has_huge_pages())
+        return;
     px_auto_fd int fd = px_openat(proc, "self/maps", O_RDONLY | O_CLOEXEC, 0);
     FILE *maps = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (!maps)
@@ -175,6 +184,8 @@ static void replace_allocators(void)
 
 void px_huge_pages_for_forks(bool on_advice)
 {
+    if (!has_huge_pages())
+        return;
     if (prctl(PR_SET_THP_DISABLE, 1, PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0) == 0 ||
         (on_advice && prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0) == 0))
         replace_allocators();

@@ -340,6 +340,7 @@ static int make_workspace(const struct px_zygote *zygote, uint64_t bytes, pyexec
 {
     /* Without a user namespace the zygote has another user id than the run, which must be able to write. */
     const char *mode = px_zygote_lacks(zygote, PX_LAYER_USER_NAMESPACE) ? "0777" : "0700";
+    /* An inode for each 4 KiB bounds the kernel's memory for empty files, with pages of any size. */
     int workspace =
         px_tmpfs_new(bytes, bytes / 4096 + 64, mode, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (workspace < 0 && px_zygote_lacks(zygote, PX_LAYER_MOUNT_NAMESPACE) && !px_errno_exhausted(errno)) {

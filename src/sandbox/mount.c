@@ -15,8 +15,7 @@ int px_tmpfs_new(uint64_t bytes, uint64_t inodes, const char *mode, uint64_t att
 {
     px_auto_fd int context = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
     char size[24], count[24];
-    /* A size of 0 would mean no limit (tmpfs(5)); one page is the smallest size, and holds no file. */
-    snprintf(size, sizeof size, "%" PRIu64, bytes ? bytes : 4096);
+    snprintf(size, sizeof size, "%" PRIu64, px_tmpfs_size(bytes, px_page_bytes()));
     snprintf(count, sizeof count, "%" PRIu64, inodes);
     if (context < 0 || set_string(context, "size", size) < 0 || set_string(context, "nr_inodes", count) < 0 ||
         set_string(context, "mode", mode) < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)

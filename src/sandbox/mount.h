@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/pages.h"
+
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
@@ -60,11 +62,23 @@ static inline int px_mount_propagation(unsigned long type)
     return (int)syscall(SYS_mount, "none", "/", NULL, MS_REC | type, NULL);
 }
 
-/* Returns how many bytes a file of this size takes in a tmpfs: whole pages. The size of a page is that of sysconf(3): 4 KiB, and on
- * arm64 also 16 or 64 KiB. */
+/* Returns how many bytes a file of this size takes in a tmpfs: whole pages. */
 static inline uint64_t px_tmpfs_bytes(uint64_t file_bytes, uint64_t page_bytes)
 {
-    return (file_bytes + page_bytes - 1) / page_bytes * page_bytes;
+    return px_whole_pages(file_bytes, page_bytes);
+}
+
+/* Returns how many bytes a symbolic link takes: a target of 128 bytes or more, with its end, has a page of its own (shmem_symlink() of the
+ * kernel). */
+static inline uint64_t px_tmpfs_link_bytes(size_t target_length, uint64_t page_bytes)
+{
+    return target_length + 1 > 128 ? page_bytes : 0;
+}
+
+/* Returns the size of a tmpfs for so many bytes. A size of 0 would mean no limit (tmpfs(5)); one page is the smallest size. */
+static inline uint64_t px_tmpfs_size(uint64_t bytes, uint64_t page_bytes)
+{
+    return bytes ? bytes : page_bytes;
 }
 
 /* Makes a tmpfs that is not attached anywhere, with the mode of its root folder and attributes MOUNT_ATTR_….

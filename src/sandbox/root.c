@@ -61,6 +61,7 @@ static int append(struct px_root *root, const char *path, const char *link, int 
         return px_error_oom(error);
     }
     root->entries[root->count++] = entry;
+    root->content_bytes += link ? px_tmpfs_link_bytes(strlen(link), px_page_bytes()) : 0;
     return 0;
 }
 
@@ -164,7 +165,7 @@ int px_root_add_content(struct px_root *root, const char *path, int content, pye
     if (append(root, path, NULL, -1, true, error) < 0)
         return -1;
     root->entries[root->count - 1].content = content;
-    root->content_bytes += px_tmpfs_bytes((uint64_t)status.st_size, (uint64_t)sysconf(_SC_PAGESIZE));
+    root->content_bytes += px_tmpfs_bytes((uint64_t)status.st_size, px_page_bytes());
     return 0;
 }
 

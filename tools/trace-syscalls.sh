@@ -23,6 +23,7 @@ if [ $# = 0 ]; then
         [ -z "$python" ] || set -- "$@" "$python"
     done
 fi
+mkdir "$work/traces"
 for python in "$@"; do
     version=$("$python" -c 'import platform; print(platform.python_version())')
     "$python" -m venv "$work/venv-$version"
@@ -30,32 +31,11 @@ for python in "$@"; do
     "$venv" -m pip install -q --prefer-binary --only-binary :all: numpy pandas matplotlib scipy scikit-learn >&2
     sections="bare imports files concurrency facts numpy pandas scipy matplotlib sklearn"
     for section in $sections; do
-        strace -f -qq -o "$work/$version.$section" "$venv" "$here/trace_workload.py" "$section" >&2 ||
+        strace -f -qq -o "$work/traces/$version.$section" "$venv" "$here/trace_workload.py" "$section" >&2 ||
             echo "$version: $section failed" >&2
     done
     echo "$version: $("$venv" -m pip list --format freeze | grep -iE '^(numpy|pandas|matplotlib|scipy|scikit)' | tr '\n' ' ')"
     rm -rf "$work/venv-$version"
 done
-"$build/seccomp_gen" --markdown > "$work/list.md"
-python3 - "$work" <<'END'
-import collections, glob, os, re, sys
-folder = sys.argv[1]
-actions = collections.defaultdict(list)
-for name, action in re.findall(r"^\| `(\w+)` \| ([^|]+) \|", open(folder + "/list.md").read().split("## Set-up")[0], re.M):
-    if action not in actions[name]:
-        actions[name].append(action)
-seen = collections.defaultdict(lambda: (set(), set()))
-versions = set()
-for path in glob.glob(folder + "/*.*"):
-    version, _, section = os.path.basename(path).rpartition(".")
-    if section in ("md", "") or version.startswith("venv"):
-        continue
-    versions.add(version)
-    for line in open(path, errors="replace"):
-        call = re.match(r"\d+ +(\w+)\(", line)
-        if call:
-            seen[call[1]][0].add(version), seen[call[1]][1].add(section)
-for name, (by, sections) in sorted(seen.items(), key=lambda item: ("allow" in actions[item[0]], item[0])):
-    print("%-20s %-28s %d/%d  %s" % (name, ", ".join(actions[name]) or "NO ROW", len(by), len(versions), " ".join(sorted(sections))))
-print("%d calls seen; %d have an allowing row" % (len(seen), sum("allow" in actions[name] for name in seen)))
-END
+"$build/seccomp_gen" --markdown > "$work/list"
+"$here/trace_summary.py" "$work/list" "$work/traces" || true

@@ -51,7 +51,7 @@ fi
 # The server: its module can be loaded, its units name the installed program, and its monitoring files are there.
 if [ -e "$build/pyexec_serve.so" ]; then
     for file in libexec/pyexec/pyexec_serve.so lib/systemd/system/pyexec.socket lib/sysusers.d/pyexec.conf \
-        share/pyexec/grafana-dashboard.json share/pyexec/prometheus-rules.yml share/pyexec/pyexec.conf; do
+        share/pyexec/grafana-dashboard.json share/pyexec/grafana-fleet.json share/pyexec/prometheus-rules.yml share/pyexec/pyexec.conf; do
         test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
     done
     grep -q 'exec /usr/local/bin/pyexec serve' "$prefix/lib/systemd/system/pyexec.service"

@@ -25,6 +25,7 @@ static const struct cli_option rows[] = {
     {"listen", 0, "ADDRESS",
      "unix:/PATH or HOST:PORT; may be given several times. Default: a UNIX socket of this user; the first line of the log names it.",
      CLI_INTO(struct serve_options, serve.listen)},
+    CLI_METRICS_OPTION(struct serve_options, serve.metrics),
     {"token-file", 0, "FILE",
      "The callers' tokens: a line NAME sha256:HEX [key=value...] for each; HOST:PORT needs "
      "it.",
@@ -49,14 +50,14 @@ static const struct cli_option rows[] = {
     CLI_CREDS_OPTION(struct serve_options, nats.creds),
 };
 
-static int set_list(struct px_serve_config *config, const struct cli_list *list, pyexec_error *error)
+static int set_list(struct px_serve_config *config, const char *key, const struct cli_list *list, pyexec_error *error)
 {
     px_auto_buffer struct px_buffer text = {0};
     if (!list->count)
         return 0;
     for (size_t i = 0; i < list->count; i++)
         px_buffer_printf(&text, "%s%s", i ? "," : "", list->items[i]);
-    return px_buffer_ok(&text) ? px_serve_config_set_text(config, "listen", px_buffer_string(&text), error)
+    return px_buffer_ok(&text) ? px_serve_config_set_text(config, key, px_buffer_string(&text), error)
                                : px_error_oom(error);
 }
 
@@ -75,7 +76,9 @@ static int set_flags(struct px_serve_config *config, const struct cli_serve_flag
     config->e2b |= options->e2b;
     config->dify_sandbox |= options->dify_sandbox;
     config->sandbox_fusion |= options->sandbox_fusion;
-    return set_list(config, &options->listen, error);
+    return set_list(config, "listen", &options->listen, error) < 0
+               ? -1
+               : set_list(config, "metrics", &options->metrics, error);
 }
 
 int cli_serve_load(struct cli_serve *serve, const struct cli_arguments *arguments, const struct cli_serve_flags *flags,
@@ -133,6 +136,7 @@ int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *b
         .max_sessions = serve->session.max_count,
         .worker_socket = below->worker_socket,
         .node = below->node,
+        .figures = below->figures,
         .fleet = below->fleet,
     };
     return run(&options, error);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -17,6 +18,7 @@
 #include "base/fds.h"
 #include "base/json.h"
 #include "base/libexec.h"
+#include "base/node_figures.h"
 #include "base/processors.h"
 #include "base/retry.h"
 #include "cli/commands.h"
@@ -44,8 +46,9 @@ static const struct cli_option rows[] = {
     {"labels", 0, "KEY=VALUE,...", "What this node says about itself.", CLI_INTO(struct worker_options, labels)},
     {"node", 0, "NAME", "The name of this node, which no other node may have. Default: the host's name.",
      CLI_INTO(struct worker_options, node)},
-    {"listen", 0, "ADDRESS", "Also serves HTTP there, for example for metrics: unix:/PATH or HOST:PORT.",
+    {"listen", 0, "ADDRESS", "Also serves HTTP there, as `pyexec serve` does: unix:/PATH or HOST:PORT.",
      CLI_INTO(struct worker_options, serve.listen)},
+    CLI_METRICS_OPTION(struct worker_options, serve.metrics),
     {"token-file", 0, "FILE",
      "The principals and their limits: a line NAME - [key=value...] or NAME sha256:HEX [key=value...] for each.",
      CLI_INTO(struct worker_options, serve.token_file)},
@@ -105,7 +108,7 @@ static json_t *labels_of(const struct px_nats_config *nats, pyexec_error *error)
 }
 
 /* The configuration of pyexec-worker, without the server's process id. */
-static json_t *describe(const struct cli_serve *serve, const struct px_nats_config *nats, int socket,
+static json_t *describe(const struct cli_serve *serve, const struct px_nats_config *nats, int socket, int figures,
                         pyexec_error *error)
 {
     char path[40];
@@ -114,9 +117,9 @@ static json_t *describe(const struct cli_serve *serve, const struct px_nats_conf
     if (!config)
         return NULL;
     snprintf(path, sizeof path, "/proc/self/fd/%d", socket);
-    px_json_merge(config, json_pack("{s:O, s:s, s:I, s:I, s:I, s:I, s:s, s:s}", "labels", labels, "socket", path,
-                                    "replicas", (json_int_t)nats->replicas, "turns", (json_int_t)turns, "full_at",
-                                    (json_int_t)nats->full_at, "idle_seconds",
+    px_json_merge(config, json_pack("{s:O, s:s, s:i, s:I, s:I, s:I, s:I, s:s, s:s}", "labels", labels, "socket", path,
+                                    "figures", figures, "replicas", (json_int_t)nats->replicas, "turns",
+                                    (json_int_t)turns, "full_at", (json_int_t)nats->full_at, "idle_seconds",
                                     (json_int_t)(serve->config.idle_timeout_ms / 2000), "node", nats->node, "queue",
                                     nats->queue));
     if (nats->principal)
@@ -127,7 +130,8 @@ static json_t *describe(const struct cli_serve *serve, const struct px_nats_conf
 /* ---- The two processes ---- */
 
 /* The server. A signal of the terminal goes only to its parent, which tells it when to end. */
-static int serve_below(const struct cli_serve *serve, pid_t parent, int listener, const char *node)
+static int serve_below(const struct cli_serve *serve, pid_t parent, int listener, const char *node,
+                       const struct px_node_figures *figures)
 {
     pyexec_error error;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -135,7 +139,7 @@ static int serve_below(const struct cli_serve *serve, pid_t parent, int listener
         return CLI_EXIT_FAILED;
     setpgid(0, 0);
     unsetenv("NOTIFY_SOCKET"); /* the worker says when the node is ready */
-    const struct cli_serve_below below = {.worker_socket = listener, .node = node};
+    const struct cli_serve_below below = {.worker_socket = listener, .node = node, .figures = figures};
     return cli_serve_run(serve, &below, &error) < 0 ? cli_fail(&error) : CLI_EXIT_OK;
 }
 
@@ -174,9 +178,23 @@ static int become_worker(const char *program, json_t *config, pid_t server, pyex
     return -1;
 }
 
+/* Memory for what pyexec-worker counts, which the server shows. Returns a descriptor that pyexec-worker inherits. */
+static int share_figures(const struct px_node_figures **ret, pyexec_error *error)
+{
+    px_auto_fd int fd = memfd_create("pyexec-figures", MFD_ALLOW_SEALING);
+    bool made = fd >= 0 && px_ftruncate(fd, sizeof **ret) == 0 &&
+                fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+    void *figures = made ? mmap(NULL, sizeof **ret, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    if (figures == MAP_FAILED)
+        return px_error_exhausted(error, errno, "can't make memory for the node's figures");
+    *ret = figures;
+    return TAKE_FD(fd);
+}
+
 static int start(const struct cli_serve *serve, const struct px_nats_config *nats, pyexec_error *error)
 {
     px_auto_fd int listener = -1;
+    const struct px_node_figures *figures;
     int place = -1; /* inherited by pyexec-worker */
     px_auto_free char *program = px_libexec_find(WORKER_PROGRAM);
     if (!program) {
@@ -185,7 +203,8 @@ static int start(const struct cli_serve *serve, const struct px_nats_config *nat
     }
     if (cli_private_socket(&listener, &place, error) < 0)
         return -1;
-    px_auto_json json_t *config = describe(serve, nats, place, error);
+    int shared = share_figures(&figures, error);
+    px_auto_json json_t *config = shared < 0 ? NULL : describe(serve, nats, place, shared, error);
     if (!config)
         return -1;
     pid_t parent = getpid(), server = fork();
@@ -193,7 +212,8 @@ static int start(const struct cli_serve *serve, const struct px_nats_config *nat
         return px_error_exhausted(error, errno, "can't start the server");
     if (server == 0) {
         close(place);
-        _exit(serve_below(serve, parent, listener, nats->node));
+        close(shared);
+        _exit(serve_below(serve, parent, listener, nats->node, figures));
     }
     px_close_fd(&listener);
     return become_worker(program, config, server, error);

@@ -7,14 +7,22 @@
 #include "cli/settings.h"
 
 struct px_fleet;
+struct px_node_figures;
 
 /* The flags of the server. */
 struct cli_serve_flags {
-    struct cli_list listen;
+    struct cli_list listen, metrics;
     const char *token_file, *log_format, *audit_log, *state_dir, *mcp_servers;
     bool no_playground;
     bool e2b, dify_sandbox, sandbox_fusion;
 };
+
+#define CLI_METRICS_OPTION(type, member) \
+    { \
+        "metrics", 0, "ADDRESS", \
+            "Also serves /metrics, /healthz and /readyz there, and nothing else, without a token: unix:/PATH or HOST:PORT.", \
+            CLI_INTO(type, member) \
+    }
 
 struct cli_serve {
     struct cli_settings settings;
@@ -33,6 +41,7 @@ void cli_serve_done(struct cli_serve *serve);
 struct cli_serve_below {
     int worker_socket;
     const char *node;
+    const struct px_node_figures *figures;
     struct px_fleet *fleet;
 };
 

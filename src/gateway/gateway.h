@@ -69,7 +69,8 @@ struct px_gateway {
     char denied[256];    /* what the NATS server has refused last, or "" */
     px_fleet_log_fn log; /* NULL: standard error */
     void *log_closure;
-    _Atomic size_t reserved; /* bytes of answers in parts */
+    _Atomic size_t reserved;                            /* bytes of answers in parts */
+    _Atomic uint64_t waiting, ends[PX_FLEET_END_COUNT]; /* requests over NATS: in progress, and how they ended */
     struct px_places places;
 };
 
@@ -93,18 +94,19 @@ void px_waiter_give(struct px_gateway *gateway, struct px_waiter *waiter);
 /* Returns the next message for px_message_free(), or NULL: none has come until then, or the call is cancelled. */
 struct px_message *px_waiter_next(struct px_waiter *waiter, const struct px_fleet_call *call, int64_t until_ns);
 void px_message_free(struct px_message *message);
-/* px_fleet.log_to, px_fleet.wake */
+/* px_fleet.log_to, px_fleet.count, px_fleet.wake */
 void px_gateway_log_to(struct px_fleet *fleet, px_fleet_log_fn log, void *closure);
+void px_gateway_count(struct px_fleet *fleet, struct px_fleet_counts *ret);
 void px_waiter_wake(struct px_fleet *fleet, const struct px_fleet_call *call);
 
 /* ---- One request over NATS (gateway_exchange.c, gateway_answer.c) ---- */
 
-enum px_exchange_end {
-    PX_EXCHANGE_ANSWERED,
-    PX_EXCHANGE_NOBODY,    /* nobody listens on the subject; nothing was started */
-    PX_EXCHANGE_NOT_SENT,  /* no connection, or no room; nothing was started */
-    PX_EXCHANGE_LOST,      /* no answer, and whether something was started is not known */
-    PX_EXCHANGE_CANCELLED, /* the client is gone */
+enum px_exchange_end { /* in the order of PX_FLEET_ENDS */
+                       PX_EXCHANGE_ANSWERED,
+                       PX_EXCHANGE_NOBODY,    /* nobody listens on the subject; nothing was started */
+                       PX_EXCHANGE_NOT_SENT,  /* no connection, or no room; nothing was started */
+                       PX_EXCHANGE_LOST,      /* no answer, and whether something was started is not known */
+                       PX_EXCHANGE_CANCELLED, /* the client is gone */
 };
 
 struct px_exchange {

@@ -216,7 +216,8 @@ struct px_fleet *px_gateway_open(const json_t *config, bool now, char *problem, 
     snprintf(problem, size, "no memory");
     if (!gateway)
         return NULL;
-    gateway->fleet = (struct px_fleet){ask, px_waiter_wake, is_connected, px_gateway_log_to, close_gateway};
+    gateway->fleet =
+        (struct px_fleet){ask, px_waiter_wake, is_connected, px_gateway_count, px_gateway_log_to, close_gateway};
     pthread_mutex_init(&gateway->lock, NULL);
     if (px_places_init(&gateway->places) == 0 && px_gateway_link_open(gateway, config, now, problem, size) == 0)
         return &gateway->fleet;

@@ -189,7 +189,7 @@ static void done(struct px_exchange *exchange)
     }
 }
 
-enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fleet_answer *ret)
+static enum px_exchange_end run(struct px_exchange *exchange, struct px_fleet_answer *ret)
 {
     struct px_gateway *gateway = exchange->gateway;
     px_gateway_answer_clear(ret);
@@ -205,5 +205,15 @@ enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fle
     exchange->call->waits_at = 0;
     px_waiter_give(gateway, exchange->waiter);
     done(exchange);
+    return end;
+}
+
+enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fleet_answer *ret)
+{
+    struct px_gateway *gateway = exchange->gateway;
+    gateway->waiting++;
+    enum px_exchange_end end = run(exchange, ret);
+    gateway->waiting--;
+    gateway->ends[end]++;
     return end;
 }

@@ -223,6 +223,20 @@ bool px_gateway_link_is_up(struct px_gateway *gateway)
     return natsConnection_Status(gateway->connection) == NATS_CONN_STATUS_CONNECTED;
 }
 
+void px_gateway_count(struct px_fleet *fleet, struct px_fleet_counts *ret)
+{
+    struct px_gateway *gateway = (struct px_gateway *)fleet;
+    natsStatistics *statistics = NULL;
+    uint64_t ignored;
+    *ret = (struct px_fleet_counts){.waiting = gateway->waiting};
+    for (size_t i = 0; i < PX_FLEET_END_COUNT; i++)
+        ret->ends[i] = gateway->ends[i];
+    if (natsStatistics_Create(&statistics) == NATS_OK &&
+        natsConnection_GetStats(gateway->connection, statistics) == NATS_OK)
+        (void)natsStatistics_GetCounts(statistics, &ignored, &ignored, &ignored, &ignored, &ret->reconnects);
+    natsStatistics_Destroy(statistics);
+}
+
 void px_gateway_denied(struct px_gateway *gateway, char *ret, size_t size)
 {
     pthread_mutex_lock(&gateway->lock);

@@ -54,8 +54,8 @@ int px_session_config_check(const struct px_session_config *session, pyexec_erro
 
 /* Settings of the server: the [serve] section (serve.def). */
 struct px_serve_config {
-    struct px_strings listen; /* unix:PATH or HOST:PORT */
-    char *token_file;         /* NULL, or an absolute path */
+    struct px_strings listen, metrics; /* unix:PATH or HOST:PORT */
+    char *token_file;                  /* NULL, or an absolute path */
     struct px_strings allowed_hosts, allowed_origins;
     int64_t max_connections;
     int64_t idle_timeout_ms, drain_grace_ms, drain_sessions_ms;

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 
@@ -42,6 +43,15 @@ struct px_fleet_answer {
     struct px_buffer body;
 };
 
+/* How requests over NATS ended, for metrics. */
+#define PX_FLEET_ENDS(END) END(answered) END(no_responders) END(not_sent) END(lost) END(cancelled)
+#define PX_FLEET_END_COUNT 5
+
+struct px_fleet_counts {
+    uint64_t ends[PX_FLEET_END_COUNT], waiting; /* waiting: in progress */
+    uint64_t reconnects;
+};
+
 /* A line of the server's log. `detail` may be NULL. */
 typedef void (*px_fleet_log_fn)(void *closure, const char *event, const char *detail);
 
@@ -51,6 +61,7 @@ struct px_fleet {
     /* Wakes the thread that waits in call(). */
     void (*wake)(struct px_fleet *fleet, const struct px_fleet_call *call);
     bool (*is_connected)(struct px_fleet *fleet);
+    void (*count)(struct px_fleet *fleet, struct px_fleet_counts *ret);
     /* Where to report the connection. NULL: to standard error, as in the beginning. Afterwards the function before is not called. */
     void (*log_to)(struct px_fleet *fleet, px_fleet_log_fn log, void *closure);
     void (*close)(struct px_fleet *fleet);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "serve/fleet.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
@@ -122,7 +123,9 @@ void px_forward_serve(struct px_http_request *request)
     request->forwarded = &call;
     call.cancelled = request->cancelled;
     pthread_mutex_unlock(&request->lock);
+    int64_t begun = px_now_ns();
     fleet->call(fleet, &call, &answer);
+    px_histogram_add(&request->server->metrics.forwarded, px_now_ns() - begun);
     pthread_mutex_lock(&request->lock);
     request->forwarded = NULL;
     pthread_mutex_unlock(&request->lock);

@@ -18,6 +18,7 @@
 #include "serve/execution.h"
 #include "serve/file_routes.h"
 #include "serve/fleet.h"
+#include "serve/fleet_metrics.h"
 #include "serve/forward.h"
 #include "serve/mcp_http.h"
 #include "serve/route.h"
@@ -315,7 +316,9 @@ static bool authenticate(struct px_http_request *request)
     const char *header = px_http_request_header(request, "Authorization");
     const char *name = px_http_request_header(request, "Pyexec-Principal");
     struct px_server *server = request->server;
-    if (request->listener->names_principals && name)
+    if (request->listener->metrics_only)
+        request->principal = &server->principals.local;
+    else if (request->listener->names_principals && name)
         request->principal = px_principals_find_name(&server->principals, name);
     else if (request->route->dialects)
         request->principal = px_dialect_principal(request);
@@ -362,6 +365,8 @@ static void begin(struct px_http_request *request, const char *version)
         px_respond_preflight(request);
     else if (px_route_find(request, allowed, sizeof allowed) < 0)
         refuse_path(request, allowed);
+    else if (request->listener->metrics_only && !request->route->probe)
+        refuse_path(request, "");
     else if (px_route_decode(request) < 0)
         px_respond_problem(request, MHD_HTTP_BAD_REQUEST, "invalid_request", "the path is malformed",
                            "Encode it as UTF-8 with %XX, without NUL.");
@@ -463,6 +468,8 @@ static int submit_first(struct px_http_request *request, pyexec_error *error)
 {
     struct px_server *server = request->server;
     struct px_schedule *others = request->route->late ? server->late : server->chores;
+    if (px_fleet_metrics_wait(request))
+        return submit(request, server->chores, NULL, serve_job, error);
     if (server->options->fleet) /* a stream or a long poll must not take a thread that a tool's answer needs */
         return submit(request,
                       request->route->late && strcmp(request->route->method, "GET") != 0 ? others : server->runs, NULL,
@@ -488,7 +495,7 @@ static void dispatch(struct px_http_request *request)
         px_respond_error(request, &request->body_error);
         return;
     }
-    if (request->route->inline_) {
+    if (request->route->inline_ && !px_fleet_metrics_wait(request)) {
         request->route->serve(request);
         return;
     }

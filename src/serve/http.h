@@ -51,6 +51,7 @@ struct px_listener {
     _Atomic int64_t due_ns; /* when the daemon must be called next, because a connection has been silent; 0: never */
     int fd;
     bool tcp;              /* false: a UNIX socket. Its clients without a token are the principal `local` */
+    bool metrics_only;     /* serves /metrics, /healthz and /readyz, to everybody */
     bool names_principals; /* its clients say which principal they are (`pyexec worker`) */
     bool loopback;         /* TCP, but only this machine can connect */
     char name[160];        /* for the log */
@@ -128,6 +129,7 @@ struct px_route {
     bool open;         /* needs no principal */
     unsigned dialects; /* the dialects that have this route; 0: a route of pyexec itself */
     bool runs;         /* runs code, so it goes through the schedule of runs */
+    bool probe;        /* for those who watch the server: [serve] metrics serves it */
     bool inline_;      /* answered at once by the thread that read it: `serve` must not wait */
     bool fleet;        /* for the operator of a fleet; not in the OpenAPI document */
     bool page;         /* for browsers: neither in the API nor in its OpenAPI document */

@@ -199,7 +199,7 @@ static int take_passed(struct px_server *server, int count, pyexec_error *error)
 static int check_tokens(const struct px_server *server, pyexec_error *error)
 {
     for (size_t i = 0; i < server->listener_count; i++)
-        if (server->listeners[i].tcp && !server->options->config->token_file &&
+        if (server->listeners[i].tcp && !server->options->config->token_file && !server->listeners[i].metrics_only &&
             !(server->dialects && server->listeners[i].loopback)) {
             px_error_set(error, PYEXEC_INVALID_POLICY, "token_file: %s needs one", server->listeners[i].name);
             return px_error_hint(error, "Give --token-file with a line NAME sha256:HEX (HEX is what "
@@ -209,16 +209,10 @@ static int check_tokens(const struct px_server *server, pyexec_error *error)
     return 0;
 }
 
-int px_listen_all(struct px_server *server, pyexec_error *error)
+static int listen_each(struct px_server *server, const struct px_strings *addresses, pyexec_error *error)
 {
-    const struct px_strings *listen = &server->options->config->listen;
-    int passed = sd_listen_fds(1);
-    if (server->options->worker_socket)
-        add(server, server->options->worker_socket, false, "unix:(worker)")->names_principals = true;
-    if (passed > 0 && take_passed(server, passed, error) < 0)
-        return -1;
-    for (size_t i = 0; i < listen->count; i++) {
-        const char *text = listen->items[i];
+    for (size_t i = 0; i < addresses->count; i++) {
+        const char *text = addresses->items[i];
         if (server->listener_count == PX_LISTENERS_MAX)
             return px_error_set(error, PYEXEC_INVALID_POLICY, "listen: more than %d addresses", PX_LISTENERS_MAX);
         int status =
@@ -226,7 +220,31 @@ int px_listen_all(struct px_server *server, pyexec_error *error)
         if (status < 0)
             return -1;
     }
+    return 0;
+}
+
+static int listen_for_metrics(struct px_server *server, pyexec_error *error)
+{
+    size_t before = server->listener_count;
+    if (listen_each(server, &server->options->config->metrics, error) < 0)
+        return -1;
+    for (size_t i = before; i < server->listener_count; i++)
+        server->listeners[i].metrics_only = true;
+    return 0;
+}
+
+int px_listen_all(struct px_server *server, pyexec_error *error)
+{
+    int passed = sd_listen_fds(1);
+    if (server->options->worker_socket)
+        add(server, server->options->worker_socket, false, "unix:(worker)")->names_principals = true;
+    if (passed > 0 && take_passed(server, passed, error) < 0)
+        return -1;
+    if (listen_each(server, &server->options->config->listen, error) < 0)
+        return -1;
     if (!server->listener_count && listen_default(server, error) < 0)
+        return -1;
+    if (listen_for_metrics(server, error) < 0)
         return -1;
     return check_tokens(server, error);
 }

@@ -32,10 +32,18 @@ struct px_metrics {
         responses[PX_METRIC_ROUTES][6]; /* counted by route and class of status; class 0: the client went away */
     struct px_histogram requests[PX_METRIC_ROUTES]; /* by route */
     struct px_histogram executions, waits;
-    _Atomic uint64_t errors[16]; /* failures of the host, by code */
+    struct px_histogram forwarded; /* requests to the nodes of a fleet */
+    _Atomic uint64_t errors[16];   /* failures of the host, by code */
     _Atomic uint64_t received_bytes, sent_bytes;
     int64_t started_seconds;
 };
+
+/* A metric's first lines; a metric of one number; the lines of a histogram (`label` "": it has none). */
+void px_metric_head(struct px_buffer *out, const char *name, const char *type, const char *help);
+void px_metric_number(struct px_buffer *out, const char *name, const char *type, const char *help,
+                      unsigned long long value);
+void px_metric_histogram(struct px_buffer *out, const char *name, const char *label, const char *value,
+                         struct px_histogram *histogram);
 
 void px_histogram_add(struct px_histogram *histogram, int64_t nanoseconds);
 

@@ -10,6 +10,7 @@
 #include "pyexec.h"
 
 struct px_fleet;
+struct px_node_figures;
 
 struct px_serve_options {
     json_t *executor;               /* for pyexec_executor_open_object() */
@@ -28,7 +29,8 @@ struct px_serve_options {
     /* For `pyexec worker`: a UNIX socket that listens, whose only client is trusted and says who its callers are, in the header
      * Pyexec-Principal. 0: none. */
     int worker_socket;
-    const char *node; /* the node's name in ids of executions; NULL: the host's name */
+    const char *node;                      /* the node's name in ids of executions; NULL: the host's name */
+    const struct px_node_figures *figures; /* what `pyexec-worker` counts, for /metrics; NULL: this is not a node */
     /* For `pyexec serve --nats`: the nodes that run the code (fleet.h). Then this server runs none, and `executor` is not used. NULL:
      * none. */
     struct px_fleet *fleet;

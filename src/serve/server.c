@@ -90,7 +90,7 @@ static int check_network(const struct px_server *server, pyexec_error *error)
     if (server->principals.path || server->options->policy->disable_networking || server->options->fleet)
         return 0;
     for (size_t i = 0; i < server->listener_count; i++)
-        if (server->listeners[i].tcp) {
+        if (server->listeners[i].tcp && !server->listeners[i].metrics_only) {
             px_error_set(error, PYEXEC_INVALID_POLICY,
                          "token_file: %s needs one, since with disable_networking false scripts can reach it too",
                          server->listeners[i].name);
@@ -281,6 +281,8 @@ static void close_server(struct px_server *server)
     if (server->options->fleet)
         server->options->fleet->log_to(server->options->fleet, NULL, NULL);
     px_log_close(&server->log);
+    px_buffer_done(&server->fleet_page.nodes);
+    pthread_mutex_destroy(&server->fleet_page.lock);
     free(server->openapi);
 }
 
@@ -380,6 +382,7 @@ int px_serve_run(const struct px_serve_options *options, pyexec_error *error)
         return px_error_oom(error);
     server->options = options;
     server->log.audit = -1;
+    pthread_mutex_init(&server->fleet_page.lock, NULL);
     raise_open_files();
     px_auto_fd int signals = catch_signals(error);
     int status = signals < 0 ? -1 : open_server(server, error);

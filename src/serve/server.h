@@ -18,6 +18,13 @@
 
 #define PX_LISTENERS_MAX 16
 
+/* The rows of a fleet's nodes in /metrics, as of the last request for them. */
+struct px_fleet_page {
+    pthread_mutex_t lock;
+    int64_t made_ns; /* 0: never */
+    struct px_buffer nodes;
+};
+
 struct px_server {
     const struct px_serve_options *options;
     pyexec_executor *executor;
@@ -38,6 +45,7 @@ struct px_server {
     struct px_contexts *contexts;       /* E2B's code contexts */
     struct px_telemetry *telemetry;     /* NULL: no traces are sent */
     struct px_metrics metrics;
+    struct px_fleet_page fleet_page;
     struct px_log log;
     struct px_listener listeners[PX_LISTENERS_MAX];
     size_t listener_count;

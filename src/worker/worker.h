@@ -20,6 +20,7 @@
  *   worker_bucket.c    buckets of JetStream
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
+ *   worker_figures.c   figures for /metrics, which the server shows
  *   worker_node.c      commands of the node, and NATS micro services
  *
  * Clients are not trusted: the size of everything that waits is limited, and no text of theirs becomes a part of a subject or of
@@ -38,6 +39,7 @@
 
 #include "base/buffer.h"
 #include "base/json.h"
+#include "base/node_figures.h"
 #include "base/sse_events.h"
 
 #define PX_NODE_BODY_MAX (32u << 20)
@@ -271,7 +273,9 @@ struct px_worker {
     bool closing; /* a second signal came, or the server has ended */
     bool told;    /* the server was told to end */
     int64_t told_ns;
-    int status; /* what the program exits with */
+    int status;                      /* what the program exits with */
+    struct px_node_figures *figures; /* for /metrics, in memory that the server reads */
+    natsStatistics *statistics;      /* of the connection */
     /* For $SRV.STATS. */
     uint64_t served, errors, refused;
     uint64_t ignored; /* messages with a reply subject to which nothing is sent, since the last line about them */
@@ -279,6 +283,14 @@ struct px_worker {
     int64_t served_ns;
     char last_error[200];
 };
+
+/* ---- Figures (worker_figures.c) ---- */
+
+/* `fd`: the memory that `pyexec worker` made for them. */
+int px_figures_open(struct px_worker *worker, int fd);
+void px_figures_close(struct px_worker *worker);
+/* Brings those up to date that are not counted when something happens. */
+void px_figures_tick(struct px_worker *worker);
 
 /* ---- HTTP (worker_http.c) ---- */
 

@@ -42,6 +42,7 @@ static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *mes
     struct px_node_request *request = px_claim_request(worker, branch); /* NULL: it was cancelled */
     uint64_t revision;
     enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    PX_FIGURES_CLAIMED(worker, session, outcome);
     if (request && (outcome == PX_ENTRY_TAKEN || px_seat_find(worker, branch->key))) {
         refuse_taken(request); /* a call of this id came meanwhile: it finds the entry, and takes it over */
         return;

@@ -75,6 +75,7 @@ static void write_part(struct px_node_request *request);
 static void give_up(struct px_node_request *request, const char *why)
 {
     px_worker_say("an answer could not be kept: %s", why);
+    request->worker->figures->kept_failed++;
     deliver(request);
 }
 
@@ -133,6 +134,7 @@ static void part_written(struct px_worker *worker, void *closure, natsMsg *messa
         write_part(request);
     } else {
         px_keys_renew(request);
+        worker->figures->kept_written++;
         deliver(request);
     }
 }
@@ -257,6 +259,7 @@ static void take_part(struct px_node_request *request, struct px_search *search,
         read_part(request, search);
         return;
     }
+    request->worker->figures->kept_read++;
     px_answer_last(request, search->status, type_of(search->status), px_buffer_shown(&search->answer),
                    search->answer.length);
     px_sessions_left(request);

@@ -41,6 +41,7 @@ static void key_created(struct px_worker *worker, void *closure, natsMsg *messag
     struct px_node_request *request = px_claim_request(worker, claim); /* NULL: it was cancelled, so nothing starts */
     uint64_t revision;
     enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    PX_FIGURES_CLAIMED(worker, key, outcome);
     if (outcome == PX_ENTRY_UNANSWERED && request)
         px_keys_ready(worker);
     if (outcome == PX_ENTRY_MADE && request) {

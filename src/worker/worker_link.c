@@ -367,6 +367,7 @@ static void note_dropped(struct px_topic *topic)
         return;
     px_worker_say("%s: %lld messages were dropped, because they came faster than they could be read", topic->subject,
                   (long long)(dropped - topic->dropped));
+    topic->worker->figures->lost_received += (uint64_t)(dropped - topic->dropped);
     topic->dropped = dropped;
 }
 
@@ -411,6 +412,7 @@ int px_link_send(struct px_worker *worker, natsMsg *message)
     natsStatus status = message ? natsConnection_PublishMsg(worker->link.connection, message) : NATS_NO_MEMORY;
     if (status == NATS_OK)
         return 0;
+    worker->figures->lost_sent++;
     px_worker_say("a message to %s is lost: %s", message ? natsMsg_GetSubject(message) : "a client",
                   natsStatus_GetText(status));
     return -1;

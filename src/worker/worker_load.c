@@ -105,6 +105,8 @@ void px_load_update(struct px_worker *worker)
     if (!worker->serving)
         return;
     if (worker->draining || waiting >= most) {
+        if (!worker->full && !worker->draining)
+            worker->figures->fulls++;
         worker->full = true;
         leave(worker);
     } else if (worker->full && waiting <= most / 2) {

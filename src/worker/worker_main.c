@@ -143,6 +143,7 @@ static void on_tick(evutil_socket_t fd, short what, void *closure)
     px_node_tick(worker, now);
     px_sessions_tick(worker, now);
     px_load_tick(worker, now);
+    px_figures_tick(worker);
 }
 
 /* True when nothing is left to do. */
@@ -190,8 +191,10 @@ static int read_config(struct px_worker *worker)
     worker->full_at = json_integer_value(json_object_get(config, "full_at"));
     worker->idle_seconds = json_integer_value(json_object_get(config, "idle_seconds"));
     worker->labels = json_object_get(config, "labels");
+    const json_t *figures = json_object_get(config, "figures");
     px_auto_fd int nothing = px_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
     return worker->node && worker->queue && worker->socket && worker->server > 1 && json_is_object(worker->labels) &&
+                   json_is_integer(figures) && px_figures_open(worker, (int)json_integer_value(figures)) == 0 &&
                    nothing >= 0 && dup2(nothing, STDIN_FILENO) == STDIN_FILENO
                ? 0
                : -1;
@@ -251,6 +254,7 @@ static void close_worker(struct px_worker *worker)
     free_event(worker->tick);
     if (worker->base)
         event_base_free(worker->base);
+    px_figures_close(worker);
     json_decref(worker->environments);
     json_decref(worker->config);
 }

@@ -161,7 +161,10 @@ void px_node_begin(struct px_node_request *request)
 
 static bool take_share(struct px_node_request *request, enum px_goods goods, size_t amount, const char *what)
 {
+    struct px_node_figures *figures = request->worker->figures;
     int status = px_share_take(request, goods, amount);
+    if (status)
+        ++*(status == 429 ? &figures->refused_principal : &figures->refused_node);
     if (status == 429)
         px_answer_problem(request, status, "overloaded", PX_HINT_AGAIN,
                           "the %s of this principal take more than its share of the node", what);
@@ -198,9 +201,16 @@ static bool is_refused(struct px_worker *worker, natsMsg *message)
     if (worker->request_count < PX_NODE_REQUESTS_MAX && !worker->closing)
         return false;
     worker->refused++;
+    worker->figures->refused_node++;
     px_answer_message(worker, message, 503, worker->closing ? "shutting_down" : "overloaded",
                       worker->closing ? "the node is shutting down" : "the node has too many requests", PX_HINT_AGAIN);
     return true;
+}
+
+/* The length of the subject of this node. */
+static size_t node_length(const struct px_worker *worker)
+{
+    return strlen("pyexec.v1.node.") + strlen(worker->node);
 }
 
 static void take_request(struct px_worker *worker, enum px_topic_kind kind, natsMsg *message)
@@ -214,6 +224,9 @@ static void take_request(struct px_worker *worker, enum px_topic_kind kind, nats
         return;
     }
     worker->served++;
+    ++*(kind == PX_TOPIC_RUN                                                        ? &worker->figures->taken_runs
+        : strncmp(natsMsg_GetSubject(message) + node_length(worker), ".s.", 3) == 0 ? &worker->figures->taken_sessions
+                                                                                    : &worker->figures->taken_others);
     if (!px_node_route(request, kind, natsMsg_GetSubject(message), message) ||
         !take_share(request, PX_GOODS_REQUESTS, 1, "requests") || !take_body(request, message)) {
         if (!request->ended)
@@ -320,7 +333,7 @@ void px_node_take(struct px_worker *worker, enum px_topic_kind kind, natsMsg *me
         px_node_service(worker, message, subject);
         return;
     }
-    const char *rest = subject + strlen("pyexec.v1.node.") + strlen(worker->node);
+    const char *rest = subject + node_length(worker);
     if (kind == PX_TOPIC_ABOUT)
         take_about(worker, rest + strlen(".r."), message);
     else if (*rest)
@@ -415,6 +428,7 @@ void px_node_abandon(struct px_node_request *request)
 
 void px_node_lose_client(struct px_node_request *request)
 {
+    request->worker->figures->lost_clients++;
     if (!request->keeps || !request->keyed || request->kept) {
         px_node_abandon(request);
         return;

@@ -77,6 +77,15 @@ void px_seat_drop(struct px_seat *seat)
     free(seat);
 }
 
+size_t px_seats_owned(const struct px_worker *worker)
+{
+    size_t owned = 0;
+    for (size_t i = 0; i < PX_SEAT_BUCKETS; i++)
+        for (const struct px_seat *seat = worker->seats->buckets[i]; seat; seat = seat->next)
+            owned += seat->ours;
+    return owned;
+}
+
 struct px_seat *px_seat_hold(struct px_seat *seat)
 {
     seat->users++;

@@ -60,6 +60,8 @@ struct px_seat *px_seat_hold(struct px_seat *seat);
 void px_seat_release(struct px_seat *seat);
 /* Frees a seat that nobody uses. */
 void px_seat_drop(struct px_seat *seat);
+/* How many ids belong to this node. */
+size_t px_seats_owned(const struct px_worker *worker);
 
 /* ---- Buckets (worker_bucket.c) ---- */
 
@@ -69,6 +71,12 @@ void px_entry_create(struct px_worker *worker, const char *bucket, const char *k
 enum px_entry_outcome { PX_ENTRY_MADE, PX_ENTRY_TAKEN, PX_ENTRY_REFUSED, PX_ENTRY_UNANSWERED };
 /* What became of it, from the answer that the function got. `ret_revision`: of the entry that was made, else 0. */
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision);
+/* Counts it (worker_figures.c). */
+void px_figures_claimed(_Atomic uint64_t *won, _Atomic uint64_t *lost, _Atomic uint64_t *failed,
+                        enum px_entry_outcome outcome);
+#define PX_FIGURES_CLAIMED(worker, what, outcome) \
+    px_figures_claimed(&(worker)->figures->what##_won, &(worker)->figures->what##_lost, \
+                       &(worker)->figures->what##_failed, outcome)
 /* Why there is no entry, for a title. */
 const char *px_entry_why(enum px_entry_outcome outcome);
 /* Writes the entry of this node again, if it still has this revision, so that its age begins again. */

@@ -282,6 +282,7 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
     struct px_seat *seat = closure;
     uint64_t revision;
     enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    PX_FIGURES_CLAIMED(worker, session, outcome);
     switch (outcome) {
     case PX_ENTRY_MADE:
         take_over(seat, revision);

@@ -1,35 +1,15 @@
-"""/metrics has each metric, label and value that the dashboard and the alerts name."""
+"""/metrics of a server has each metric, label and value that its dashboard and its alerts name. tests/fleet/test_fleet_metrics.py has those of a
+fleet."""
 import json
-import os
 import re
 import subprocess
 
 import pytest
 
 from conftest import ROOT
+from monitoring import BOARDS, alerts, check_expression, check_panels, expressions, not_shown, samples_of
 from promtool import promtool  # noqa: F401 (a fixture)
 from serving import serving, wait_for
-
-OF_PROMETHEUS = {"instance", "job", "le"}
-
-
-def dashboard():
-    with open(ROOT + "/packaging/grafana-dashboard.json") as file:
-        return json.load(file)
-
-
-def expressions():
-    """Returns every PromQL expression of both files, by its place."""
-    for panel in dashboard()["panels"]:
-        for target in panel["targets"]:
-            yield panel["title"] + " " + target["refId"], target["expr"].replace("$__rate_interval", "5m")
-    with open(ROOT + "/packaging/prometheus-rules.yml") as file:
-        text = file.read()
-    for alert in re.split(r"^ +- alert: ", text, flags=re.M)[1:]:
-        inline = re.search(r"^ +expr: (?!\|)(.*)$", alert, re.M)
-        block = re.search(r"^ +expr: \|\n((?: {10,}.*\n)+)", alert, re.M)
-        yield alert.split("\n")[0], (inline or block)[1]
-
 
 @pytest.fixture(scope="module")
 def samples(own):
@@ -46,55 +26,29 @@ def samples(own):
         server.result("1", "second")
         server.ask("POST", "/v1/execute", "{")
         text = server.metrics()
-    found = {}
-    for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? ", text, re.M):
-        labels_of = found.setdefault(name, {})
-        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
-            labels_of.setdefault(label, set()).add(value)
-    return found
+    return samples_of(text)
 
 
-def selectors(expression):
-    """Returns each metric in the expression, with its matchers."""
-    for name, matchers in re.findall(r"\b(pyexec_[a-z_]+|up)\b(?:\{([^}]*)\})?", expression):
-        yield name, re.findall(r'(\w+)(=~|!=|=)"([^"]*)"', matchers)
-
-
-@pytest.mark.parametrize("expression", [pytest.param(text, id=where) for where, text in expressions()])
+@pytest.mark.parametrize("expression", [pytest.param(text, id=where) for where, text in expressions("pyexec")])
 def test_an_expression_names_what_there_is(samples, expression):
-    names = list(selectors(expression))
-    assert names, expression
-    labels = set(OF_PROMETHEUS)
-    for name, matchers in names:
-        assert name == "up" or name in samples, (name, sorted(samples))
-        labels |= set(samples.get(name, ()))
-        for label, _, value in matchers:
-            known = samples.get(name, {}).get(label, set())
-            assert label in OF_PROMETHEUS or set(value.split("|")) <= known, (name, label, value, known)
-    for group in re.findall(r"\bby \(([^)]*)\)", expression):
-        assert {label.strip() for label in group.split(",")} <= labels, (group, labels)
+    check_expression(expression, samples)
 
 
 def test_nearly_every_metric_is_on_the_dashboard(samples):
-    shown = {name for where, expression in expressions() for name, _ in selectors(expression)}
-    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples}
-    missing = families - {re.sub(r"_bucket$", "", name) for name in shown}
+    missing = not_shown("pyexec", samples)
     assert len(missing) <= 5, missing
 
 
-def test_panels_have_places_and_numbers_of_their_own():
-    panels = dashboard()["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels) >= 15
-    cells = [(x, y) for panel in panels for position in [panel["gridPos"]]
-             for x in range(position["x"], position["x"] + position["w"])
-             for y in range(position["y"], position["y"] + position["h"])]
-    assert len(set(cells)) == len(cells) and max(x for x, _ in cells) < 24
+@pytest.mark.parametrize("group", BOARDS)
+def test_panels_have_places_and_numbers_of_their_own(group):
+    check_panels(group)
 
 
 def test_promtool_accepts_the_rules_and_the_dashboards_expressions(promtool, tmp_path):
     done = subprocess.run([promtool, "check", "rules", ROOT + "/packaging/prometheus-rules.yml"], capture_output=True, text=True)
-    assert done.returncode == 0 and "10 rules found" in done.stdout, done.stdout + done.stderr
-    rules = [{"record": "p:%d" % i, "expr": expression.replace("$instance", ".*")} for i, (_, expression) in enumerate(expressions())]
+    assert done.returncode == 0 and "%d rules found" % sum(len(alerts(group)) for group in BOARDS) in done.stdout, done.stdout + done.stderr
+    every = [expression for group in BOARDS for _, expression in expressions(group)]
+    rules = [{"record": "p:%d" % i, "expr": expression.replace("$instance", ".*")} for i, expression in enumerate(every)]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     done = subprocess.run([promtool, "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True)
     assert done.returncode == 0 and "%d rules found" % len(rules) in done.stdout, done.stdout + done.stderr
@@ -126,17 +80,30 @@ tests:
       - {series: 'pyexec_execution_duration_seconds_bucket{instance="a",le="5"}', values: '0+10x40'}
       - {series: 'pyexec_execution_duration_seconds_bucket{instance="a",le="10"}', values: '0+20x40'}
       - {series: 'pyexec_execution_duration_seconds_bucket{instance="a",le="+Inf"}', values: '0+20x40'}
+      - {series: 'pyexec_gateway_connected{instance="a"}', values: '1x23 0x7'}
+      - {series: 'pyexec_gateway_connected{instance="b"}', values: '1x30'}
+      - {series: 'pyexec_worker_connected{instance="b"}', values: '1x30'}
+      - {series: 'pyexec_gateway_reconnects_total{instance="a"}', values: '0+1x30'}
+      - {series: 'pyexec_worker_reconnects_total{instance="b"}', values: '3x30'}
+      - {series: 'pyexec_gateway_requests_total{instance="a",result="lost"}', values: '0+1x30'}
+      - {series: 'pyexec_gateway_requests_total{instance="b",result="lost"}', values: '9x30'}
+      - {series: 'pyexec_fleet_nodes{instance="a",state="serves"}', values: '0x30'}
+      - {series: 'pyexec_fleet_nodes{instance="b",state="serves"}', values: '1x30'}
+      - {series: 'pyexec_fleet_node_draining{instance="b",node="lives"}', values: '0x30'}
+      - {series: 'pyexec_fleet_node_draining{instance="b",node="killed"}', values: '0x20 stale'}
+      - {series: 'pyexec_fleet_node_draining{instance="b",node="drained"}', values: '0x19 1 stale'}
+      - {series: 'pyexec_fleet_node_draining{instance="b",node="forgotten"}', values: '0x5 stale'}
     alert_rule_test:
 """
 
 
 def test_each_alert_fires_when_it_should_and_only_there(promtool, tmp_path):
-    with open(ROOT + "/packaging/prometheus-rules.yml") as file:
-        alerts = re.findall(r"- alert: (\w+)", file.read())
-    text = SERIES % ROOT + "".join("      - {eval_time: 25m, alertname: %s, exp_alerts: []}\n" % name for name in alerts)
+    names = [name for group in BOARDS for name in alerts(group)]
+    text = SERIES % ROOT + "".join("      - {eval_time: 25m, alertname: %s, exp_alerts: []}\n" % name for name in names)
     (tmp_path / "test.yml").write_text(text)
     done = subprocess.run([promtool, "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True)
     # promtool reports each alert as not expected, with the labels with which it fired.
     got = dict(re.findall(r"alertname: (\w+), time: 25m, *\n +exp:\[.*?\],? *\n +got:\[(.*?)\]\n", done.stdout + done.stderr, re.S))
-    assert set(got) == set(alerts), done.stdout + done.stderr
+    assert set(got) == set(names), done.stdout + done.stderr
+    assert re.findall(r'node="(\w+)"', got.pop("PyexecNodeGone")) == ["killed"]
     assert all('instance="a"' in text and 'instance="b"' not in text for text in got.values()), got

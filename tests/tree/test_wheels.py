@@ -111,7 +111,7 @@ def test_the_program_of_an_option_or_variable_comes_before_the_installed_one_and
     assert "ended with 7" in user.run("python3", "-c", named).stderr
 
 
-@pytest.mark.parametrize("system, machine, needed", [("linux", "x86_64", True), ("linux", "aarch64", False), ("linux", "arm64", False),
+@pytest.mark.parametrize("system, machine, needed", [("linux", "x86_64", True), ("linux", "aarch64", True), ("linux", "riscv64", False),
                                                      ("darwin", "x86_64", False), ("darwin", "arm64", False), ("win32", "AMD64", False)])
 def test_the_client_asks_for_the_program_only_where_there_is_a_wheel_of_it(user, system, machine, needed):
     code = ("import sys, importlib.metadata as metadata\nfrom pip._vendor.packaging.requirements import Requirement\n"

@@ -11,7 +11,7 @@ const REMOTE = "pyexec runs on Linux. Here this client can only use a server on 
 
 /** The name of the package that has the program for this machine, or undefined if there is none. */
 export function runtimePackage(platform: string = process.platform, arch: string = process.arch, glibc: boolean = hasGlibc()): string | undefined {
-  return platform === "linux" && arch === "x64" && glibc ? "pyexec-runtime-linux-x64-gnu" : undefined;
+  return platform === "linux" && (arch === "x64" || arch === "arm64") ? `pyexec-runtime-linux-${arch}-${glibc ? "gnu" : "musl"}` : undefined;
 }
 
 /** True if Node itself uses glibc, and not musl. */

@@ -41,7 +41,7 @@ function run(cwd: string, user: { uid?: number; gid?: number } = {}): string {
 }
 
 describe("the packages", () => {
-  let [client, runtime] = ["", ""];
+  let [client, runtime, musl] = ["", "", ""];
   before(() => {
     // The program of the build folder, because that of tools/bundle.sh takes minutes to build.
     const files = join(folder, "files");
@@ -49,7 +49,7 @@ describe("the packages", () => {
     for (const name of ["pyexec", "pyexec-launch", "pyexec_guest.abi3.so", "libpyexec.so.0"]) copyFileSync(join(BUILD, name), join(files, name));
     const printed = execFileSync(join(SOURCE, "tools", "npm-package.sh"), [join(folder, "made"), BUILD, files], { encoding: "utf8", env: {
       PATH: TOOLS_PATH, HOME: folder, npm_config_cache: join(folder, "cache") } });
-    [runtime, client] = printed.trim().split("\n") as [string, string];
+    [runtime, musl, client] = printed.trim().split("\n") as [string, string, string];
   });
 
   test("both work in an empty folder without a registry, also for an ordinary user", () => {
@@ -67,7 +67,10 @@ describe("the packages", () => {
     const read = (name: string): Record<string, unknown> => JSON.parse(readFileSync(join(own, name, "package.json"), "utf8"));
     const [made, program] = [read("pyexec-client"), read("pyexec-runtime-linux-x64-gnu")];
     assert.deepEqual([program["os"], program["cpu"], program["libc"]], [["linux"], ["x64"], ["glibc"]]);
-    assert.deepEqual(made["optionalDependencies"], { "pyexec-runtime-linux-x64-gnu": program["version"] });
+    const platforms = ["arm64-gnu", "arm64-musl", "x64-gnu", "x64-musl"].map((one) => [`pyexec-runtime-linux-${one}`, program["version"]]);
+    assert.deepEqual(made["optionalDependencies"], Object.fromEntries(platforms));
+    const other = JSON.parse(execFileSync("tar", ["-xzOf", musl, "package/package.json"], { encoding: "utf8" }));
+    assert.deepEqual([other["name"], other["libc"], other["version"]], ["pyexec-runtime-linux-x64-musl", ["musl"], program["version"]]);
     assert.ok(made["scripts"] === undefined && program["scripts"] === undefined && made["dependencies"] === undefined && made["devDependencies"] === undefined);
     assert.equal(made["version"], program["version"]);
     const version = /version: '([^']+)'/.exec(readFileSync(join(SOURCE, "meson.build"), "utf8"))![1];

@@ -87,7 +87,10 @@ test("server-sent events, cut at any byte", async () => {
 describe("where the program is", () => {
   test("which package has it", () => {
     assert.equal(runtimePackage("linux", "x64", true), "pyexec-runtime-linux-x64-gnu");
-    for (const [platform, arch, glibc] of [["linux", "x64", false], ["linux", "arm64", true], ["darwin", "arm64", false], ["win32", "x64", false]] as const)
+    assert.equal(runtimePackage("linux", "x64", false), "pyexec-runtime-linux-x64-musl");
+    assert.equal(runtimePackage("linux", "arm64", true), "pyexec-runtime-linux-arm64-gnu");
+    assert.equal(runtimePackage("linux", "arm64", false), "pyexec-runtime-linux-arm64-musl");
+    for (const [platform, arch, glibc] of [["linux", "ia32", true], ["linux", "arm", true], ["darwin", "arm64", false], ["win32", "x64", false]] as const)
       assert.equal(runtimePackage(platform, arch, glibc), undefined);
   });
 

@@ -148,7 +148,7 @@ deb:
 	@tools/bootstrap.sh deb
 	@tools/deb.sh $(BUILD)/deb
 
-# Everything that users install, in $(BUILD)/artifacts. Without some parts: make artifacts WITHOUT='image jar'. CHECK=1 builds twice and compares.
+# Everything that users install, in $(BUILD)/artifacts. Without some parts: make artifacts WITHOUT='image arm64'. CHECK=1 builds twice and compares.
 WITHOUT ?=
 CHECK ?=
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes everything that users install, with a bill of materials for each and SHA256SUMS: tools/artifacts.sh FOLDER BUILD
-#     WITHOUT='jar npm'   leaves these parts out; the parts are: deb tarball wheels jar npm image
-#     CHECK=1             makes all but the image once more, from a copy of the source in another folder, and compares the bytes
+#     WITHOUT='jar npm'   leaves these parts out; the parts are: deb tarball wheels jar npm image, and on x86-64 the same but jar with -arm64
+#                         (deb-arm64 …); "arm64" leaves out all of those, and the natives for arm64 in the jar
+#     CHECK=1             makes all but the images once more, from a copy of the source in another folder, and compares the bytes
 # A part that can't be made says why. The others are made all the same, and the exit status is then 1.
 set -eu
 umask 022
@@ -10,6 +11,9 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:?usage: tools/artifacts.sh FOLDER BUILD}" "${2:?usage: tools/artifacts.sh FOLDER BUILD}"
 target=$(cd "$1" && pwd) build=$(cd "$2" && pwd)
 WITHOUT=${WITHOUT:-}
+PYEXEC_ARM64=${PYEXEC_ARM64:-$build/arm64}
+export PYEXEC_ARM64
+here=$(uname -m)
 SOURCE_DATE_EPOCH=$("$source/tools/source-date.sh")
 export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
@@ -18,20 +22,35 @@ failed=''
 rm -rf "$target"
 mkdir "$target"
 
+left_out() {
+    case " $WITHOUT " in *" $1 "*) return 0 ;; esac
+    return 1
+}
+with_arm64=false
+[ "$here" != x86_64 ] || left_out arm64 || with_arm64=true
+
 make_deb() {
     # Their date is that of debian/changelog, as Debian's tools have it.
-    (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb") && cp "$work/deb"/*.deb "$target"
+    (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb$suffix") && cp "$work/deb$suffix"/*.deb "$target"
 }
 make_tarball() {
     "$source/tools/tarball.sh" "$target"
 }
 make_wheels() {
-    "$source/tools/wheels.sh" "$target"
+    "$source/tools/wheels.sh" "$target" && "$source/tools/wheels.sh" --musl "$target"
 }
 make_jar() {
     command -v mvn >/dev/null || { echo "there is no mvn (apt install maven)"; return 1; }
-    # Javadoc and sources are for Maven's registry, and not for users.
-    mvn -q -f "$source/clients/java" -DskipTests -Dmaven.javadoc.skip=true package &&
+    natives=
+    if $with_arm64; then
+        PYEXEC_MACHINE=aarch64 "$source/tools/bundle.sh" "$work/natives" || return 1
+        natives=-Dpyexec.natives=$work/natives
+    fi
+    # Javadoc and sources are for Maven's registry, and not for users. A jar of an earlier build may have other natives.
+    find "$source/clients/java" -path '*/target/*.jar' -delete
+    rm -rf "$source/clients/java/ali-langengine-pyexecutor/target/classes/com/alibaba/langengine/pyexecutor/native"
+    # shellcheck disable=SC2086
+    mvn -q -f "$source/clients/java" -DskipTests -Dmaven.javadoc.skip=true $natives package &&
         find "$source/clients/java" -path '*/ali-langengine-pyexecutor*/target/*.jar' ! -name '*-sources.jar' ! -name '*-javadoc.jar' \
             ! -name '*-tests.jar' -exec cp {} "$target" \;
 }
@@ -39,19 +58,22 @@ make_npm() {
     "$source/tools/npm-package.sh" "$target" "$build"
 }
 make_image() {
-    [ -d "$work/deb" ] || { echo "it is made of the Debian packages, which are not there"; return 1; }
-    "$source/tools/image.sh" "$target" "$work/deb"
+    [ -d "$work/deb$suffix" ] || { echo "it is made of the Debian packages, which are not there"; return 1; }
+    "$source/tools/image.sh" "$target" "$work/deb$suffix"
 }
 
-for part in deb tarball wheels jar npm image; do
-    case " $WITHOUT " in
-    *" $part "*)
+parts='deb tarball wheels jar npm image'
+! $with_arm64 || parts="$parts deb-arm64 tarball-arm64 wheels-arm64 npm-arm64 image-arm64"
+for part in $parts; do
+    suffix=
+    unset PYEXEC_MACHINE
+    case $part in *-arm64) suffix=-arm64 PYEXEC_MACHINE=aarch64; export PYEXEC_MACHINE ;; esac
+    if left_out "$part"; then
         echo "$part: left out"
         continue
-        ;;
-    esac
+    fi
     begin=$(date +%s)
-    if "make_$part" >"$work/$part.log" 2>&1; then
+    if "make_${part%-arm64}" >"$work/$part.log" 2>&1; then
         echo "$part: made in $(($(date +%s) - begin)) s"
     else
         echo "$part: can't be made here:"
@@ -59,6 +81,7 @@ for part in deb tarball wheels jar npm image; do
         failed="$failed $part"
     fi
 done
+unset PYEXEC_MACHINE
 
 cd "$target"
 for file in *; do
@@ -74,8 +97,8 @@ if [ -n "${CHECK:-}" ]; then
     again=$work/'built again in a folder with a longer name'
     mkdir -p "$again/source"
     tar -C "$source" --exclude='./build*' --exclude=./.git --exclude=node_modules --exclude=target -c . | tar -C "$again/source" -x
-    # The image is left out: apt writes the time into files of its own.
-    (umask 077 && CHECK='' WITHOUT="$WITHOUT image$failed" TZ=Asia/Tokyo "$again/source/tools/artifacts.sh" "$again/out" "$again/build") || failed="$failed check"
+    # The images are left out: apt writes the time into files of its own.
+    (umask 077 && CHECK='' WITHOUT="$WITHOUT image image-arm64$failed" TZ=Asia/Tokyo "$again/source/tools/artifacts.sh" "$again/out" "$again/build") || failed="$failed check"
     grep -v '\.oci\.tar' SHA256SUMS >"$work/first"
     if diff "$work/first" "$again/out/SHA256SUMS"; then
         echo "the second build gave the same bytes"

@@ -13,7 +13,8 @@ if [ "${1:-}" = test ]; then
         systemd lintian clang-format-14 clang-tidy-14 openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium nats-server haproxy"
 fi
 if [ "${1:-}" = artifacts ]; then
-    packages="$packages python3-venv openjdk-17-jdk-headless maven podman crun mmdebstrap musl-tools"
+    packages="$packages python3-venv openjdk-17-jdk-headless maven podman crun mmdebstrap musl-tools
+        qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 fi
 if [ "${1:-}" = test ] || [ "${1:-}" = deb ] || [ "${1:-}" = artifacts ]; then
     packages="$packages build-essential debhelper"

@@ -3,11 +3,14 @@
 # Builds the native program for a jar, as files that need nothing but a Linux and a Python for glibc 2.31 (Debian 11) or for musl 1.2, or later:
 # tools/bundle.sh FOLDER puts them into FOLDER/linux-ARCHITECTURE. The program, its launcher and the proxy of allowed_hosts are static, so they run
 # with any C library. An interpreter loads the guest extension, of which there is one for each C library. Each is checked for what it needs
-# of that. LICENSES.txt has the licenses of what is linked in.
+# of that. LICENSES.txt has the licenses of what is linked in. PYEXEC_MACHINE=aarch64 cross-builds for arm64 (tools/arm64-tree.sh).
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
-folder=${1:?usage: tools/bundle.sh FOLDER}/linux-$(uname -m)
+here=$(uname -m)
+machine=${PYEXEC_MACHINE:-$here}
+folder=${1:?usage: tools/bundle.sh FOLDER}/linux-$machine
 build=${PYEXEC_BUNDLE_BUILD:-$source/build-bundle}
+cross='' strip=strip packages=$(pkg-config --variable pc_path pkg-config)
 newest=2.31
 programs="pyexec pyexec-launch pyexec-egress"
 made="$programs pyexec_guest.abi3.so"
@@ -20,23 +23,32 @@ for tool in gcc musl-gcc meson ninja readelf; do
         exit 1
     }
 done
-[ -f "$build/build.ninja" ] || meson setup "$build" "$source" -Dbundle=true -Dserve=disabled -Degress=enabled -Db_pie=false --buildtype=release >"$build.log" 2>&1 ||
+if [ "$machine" != "$here" ]; then
+    build=$build-$machine
+    arm64=${PYEXEC_ARM64:-$source/build/arm64}
+    "$source/tools/arm64-tree.sh" "$arm64"
+    cross="--cross-file $arm64/cross.ini"
+    strip=$machine-linux-gnu-strip
+    packages=$arm64/tree/usr/lib/$machine-linux-gnu/pkgconfig:$arm64/tree/usr/share/pkgconfig
+fi
+# shellcheck disable=SC2086
+[ -f "$build/build.ninja" ] || meson setup "$build" "$source" $cross -Dbundle=true -Dserve=disabled -Degress=enabled -Db_pie=false --buildtype=release >"$build.log" 2>&1 ||
     { cat "$build.log" >&2; exit 1; }
 rm -f "$build.log"
 # shellcheck disable=SC2086
-ninja -C "$build" $made >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
+ninja -C "$build" seccomp_filters.c $made >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 # Nothing but the guest is built with musl, so the libraries that meson finds are not used.
 musl=$build/musl
-"$source/tools/musl-compiler.sh" "$musl"
-[ -f "$musl/build/build.ninja" ] || meson setup "$musl/build" "$source" --cross-file "$musl/musl.ini" -Dpkg_config_path="$(pkg-config --variable pc_path pkg-config)" \
+"$source/tools/musl-compiler.sh" "$musl" "$build/seccomp_filters.c"
+[ -f "$musl/build/build.ninja" ] || meson setup "$musl/build" "$source" --cross-file "$musl/musl.ini" -Dpkg_config_path="$packages" \
     -Dbundle=true -Dserve=disabled -Degress=disabled --buildtype=release >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 ninja -C "$musl/build" pyexec_guest_musl.abi3.so >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 
 mkdir -p "$folder"
 for file in $made; do
-    strip -o "$folder/$file" "$build/$file"
+    "$strip" -o "$folder/$file" "$build/$file"
 done
-strip -o "$folder/pyexec_guest_musl.abi3.so" "$musl/build/pyexec_guest_musl.abi3.so"
+"$strip" -o "$folder/pyexec_guest_musl.abi3.so" "$musl/build/pyexec_guest_musl.abi3.so"
 cp "$musl/build/pyexec_guest_musl.abi3.so.map" "$build"
 cd "$folder"
 for file in $programs; do
@@ -63,7 +75,7 @@ rm -f LICENSES.txt
 if command -v dpkg-query >/dev/null; then
     texts=$(mktemp -d)
     trap 'rm -rf "$texts"' EXIT
-    "$source/tools/sbom.py" . --bundle "$build" --licenses "$texts" >/dev/null
+    "$source/tools/sbom.py" . --licenses "$texts" >/dev/null
     for text in "$texts"/*; do
         printf '==== %s\n\n' "$(basename "$text")"
         cat "$text"

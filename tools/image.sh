@@ -3,6 +3,7 @@
 # Builds packaging/Containerfile with podman into FOLDER/pyexec-VERSION-ARCHITECTURE.oci.tar: tools/image.sh FOLDER DEBS
 # DEBS is a folder with the Debian packages (tools/deb.sh). $BASE names the base image. Without it, one is made from the
 # packages of Debian's release $RELEASE (default: bookworm) on the mirror of this machine's apt, so no registry is needed.
+# PYEXEC_MACHINE=aarch64 builds the image for arm64, where the kernel runs its programs by emulation (Debian: qemu-user-static).
 # Needs podman, mmdebstrap and root. Containers of the build use no namespaces, so it works inside of a container too.
 set -eu
 umask 022
@@ -20,8 +21,18 @@ done
     echo "pyexec: the image can't be built here: its base is made as root" >&2
     exit 1
 }
+machine=${PYEXEC_MACHINE:-$(uname -m)}
+case $machine in
+x86_64) architecture=amd64 ;;
+aarch64) architecture=arm64 ;;
+*) architecture=$machine ;;
+esac
+[ "$machine" = "$(uname -m)" ] || grep -qs '^enabled' "/proc/sys/fs/binfmt_misc/qemu-$machine" || {
+    echo "pyexec: the image for $machine can't be built here: the kernel has no emulation for its programs (apt install qemu-user-static)" >&2
+    exit 1
+}
 version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build" | head -n 1)
-archive=$target/pyexec-$version-$(uname -m).oci.tar
+archive=$target/pyexec-$version-$machine.oci.tar
 work=$(mktemp -d)
 trap 'podman --root "$work/store" --runroot "$work/run" --storage-driver vfs unmount --all >/dev/null 2>&1; rm -rf "$work"' EXIT
 in_store() {
@@ -34,15 +45,15 @@ if [ -z "${BASE:-}" ]; then
         echo "pyexec: the image can't be built here: apt knows no mirror (apt-get update)" >&2
         exit 1
     }
-    mmdebstrap --quiet --mode=root --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
+    mmdebstrap --quiet --mode=root --variant=minbase --architectures="$architecture" --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
         --dpkgopt=force-unsafe-io "${RELEASE:-bookworm}" "$work/base.tar" "$mirror"
     BASE=localhost/pyexec-base
-    in_store import --quiet "$work/base.tar" "$BASE" >/dev/null
+    in_store import --quiet --os linux --arch "$architecture" "$work/base.tar" "$BASE" >/dev/null
     rm "$work/base.tar"
 fi
 mkdir -p "$work/context/debs"
 cp "$debs"/*.deb "$work/context/debs"
-in_store build --quiet --isolation chroot --network host --timestamp "$("$source/tools/source-date.sh")" \
+in_store build --quiet --platform "linux/$architecture" --isolation chroot --network host --timestamp "$("$source/tools/source-date.sh")" \
     --build-arg "BASE=$BASE" --build-arg DEBS=debs -t localhost/pyexec -f "$source/packaging/Containerfile" "$work/context" >"$work/log" 2>&1 || {
     tail -n 40 "$work/log" >&2
     exit 1

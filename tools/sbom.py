@@ -6,7 +6,7 @@
 
 ARTIFACT is a folder, a tarball, a Debian package, an OCI archive (.oci.tar), or a zip file (wheel, jar). Listed are its files with their SHA-256, and what
 others made in them: libraries that are linked into our static programs (from the linker's maps in BUILD, the build folder of
-tools/bundle.sh, default build-bundle), the npm packages of the playground in pyexec_serve.so (the versions of
+tools/bundle.sh, default build-bundle, with -MACHINE for another architecture), the npm packages of the playground in pyexec_serve.so (the versions of
 web/package-lock.json, if the file has their license text), Maven's pom.properties, and the packages of a Debian file tree.
 `--licenses` writes the license texts of the linked libraries into a new folder. The date in it is the source's
 (tools/source-date.sh), so the same artifact gives the same text.
@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ import zipfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GUESTS = ("pyexec_guest.abi3.so", "pyexec_guest_musl.abi3.so")
+MACHINES = {b"\x3e\0": "x86_64", b"\xb7\0": "aarch64"}        # of the header of an ELF file
 OURS = ("pyexec", "pyexec-launch", "pyexec-egress", *GUESTS)
 # The licenses of Debian's source packages of which something can be linked into the program. The texts of Debian are longer:
 # they are about all files of the source.
@@ -34,6 +36,7 @@ LICENSES = {
     "c-ares": "MIT",
     "glibc": "LGPL-2.1-or-later",
     "gcc-12": "GPL-3.0-or-later WITH GCC-exception-3.1",
+    "gcc-12-cross": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "jansson": "MIT",
     "libbsd": "BSD-3-Clause",
     "libedit": "BSD-3-Clause",
@@ -93,37 +96,47 @@ def contents(path):
 
 # ---- What others made in them ----
 
-def linked_files(link_map, folder):
+def linked_files(link_map, folder, tree):
     """Returns the archives and objects of the system that the linker put into a file, from its map."""
     with open(link_map) as file:
         text = file.read()
     found = set(re.findall(r"^(/\S+\.a)\(\S+\)$", text.split("\nMemory Configuration\n")[0], re.M))
     found |= set(re.findall(r"^LOAD (/\S+\.o)$", text, re.M))
-    return {path for path in map(os.path.realpath, found) if not path.startswith((os.path.realpath(folder) + "/", ROOT + "/"))}
+    return {path for path in map(os.path.realpath, found)
+            if path.startswith(tree) or not path.startswith((os.path.realpath(folder) + "/", ROOT + "/"))}
+
+
+def owners(paths, database, root=""):
+    """Returns path → Debian's package, its source package, the version of that, its licence. `root`: the tree of the database and the paths."""
+    if not paths:
+        return {}
+    lines = output("dpkg-query", "--admindir=" + database, "-S", *(path[len(root):] for path in sorted(paths))).splitlines()
+    binaries = {root + path: names.split(",")[0] for names, path in (line.split(": ", 1) for line in lines)}
+    names = sorted(set(binaries.values()))
+    facts = dict(zip(names, output("dpkg-query", "--admindir=" + database, "-W", "-f", "${source:Package} ${source:Version}\n", *names).splitlines()))
+    return {path: (*facts[name].split(), "%s/usr/share/doc/%s/copyright" % (root, name.split(":")[0])) for path, name in binaries.items()}
 
 
 def linked(folder, names, texts=None):
     """Returns the Debian source packages that are linked into these programs: name, version, license."""
     used = {}           # path → the program that it is linked into
+    tree = os.path.realpath(os.environ.get("PYEXEC_ARM64", os.path.join(ROOT, "build", "arm64"))) + "/tree"
     for name in names:
         link_map = os.path.join(folder, name + ".map")
         if not os.path.exists(link_map):
             sys.exit("pyexec: there is no %s: run tools/bundle.sh first" % link_map)
-        used.update((path, name) for path in linked_files(link_map, folder))
-    owners = dict(reversed(line.split(": ", 1)) for line in output("dpkg-query", "-S", *sorted(used)).splitlines())
-    binaries = {path: owner.split(",")[0] for path, owner in owners.items()}
-    facts = dict(zip(sorted(set(binaries.values())), output(
-        "dpkg-query", "-W", "-f", "${source:Package} ${source:Version}\n", *sorted(set(binaries.values()))).splitlines()))
+        used.update((path, name) for path in linked_files(link_map, folder, tree + "/"))
+    cross = {path for path in used if path.startswith(tree + "/")}      # from the tree of another architecture
+    facts = {**owners(set(used) - cross, "/var/lib/dpkg"), **owners(cross, tree + "/var/lib/dpkg", tree)}
     packages = {}
-    for path, binary in binaries.items():
-        source, version = facts[binary].split()
+    for path, (source, version, copyright) in facts.items():
         if source not in LICENSES:
             sys.exit("pyexec: %s of Debian's source package %s is linked into %s: add its license to LICENSES in tools/sbom.py"
                      % (path, source, used[path]))
         packages[source] = (version, LICENSES[source])
         if texts:
             os.makedirs(texts, exist_ok=True)
-            shutil.copy("/usr/share/doc/%s/copyright" % binary.split(":")[0], os.path.join(texts, source))
+            shutil.copy(copyright, os.path.join(texts, source))
     return [component(name, version, license, "pkg:deb/debian/%s@%s?arch=source" % (name, version))
             for name, (version, license) in packages.items()]
 
@@ -159,9 +172,14 @@ def component(name, version, license, url):
 
 def components(files, folder, texts):
     """Returns the components of other projects in these files, sorted, each once."""
-    static = [os.path.basename(name) for name, content in files
-              if os.path.basename(name) in OURS and (is_static(content) or name.endswith(".abi3.so"))]
-    found = linked(folder, sorted(set(static)), texts) if any(name not in GUESTS for name in static) else []
+    static = {}         # architecture → names
+    for name, content in files:
+        if os.path.basename(name) in OURS and (is_static(content) or name.endswith(".abi3.so")):
+            static.setdefault(MACHINES.get(content[18:20]), set()).add(os.path.basename(name))
+    found = []
+    for machine, names in static.items():
+        if names - set(GUESTS):
+            found += linked(folder if machine == platform.machine() else "%s-%s" % (folder, machine), sorted(names), texts)
     for name, content in files:
         if os.path.basename(name) == "pyexec_serve.so":
             found += npm_packages(content)

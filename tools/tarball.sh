@@ -11,7 +11,8 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:?usage: tools/tarball.sh FOLDER}"
 target=$(cd "$1" && pwd)
 version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build" | head -n 1)
-name=pyexec-$version-linux-$(uname -m)
+machine=${PYEXEC_MACHINE:-$(uname -m)}
+name=pyexec-$version-linux-$machine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -20,16 +21,18 @@ root=$work/$name
 put() { # MODE FROM TO
     install -D -m "$1" "$2" "$root/$3"
 }
-bundle=$work/linux-$(uname -m)
+bundle=$work/linux-$machine
+program=$bundle/pyexec
+[ "$machine" = "$(uname -m)" ] || program="qemu-$machine $program"
 put 755 "$bundle/pyexec" bin/pyexec
 put 755 "$bundle/pyexec-launch" libexec/pyexec/pyexec-launch
 put 755 "$bundle/pyexec-egress" libexec/pyexec/pyexec-egress
 put 755 "$bundle/pyexec_guest.abi3.so" libexec/pyexec/pyexec_guest.abi3.so
 put 755 "$bundle/pyexec_guest_musl.abi3.so" libexec/pyexec/pyexec_guest_musl.abi3.so
-"$bundle/pyexec" manpage >"$work/manpage"
+$program manpage >"$work/manpage"
 put 644 "$work/manpage" share/man/man1/pyexec.1
 for shell in bash zsh fish; do
-    "$bundle/pyexec" completion "$shell" >"$work/$shell"
+    $program completion "$shell" >"$work/$shell"
 done
 put 644 "$work/bash" share/bash-completion/completions/pyexec
 put 644 "$work/zsh" share/zsh/site-functions/_pyexec

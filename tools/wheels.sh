@@ -7,7 +7,7 @@
 # The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
 # a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --without-server leaves out `pyexec serve`, MCP servers
 # over HTTP and the exporter of traces: the rest is static, and is built in a minute, without a network.
-# --musl makes that static program for Linux with musl 1.2 or later.
+# --musl makes that static program for Linux with musl 1.2 or later. PYEXEC_MACHINE=aarch64 makes the wheels for arm64 (tools/arm64-tree.sh).
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 server=true
@@ -21,7 +21,8 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=${PYEXEC_WHEEL_BUILD:-$source/build-wheels}
 newest=2_31
-machine=$(uname -m)
+here=$(uname -m)
+machine=${PYEXEC_MACHINE:-$here}
 SOURCE_DATE_EPOCH=$("$source/tools/source-date.sh")
 export SOURCE_DATE_EPOCH
 umask 022
@@ -48,8 +49,10 @@ bundle=$work/bundle/linux-$machine
 cp "$bundle/pyexec-egress" "$program"
 [ ! -e "$bundle/LICENSES.txt" ] || cp "$bundle/LICENSES.txt" "$licences"
 if $server; then
-    "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
-    libraries=$work/old-libc/beside
+    old=$work/old-libc
+    [ "$machine" = "$here" ] || old=$old-$machine
+    "$source/tools/old-libc.sh" "$old" "$program" "$licences"
+    libraries=$old/beside
 else
     cp "$bundle/pyexec" "$bundle/pyexec-launch" "$program"
     guest=pyexec_guest.abi3.so
@@ -62,7 +65,8 @@ if $musl; then
     "$source/tools/runtime-wheel.py" "$out" "musllinux_1_2_$machine" "$program" "$licences" >/dev/null
 else
     wheel=$("$source/tools/runtime-wheel.py" "$work/plain" "linux_$machine" "$program" "$licences")
-    LD_LIBRARY_PATH=$libraries auditwheel repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
+    # auditwheel can repair wheels of another architecture, but its command offers only the platforms of this machine's.
+    LD_LIBRARY_PATH=$libraries python3 -c "import platform, sys; platform.machine = lambda *_: '$machine'; from auditwheel.main import main; sys.exit(main())" repair --plat "manylinux_${newest}_$machine" --only-plat -w "$work/repaired" "$wheel" >"$work/auditwheel.log" 2>&1 || {
         cat "$work/auditwheel.log" >&2
         exit 1
     }

@@ -103,10 +103,11 @@ def musl():
 
 
 def artifacts():
-    """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13. `make test` uses only some of these."""
-    path = "tests/tree/test_fresh_debian.py"
-    status, output = run_tests(path)
-    return "`%s`, Debian 12 and 13" % path, output.strip().splitlines()[-1], status == 0
+    """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13, and all artifacts for arm64 on an emulated machine."""
+    paths = ["tests/tree/test_fresh_debian.py", "tests/kernel/test_arm64_artifacts.py"]
+    done = [run_tests(path) for path in paths]
+    return ("`%s`, Debian 12 and 13; `%s`" % tuple(paths), "; ".join(output.strip().splitlines()[-1] for _, output in done),
+            not any(status for status, _ in done))
 
 
 def built_first(tool, path):

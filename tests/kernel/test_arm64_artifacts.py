@@ -1,0 +1,224 @@
+"""The artifacts for arm64, cross-built (PYEXEC_MACHINE=aarch64): what they need of a system, and that they work where they are installed, on
+Debian 12 for arm64 with Debian's kernel, which QEMU emulates."""
+import glob
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+
+import vm
+from conftest import BUILD, ROOT
+
+VERSION = "0.1.0"
+WHEEL = "pyexec_runtime-%s-py3-none-manylinux_2_31_aarch64.whl" % VERSION
+MUSL_WHEEL = "pyexec_runtime-%s-py3-none-musllinux_1_2_aarch64.whl" % VERSION
+NEWEST = (2, 31)                # of glibc, that the static program's guest and the wheels may need
+PACKAGES = ("python3,python3-venv,dpkg,busybox-static,util-linux,libjansson4,libedit2,libmicrohttpd12,libarchive13,libcurl4,libevent-core-2.1-7,"
+            "libc-ares2,libnats3.4,libssl3,libsystemd0,systemd-standalone-sysusers,passwd,adduser,ca-certificates,nodejs,openjdk-17-jre-headless")
+USERS = ["root", "ordinary"]
+SETTINGS = "export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60 PYEXEC_POLICY_STARTUP_TIMEOUT=2m\n"
+
+
+def tool(name, *arguments, **environment):
+    done = subprocess.run([os.path.join(ROOT, "tools", name), *arguments], capture_output=True, text=True, timeout=7200,
+                          env={**os.environ, "PYEXEC_MACHINE": "aarch64", "PYEXEC_ARM64": BUILD + "/arm64", **environment})
+    if done.returncode == 3:
+        pytest.skip("no artifacts for arm64: " + done.stderr[-300:])
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns a folder with all of them."""
+    if not os.environ.get("PYEXEC_NIGHTLY"):
+        pytest.skip("they take many minutes: make nightly PARTS=artifacts, or PYEXEC_NIGHTLY=1")
+    if os.environ.get("SANITIZE"):
+        pytest.skip("artifacts are not built with sanitizers; the plain build makes them")
+    folder = os.environ.get("PYEXEC_ARM64_ARTIFACTS")       # made before
+    if not folder:
+        folder = str(tmp_path_factory.mktemp("arm64"))
+        tool("artifacts.sh", folder, BUILD, WITHOUT="deb tarball wheels npm image image-arm64", PYEXEC_MACHINE="")
+    return folder
+
+
+def contents(path):
+    """Yields name and content of each file of an artifact."""
+    if path.endswith((".whl", ".jar")):
+        with zipfile.ZipFile(path) as archive:
+            yield from ((name, archive.read(name)) for name in archive.namelist())
+        return
+    data = subprocess.run(["dpkg-deb", "--fsys-tarfile", path], check=True, capture_output=True).stdout if path.endswith(".deb") else open(path, "rb").read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        yield from ((member.name, archive.extractfile(member).read()) for member in archive if member.isfile())
+
+
+def programs(path):
+    """Returns the ELF files of an artifact: name → content. In a jar, those for arm64."""
+    found = {name: content for name, content in contents(path) if content[:4] == b"\x7fELF"}
+    return {name: content for name, content in found.items() if not path.endswith(".jar") or "/linux-x86_64/" not in name}
+
+
+def readelf(flags, content, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    return subprocess.run(["readelf", flags, tmp_path / "file"], capture_output=True, text=True, check=True).stdout
+
+
+ARTIFACTS = [WHEEL, MUSL_WHEEL, "pyexec-%s-linux-aarch64.tar.gz" % VERSION, "pyexec-runtime-linux-arm64-gnu-%s.tgz" % VERSION,
+             "pyexec-runtime-linux-arm64-musl-%s.tgz" % VERSION, "ali-langengine-pyexecutor-[0-9.]*-[0-9]*.jar", "ali-langengine-pyexecutor-*-linux-aarch_64.jar",
+             "ali-langengine-pyexecutor-*-linux-aarch_64-musl.jar"]
+STATIC = {"pyexec", "pyexec-launch", "pyexec-egress"}
+
+
+def one(made, pattern):
+    found = [path for path in glob.glob(os.path.join(made, pattern)) if re.search(r"linux|py3|-\d+\.jar$", path) and not path.endswith(".spdx.json")]
+    if pattern.startswith("ali") and "linux" not in pattern:
+        found = [path for path in found if "linux" not in os.path.basename(path)]
+    assert len(found) == 1, (pattern, found, os.listdir(made))
+    return found[0]
+
+
+@pytest.mark.parametrize("pattern", ARTIFACTS)
+def test_each_program_is_for_arm64_and_needs_no_newer_c_library(made, pattern, tmp_path):
+    found = programs(one(made, pattern))
+    assert STATIC <= {os.path.basename(name) for name in found}, list(found)
+    for name, content in found.items():
+        assert content[18:20] == b"\xb7\0", name
+        file = os.path.basename(name)
+        versions = {tuple(map(int, number.split("."))) for number in re.findall(r"GLIBC_([\d.]+)", readelf("-VW", content, tmp_path))}
+        assert not versions or max(versions) <= NEWEST, (name, versions)
+        if "manylinux" not in pattern and file in STATIC or file == "pyexec-egress":
+            assert "NEEDED" not in readelf("-dW", content, tmp_path) and "INTERP" not in readelf("-lW", content, tmp_path), name
+        if "musl" in file:
+            assert re.findall(r"NEEDED.*\[(.*)\]", readelf("-dW", content, tmp_path)) == ["libc.so"] and not versions, name
+
+
+def test_the_packages_of_debian_are_for_arm64(made, tmp_path):
+    names = {os.path.basename(path).split("_")[0] for path in glob.glob(made + "/*_arm64.deb")}
+    assert names == {"pyexec", "pyexec-server", "pyexec-worker", "pyexec-runtime", "libpyexec0", "libpyexec-dev"}
+    found = {}
+    for path in glob.glob(made + "/*_arm64.deb"):
+        found.update(programs(path))
+    assert {"pyexec", "pyexec-launch", "pyexec-egress", "pyexec_serve.so", "pyexec-worker", "pyexec_guest.abi3.so"} <= {os.path.basename(name) for name in found}
+    assert all(content[18:20] == b"\xb7\0" for content in found.values()), list(found)
+
+
+@pytest.fixture(scope="module")
+def guest(made, tmp_path_factory):
+    """A machine that has what a new Debian with Python, Node and Java has, and the artifacts in /files."""
+    if not shutil.which("qemu-system-aarch64"):
+        pytest.skip("needs qemu-system-aarch64 (Debian: qemu-system-arm)")
+    tool("arm64-tree.sh", BUILD + "/arm64-machine", PACKAGES)
+    folder = tmp_path_factory.mktemp("machine")
+    more = [(path, "/files/" + os.path.basename(path)) for path in [
+        *glob.glob(made + "/*_arm64.deb"), one(made, WHEEL), *glob.glob(made + "/pyexec_client-*.whl"), one(made, ARTIFACTS[2]), one(made, ARTIFACTS[5])]]
+    more += npm_installed(made, str(folder / "npm")) + java_program(made, folder)
+    (folder / "ask.py").write_text(ASK)
+    more.append((folder / "ask.py", "/ask.py"))
+    initrd = str(folder / "initrd")
+    machine = vm.Machine("aarch64", BUILD + "/arm64-machine/tree", "", vm.ARM64.qemu, vm.ARM64.console)
+    vm.make_initrd(machine, initrd, more, whole=True)
+    with vm.Guest(machine, vm.arm64_kernel(), initrd, memory="4000M") as guest:
+        os.unlink(initrd)
+        yield guest
+
+
+NODE = """import { Pyexec } from "pyexec-client";
+const px = new Pyexec();
+console.log((await px.executeOnce("6 * 7", { timeout_ms: 120000 })).last_value_repr);
+await px.close?.();
+"""
+JAVA = """import com.alibaba.langengine.pyexecutor.*;
+public class Six {
+    public static void main(String[] arguments) throws Exception {
+        PyExecutionPolicy policy = new PyExecutionPolicy();
+        try (PyExecutor executor = new PyExecutor(policy, new SessionConfig())) {
+            System.out.println(executor.executeOnce("6 * 7", null).getLastValueRepr());
+        }
+    }
+}
+"""
+
+
+ASK = """import socket, sys, time
+for _ in range(600):
+    try:
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(sys.argv[1])
+        break
+    except OSError:
+        time.sleep(0.1)
+body = b'{"code": "6 * 7"}'
+link.sendall(b"POST /v1/execute HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+print(link.makefile().read())
+"""
+
+
+def npm_installed(made, folder):
+    """What npm installs on a machine for arm64, by npm's own choice among the packages: it has both for arm64, and that for x86-64."""
+    os.makedirs(folder)
+    with open(folder + "/package.json", "w") as file:
+        file.write('{"type": "module"}')
+    packages = [one(made, ARTIFACTS[3]), *glob.glob(made + "/pyexec-client-*.tgz")]
+    done = subprocess.run(["npm", "install", "--cpu=arm64", "--os=linux", "--libc=glibc", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", *packages],
+                          cwd=folder, capture_output=True, text=True, env={**os.environ, "npm_config_cache": folder + "/cache"})
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(folder + "/cache")
+    with open(folder + "/run.js", "w") as file:
+        file.write(NODE)
+    return [(path, "/npm/" + os.path.relpath(path, folder)) for path in glob.glob(folder + "/**", recursive=True) if os.path.isfile(path)]
+
+
+def java_program(made, folder):
+    """A program that uses the jar, compiled here."""
+    (folder / "Six.java").write_text(JAVA)
+    done = subprocess.run(["javac", "--release", "17", "-cp", one(made, ARTIFACTS[5]), "-d", str(folder), str(folder / "Six.java")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [(folder / "Six.class", "/java/Six.class")]
+
+
+def works(guest, user, command, seconds=600):
+    done = guest.run(SETTINGS + command, user=user, timeout=seconds)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_wheel_works(guest, user):
+    text = works(guest, user, """cd; python3 -m venv venv && venv/bin/pip install -q --no-index /files/*.whl && export PATH=$HOME/venv/bin:$PATH
+python3 -c "from pyexec import Pyexec; print(Pyexec().execute_once('6*7').last_value_repr)" && pyexec run -c 'print(6*7)' && pyexec doctor; status=$?; cd; rm -rf venv; exit $status""", 1500)
+    assert text.startswith("42\n42\n") and "All required layers hold." in text, text
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_tarball_works(guest, user):
+    text = works(guest, user, """cd; tar -xzf /files/*.tar.gz && pyexec-*/install.sh --prefix "$HOME/own" && own/bin/pyexec run -c 'print(6*7)' && own/bin/pyexec doctor &&
+own/share/pyexec/install.sh --uninstall && ! test -e own/bin/pyexec; status=$?; rm -rf pyexec-* own; exit $status""")
+    assert "a first script ran in the sandbox" in text and "\n42\n" in text and "All required layers hold." in text, text
+
+
+def test_the_packages_of_debian_work(guest):
+    try:
+        text = works(guest, "root", "dpkg -i /files/*.deb && dpkg -s pyexec-server | grep '^Status: install ok installed' && pyexec run -c 'print(6*7)' && pyexec doctor")
+        assert "\n42\n" in text and "All required layers hold." in text, text
+        assert works(guest, "ordinary", "pyexec run -c 'print(6*7)' && pyexec doctor").startswith("42\n")
+        text = works(guest, "ordinary", "pyexec serve --listen unix:$HOME/socket & python3 /ask.py $HOME/socket; status=$?; kill $!; exit $status")
+        assert '"last_value_repr": "42"' in text or '"last_value_repr":"42"' in text, text
+    finally:
+        guest.run("dpkg --purge pyexec-worker pyexec-server pyexec libpyexec-dev libpyexec0 pyexec-runtime", timeout=300)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_jar_works(guest, user):
+    text = works(guest, user, "cd; java -cp /java:$(ls /files/*.jar) -Dali.langengine.pyexecutor.cache=$HOME/cache Six; status=$?; rm -rf cache; exit $status", 900)
+    assert text == "42\n"
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_package_of_npm_works(guest, user):
+    assert works(guest, user, "cd /npm && node run.js", 900) == "42\n"

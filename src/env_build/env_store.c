@@ -333,7 +333,7 @@ static int make_folder(const struct env_store *store, struct env_folder *ret, py
         return store_error(store, "make a folder", error);
     ret->store = store;
     ret->fd = px_openat(store->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    ret->lock = ret->fd < 0 ? -1 : px_openat(ret->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ret->lock = ret->fd < 0 ? -1 : px_openat(ret->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (ret->lock < 0 || px_lock_file(ret->lock, true) < 0)
         return store_error(store, "lock a folder", error);
     px_auto_buffer struct px_buffer whole = {0};

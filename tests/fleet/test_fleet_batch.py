@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pyexec batch run --nats`: nothing is lost and nothing runs twice, whatever is killed. The counter is a tool outside of all that is killed."""
 import collections
+import hashlib
 import itertools
 import json
 import os
@@ -13,7 +14,7 @@ import time
 import pytest
 
 from conftest import BUILD, ROOT
-from nats_fleet import PATIENCE, PLAIN, Server, Worker, needs_fleet, wait_until
+from nats_fleet import LOCAL, PATIENCE, PLAIN, JetStream, Nats, Server, Worker, needs_fleet, wait_until
 from test_batch import Batch, lines
 
 pytestmark = needs_fleet(BUILD)
@@ -128,6 +129,39 @@ def test_addresses_of_the_configuration_are_not_those_of_the_gateway(fleet, batc
         file.write("[serve]\nlisten = 192.0.2.1:80\n")
     batch.run("--nats", fleet.nats.url, "--config", str(batch.folder / "conf"))
     assert list(batch.results()) == [1]
+
+
+def test_lost_tasks_are_run_again_by_one_command(fleet, batch):
+    batch.write([{"id": number, "code": "import time\ncount.tick(name='t%d')\ntime.sleep(1.5)\n%d" % (number, number)} for number in range(4)])
+    process = batch.popen("--nats", fleet.nats.url)
+    wait_until(lambda: fleet.counts().total() == 4, "the tasks")
+    process.kill()
+    process.communicate()
+    for number in range(2):
+        fleet.kill_worker(number)
+    wait_until(lambda: all("serves" in worker.text() for worker in fleet.workers), "the workers")
+    batch.run("--nats", fleet.nats.url, "--retry-lost")
+    assert sorted(batch.results()) == [0, 1, 2, 3] and batch.dead() == {}
+    assert fleet.counts() == {"t%d" % number: 2 for number in range(4)}
+
+
+def test_a_task_of_which_the_fleet_never_says_how_it_ended_is_lost_in_time(pyexec, open_folder):
+    """JetStream reports an error, whatever it is asked. The key was made nearly 20 hours ago, and will be forgotten."""
+    batch = Batch(pyexec, open_folder)
+    batch.write([{"id": "a", "code": "1"}])
+    state = "pyexec-batch 1\n@ %d %s\n%s\n" % (time.time() - 20 * 3600 + 6, "5" * 32, hashlib.sha256(b"a").hexdigest()[:24])
+    for path, text in ((batch.output.replace(".jsonl", ".state"), state), (batch.output, "")):
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, 0o666)
+    with Server(jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "q0", env=PLAIN):
+        stream = JetStream(nats, {"pyexec_answers_" + LOCAL: 10008, "pyexec_keys": 10008})
+        try:
+            batch.run("--nats", own.url, status=1)
+        finally:
+            stream.close()
+    dead = batch.dead()["a"]
+    assert (dead["reason"], dead["may_have_run"]) == ("lost", True) and "20 hours" in dead["message"] and batch.results() == {}
 
 
 class Kills:

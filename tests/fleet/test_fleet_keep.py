@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that a fleet keeps (Pyexec-Keep): the same request gets its answer again, whoever is killed meanwhile."""
-import base64
 import json
 import os
 import secrets
-import threading
 import time
 
 import pytest
 
 from conftest import BUILD
-from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
+from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, JetStream, Nats, Server, Worker, b64, needs_fleet, wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"
@@ -162,38 +160,6 @@ def test_an_answer_of_which_a_part_was_removed_is_gone(fleet):
             forget(nats, bucket, "%s.%d" % (key, part))
             answer = Call(nats, RUN, body, headers=headers).end()
             assert answer.status == 409 and answer.json()["code"] == "already_started" and "gone" in answer.json()["hint"]
-
-
-class JetStream:
-    """Answers the worker's questions to JetStream in its place: keys are taken, and the entries are those of `entries`, by bucket: a
-    value, or a JetStream error code, or None for no answer."""
-
-    def __init__(self, nats, entries):
-        self.nats, self.entries = nats, entries
-        self.asked = nats.subscribe("$JS.API.STREAM.MSG.GET.*")
-        self.claims = nats.subscribe("$KV.pyexec_keys.>")
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=each) for each in (self.read, self.claim)]
-        for thread in self.threads:
-            thread.start()
-
-    def read(self):
-        while message := self.asked.get():
-            found = self.entries[message.subject.rsplit("KV_", 1)[1]]
-            if isinstance(found, int):
-                self.nats.publish(message.reply, json.dumps({"error": {"code": 404, "err_code": found, "description": "an error"}}))
-            elif found:
-                self.nats.publish(message.reply, json.dumps({"message": {"data": base64.b64encode(found.encode()).decode(), "seq": 1}}))
-
-    def claim(self):
-        while message := self.claims.get():
-            self.nats.publish(message.reply, '{"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence"}}')
-
-    def close(self):
-        self.asked.put(None)
-        self.claims.put(None)
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("answers, keys, status", [

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pyexec batch run` in its own process and at a `pyexec serve`: what it reads, what it writes, and how it continues."""
 import collections
+import contextlib
 import ctypes
 import fcntl
+import http.server
 import json
 import os
 import pty
@@ -11,11 +13,12 @@ import re
 import resource
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
 
-from conftest import ORDINARY
+from conftest import ORDINARY, ROOT, preload
 from serving import serving
 
 PATIENCE = 120
@@ -265,9 +268,17 @@ def test_ctrl_c_waits_for_the_tasks_in_progress_and_the_next_command_continues(b
     assert sorted(batch.results()) == list(range(30))
 
 
-def test_a_second_ctrl_c_ends_the_tasks_in_progress(batch, nothing_left):
+@pytest.mark.parametrize("at_a_server", [False, True], ids=["here", "server"])
+def test_a_second_ctrl_c_ends_the_tasks_in_progress(own, open_folder, at_a_server, nothing_left):
+    """In a fleet they end there: test_a_second_ctrl_c_leaves_the_tasks_to_the_fleet."""
+    with contextlib.ExitStack() as stack:
+        flags = ["--server", "unix:" + stack.enter_context(serving(own, "--timeout", "700s")).socket] if at_a_server else []
+        cancel_all(Batch(own, open_folder), *flags)
+
+
+def cancel_all(batch, *flags):
     batch.write([{"id": number, "code": "import time\ntime.sleep(600)", "policy": {"timeout_ms": 700000}} for number in range(9)])
-    process = batch.popen("--concurrency", "2")
+    process = batch.popen("--concurrency", "2", *flags)
     wait_for_start(batch, 2)
     process.send_signal(signal.SIGINT)
     assert b"no new tasks" in process.stderr.readline()
@@ -277,10 +288,46 @@ def test_a_second_ctrl_c_ends_the_tasks_in_progress(batch, nothing_left):
     dead = batch.dead()
     assert len(dead) == 2 and {(each["reason"], each["may_have_run"]) for each in dead.values()} == {("cancelled", True)}
     batch.write([{"id": number, "code": "1"} for number in range(9)])
-    batch.run(status=1)
+    batch.run(*flags, status=1)
     assert len(batch.results()) == 7 and batch.dead() == dead
-    batch.run("--retry-lost")
+    batch.run("--retry-lost", *flags)
     assert len(batch.results()) == 9
+
+
+def test_nothing_is_written_after_a_half_of_a_line_that_stays(own, open_folder):
+    """A disk is full for a moment, and the half of a result can't be cut off: later results would be lost in its line."""
+    shim = open_folder / "half_write.so"
+    subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, os.path.join(ROOT, "tests", "support", "half_write.c")], check=True)
+    batch = Batch(own, open_folder)
+    batch.write([{"id": number, "code": "import time\ntime.sleep(%g)\nprint('x' * 20000)" % (0.1 * (number % 4))} for number in range(40)])
+    said = batch.run("--concurrency", "4", status=125, env={**os.environ, "LD_PRELOAD": preload(shim), "HALF_NUMBER": "9"})
+    assert "can't write '%s'" % batch.output in said and "Free some space" in said and "continues" in said
+    whole, _, half = open(batch.output).read().rpartition("\n")
+    assert [json.loads(line)["id"] for line in whole.split("\n")] and 5000 < len(half) < 15000 and "}" not in half
+    assert "cut off" in batch.run(status=1)
+    results, dead = batch.results(), batch.dead()
+    assert len(lines(batch.output)) == len(results) and sorted([*results, *dead]) == list(range(40))
+    assert 1 <= len(dead) <= 4 and {(each["reason"], each["may_have_run"]) for each in dead.values()} == {("lost", True)}
+
+
+def test_files_that_others_have_prepared_are_not_written(batch):
+    """Links at the names of files that the user has not named."""
+    victim = batch.folder / "victim"
+    victim.write_text("kept\n")
+    os.chmod(victim, 0o666)
+    batch.write([{"id": "a", "code": "1"}, {"id": "bad"}])
+    batch.run(status=1)
+    os.symlink(victim, str(batch.output).replace(".jsonl", ".dead.jsonl.new"))
+    batch.run(status=1)
+    assert list(batch.dead()) == ["bad"] and not os.path.exists(batch.output.replace(".jsonl", ".dead.jsonl.new"))
+    for name in (".dead.jsonl", ".state"):
+        for path in (batch.output, *(batch.output.replace(".jsonl", each) for each in (".dead.jsonl", ".state"))):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        os.symlink(victim, batch.output.replace(".jsonl", name))
+        said = batch.run(status=125)
+        assert name in said and "hint: " in said, said
+    assert victim.read_text() == "kept\n"
 
 
 def test_a_full_disk_ends_the_batch_and_loses_nothing(batch, nothing_left):
@@ -382,6 +429,52 @@ def test_a_server_that_is_killed_loses_only_what_it_ran(own, open_folder):
     assert 1 <= len(dead) <= 3 and {each["reason"] for each in dead.values()} == {"lost"}
     batch.run(status=1)
     assert len(batch.results()) == 60 - len(dead) and batch.dead() == dead
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Answers the first request for a run with `first`, the others with a result."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.say(200, "text/plain", b"ok\n")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, kind, body = self.server.first if not self.server.runs else (200, "application/json", b'{"status":"ok"}')
+        self.server.runs += 1
+        self.say(status, kind, body)
+
+    def say(self, status, kind, body):
+        self.send_response(status)
+        for name, value in (("Content-Type", kind), ("Content-Length", len(body))):
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def problem(status, code):
+    return status, "application/problem+json", json.dumps({"type": "about:blank", "title": "a", "status": status, "code": code, "hint": "b"}).encode()
+
+
+@pytest.mark.parametrize("first, ours", [
+    (problem(503, "overloaded"), True), (problem(429, "overloaded"), True), (problem(408, "request_timeout"), True),
+    ((503, "text/html", b"<h1>503 Service Unavailable</h1>"), False), ((429, "application/json", b'{"error": "rate limit"}'), False),
+    ((408, "text/plain", b""), False), ((503, "application/problem+json", b'{"title": "a", "status": 503}'), False)])
+def test_only_an_answer_of_pyexec_says_that_nothing_was_started(own, open_folder, first, ours):
+    batch = Batch(own, open_folder)
+    batch.write([{"id": "a", "code": "1"}])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        server.first, server.runs = first, 0
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        batch.run("--server", "http://127.0.0.1:%d" % server.server_port, status=0 if ours else 1)
+        server.shutdown()
+        thread.join()
+    assert server.runs == (2 if ours else 1) and list(batch.results()) == (["a"] if ours else [])
+    assert {(each["reason"], each["may_have_run"], "proxy" in each["message"]) for each in batch.dead().values()} == (set() if ours else {("lost", True, True)})
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can write where another user can't")

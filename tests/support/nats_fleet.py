@@ -381,6 +381,38 @@ class Worker:
         self.close()
 
 
+class JetStream:
+    """Answers the worker's questions to JetStream in its place: keys are taken, and the entries are those of `entries`, by bucket: a
+    value, or a JetStream error code, or None for no answer."""
+
+    def __init__(self, nats, entries):
+        self.nats, self.entries = nats, entries
+        self.asked = nats.subscribe("$JS.API.STREAM.MSG.GET.*")
+        self.claims = nats.subscribe("$KV.pyexec_keys.>")
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=each) for each in (self.read, self.claim)]
+        for thread in self.threads:
+            thread.start()
+
+    def read(self):
+        while message := self.asked.get():
+            found = self.entries[message.subject.rsplit("KV_", 1)[1]]
+            if isinstance(found, int):
+                self.nats.publish(message.reply, json.dumps({"error": {"code": 404, "err_code": found, "description": "an error"}}))
+            elif found:
+                self.nats.publish(message.reply, json.dumps({"message": {"data": base64.b64encode(found.encode()).decode(), "seq": 1}}))
+
+    def claim(self):
+        while message := self.claims.get():
+            self.nats.publish(message.reply, '{"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence"}}')
+
+    def close(self):
+        self.asked.put(None)
+        self.claims.put(None)
+        for thread in self.threads:
+            thread.join()
+
+
 @pytest.fixture
 def nats(server):
     """A connection to the server of a module, which has the fixture `server`."""

@@ -256,7 +256,7 @@ def test_each_source_names_its_license():
             assert "SPDX-License-Identifier: Apache-2.0" in file.readline(), path
 
 
-FRONTS = ("cli", "bench", "rpc", "mcp", "serve", "jsonrpc")
+FRONTS = ("cli", "batch", "bench", "rpc", "mcp", "serve", "jsonrpc")
 
 
 def test_no_front_parses_json_of_the_library():

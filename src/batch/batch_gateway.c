@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_gateway.h"
+#include "batch/batch_gateway.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,16 +8,16 @@
  *
  * A line is complete when its newline is there. So after a kill at any moment, the three files say of each task whether it has a
  * result, was not started, or may have run. */
-#ifndef PX_CLI_BATCH_STORE_H
-#define PX_CLI_BATCH_STORE_H
+#ifndef PX_BATCH_BATCH_STORE_H
+#define PX_BATCH_BATCH_STORE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/buffer.h"
-#include "cli/batch_ids.h"
-#include "cli/batch_task.h"
+#include "batch/batch_ids.h"
+#include "batch/batch_task.h"
 #include "pyexec.h"
 
 #define BATCH_NUMBER_HEX 32
@@ -34,7 +34,9 @@ struct batch_store {
     char *paths[BATCH_FILES];
     int fds[BATCH_FILES]; /* -1: not open; the dead letters are opened by the first one */
     off_t ends[BATCH_FILES];
-    off_t reserved; /* the end of the space that the file of results has */
+    bool broken
+        [BATCH_FILES]; /* a part of a line is at its end and could not be cut off: nothing may be written after it */
+    off_t reserved;    /* the end of the space that the file of results has */
     struct batch_ids
         ids; /* of all tasks. number: their line; 0: not seen yet. settled: with a result or a dead letter */
     struct batch_ids open;      /* those that were started. number: their epoch. settled: their end is known */
@@ -50,7 +52,8 @@ void batch_store_close(struct batch_store *store);
 /* Returns the epoch in which the task was started, or NULL: it was not started, or it is known how it ended. */
 const struct batch_epoch *batch_store_started(const struct batch_store *store, const struct batch_task *task);
 
-/* These return 0, or -1 with `error`: then nothing of it is in the file. */
+/* These return 0, or -1 with `error`: then nothing of it is in the file, or only a part of a line, after which nothing else is written to
+ * this file. The next command cuts it off. */
 int batch_store_start(struct batch_store *store, const struct batch_task *task, pyexec_error *error);
 int batch_store_give_back(struct batch_store *store, const struct batch_task *task, pyexec_error *error);
 int batch_store_result(struct batch_store *store, const struct batch_task *task, const char *result, size_t length,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_progress.h"
+#include "batch/batch_progress.h"
 
 #include <stdio.h>
 #include <string.h>

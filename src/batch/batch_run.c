@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/retry.h"
-#include "cli/batch_work.h"
+#include "batch/batch_work.h"
 #include "cli/handles.h"
 
 #define PAUSE_MS 1000                                       /* before a task is sent again */
@@ -35,6 +35,12 @@ static bool is_cancelling(struct batch_work *work)
     bool cancelling = work->cancelling;
     pthread_mutex_unlock(&work->lock);
     return cancelling;
+}
+
+static void take_cancellation(struct batch_end *ret)
+{
+    px_error_set(&ret->error, PYEXEC_INTERNAL, CANCELLED_MESSAGE);
+    die(ret, "cancelled", true, "cancelled", MAY_HAVE_RUN_HINT);
 }
 
 /* ---- Here ---- */
@@ -85,8 +91,7 @@ void batch_run_here(struct batch_seat *seat, const struct batch_task *task, stru
     if (!text) {
         take_failure(ret, request);
     } else if (pyexec_result_status(result) == PYEXEC_STATUS_CANCELLED) {
-        px_error_set(&ret->error, PYEXEC_INTERNAL, CANCELLED_MESSAGE);
-        die(ret, "cancelled", true, "cancelled", MAY_HAVE_RUN_HINT);
+        take_cancellation(ret);
     } else {
         ret->outcome = BATCH_RESULT;
         px_buffer_add_string(&ret->text, text);
@@ -95,12 +100,16 @@ void batch_run_here(struct batch_seat *seat, const struct batch_task *task, stru
 
 /* ---- At a server ---- */
 
-/* The answer did not come, or not whole. */
+/* The answer did not come, or not whole, or it is not of pyexec. */
 static void lose(const struct batch_seat *seat, struct batch_end *ret)
 {
     ret->outcome = BATCH_ASK_AGAIN;
     ret->wait_ms = PAUSE_MS;
-    if (!*seat->key)
+    if (*seat->key)
+        return;
+    if (is_cancelling(seat->work))
+        take_cancellation(ret); /* this program has closed the connection, so the server has cancelled it */
+    else
         die(ret, "lost", true, "internal", RESULT_LOST_HINT);
 }
 
@@ -171,6 +180,23 @@ static int make_body(const struct batch_work *work, const struct batch_task *tas
     return text && px_buffer_ok(ret) ? 0 : -1;
 }
 
+/* True for a problem document of pyexec. A proxy has answers of its own, also when the task runs behind it. */
+static bool is_ours(const json_t *problem, int status)
+{
+    return json_integer_value(json_object_get(problem, "status")) == status &&
+           json_is_string(json_object_get(problem, "title")) && json_is_string(json_object_get(problem, "code")) &&
+           json_is_string(json_object_get(problem, "hint"));
+}
+
+static void take_foreign(const struct batch_seat *seat, struct batch_end *ret)
+{
+    px_error_set(&ret->error, PYEXEC_INTERNAL, "a proxy answered with status %d in place of pyexec",
+                 seat->answer.status);
+    int wait_ms = ret->wait_ms;
+    lose(seat, ret);
+    ret->wait_ms = wait_ms;
+}
+
 /* The server has refused the task, or failed. */
 static void take_problem(const struct batch_seat *seat, struct batch_end *ret)
 {
@@ -187,8 +213,10 @@ static void take_problem(const struct batch_seat *seat, struct batch_end *ret)
     px_error_hint(&ret->error, "%s", hint ? hint : "");
     snprintf(ret->code, sizeof ret->code, "%s", name ? name : "unknown");
     ret->wait_ms = answer->retry_after_s > 0 ? answer->retry_after_s * 1000 : PAUSE_MS;
-    if (status == 429 || status == 503 || status == 408)
+    if ((status == 429 || status == 503 || status == 408) && is_ours(problem, status))
         ret->outcome = BATCH_AGAIN;
+    else if (status == 429 || status == 503 || status == 408)
+        take_foreign(seat, ret);
     else if (status == 401)
         ret->outcome = BATCH_FAILED;
     else if (status == 409 && *seat->key && !started)

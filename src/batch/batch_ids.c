@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_ids.h"
+#include "batch/batch_ids.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "cli/batch_ids.h"
+#include "batch/batch_ids.h"
 
 static void test_ids_are_found_again(void **state)
 {

@@ -13,7 +13,7 @@
 #include "base/fds.h"
 #include "base/retry.h"
 #include "base/trace_context.h"
-#include "cli/batch_store.h"
+#include "batch/batch_store.h"
 #include "cli/json_scan.h"
 
 #define STATE_HEAD "pyexec-batch 1"
@@ -139,8 +139,10 @@ static int keep_dead(struct batch_store *store, const struct batch_line *line, i
         return 0;
     }
     store->dead_before++;
-    if (px_write_all(fd, line->text, line->length) < 0 || px_write_all(fd, "\n", 1) < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't write '%s%s'", store->paths[BATCH_DEAD], DEAD_NEW);
+    if (px_write_all(fd, line->text, line->length) < 0 || px_write_all(fd, "\n", 1) < 0) {
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "can't write '%s%s'", store->paths[BATCH_DEAD], DEAD_NEW);
+        return px_error_hint(error, "Free some space.");
+    }
     return settle(store, &hash, error);
 }
 
@@ -162,20 +164,27 @@ static int rewrite_dead(struct batch_store *store, bool retry_lost, pyexec_error
 {
     const char *path = store->paths[BATCH_DEAD];
     px_auto_buffer struct px_buffer other = {0};
-    px_auto_fd int from = px_open(path, O_RDONLY | O_CLOEXEC, 0);
+    px_auto_fd int from = px_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
     if (from < 0)
         return errno == ENOENT ? 0 : read_failed(store, BATCH_DEAD, error);
     px_buffer_printf(&other, "%s%s", path, DEAD_NEW);
-    px_auto_fd int to = px_buffer_ok(&other) ? px_open(other.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
-    if (to < 0)
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make '%s'", px_buffer_shown(&other));
+    if (!px_buffer_ok(&other))
+        return px_error_oom(error);
+    unlink(other.data); /* of a command that was killed */
+    px_auto_fd int to = px_open(other.data, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (to < 0) {
+        px_error_errno(error, PYEXEC_INTERNAL, errno, "can't make '%s'", other.data);
+        return px_error_hint(error, "Remove what has this name, and give an --output in a folder where you may write.");
+    }
     if (copy_dead(store, from, to, retry_lost, error) < 0) {
         unlink(other.data);
         return -1;
     }
-    if (px_fsync(to) < 0 || rename(other.data, path) < 0 || (!store->dead_before && unlink(path) < 0))
-        return px_error_errno(error, PYEXEC_INTERNAL, errno, "can't replace '%s'", path);
-    return 0;
+    if (px_fsync(to) == 0 && rename(other.data, path) == 0 && (store->dead_before || unlink(path) == 0))
+        return 0;
+    px_error_errno(error, PYEXEC_INTERNAL, errno, "can't replace '%s'", path);
+    unlink(other.data);
+    return px_error_hint(error, "Free some space, or give another --output.");
 }
 
 /* ---- Opening ---- */
@@ -199,7 +208,9 @@ static int open_file(struct batch_store *store, enum batch_file file, pyexec_err
 {
     const char *path = store->paths[file];
     struct stat info;
-    int fd = store->fds[file] = px_open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+    int follow = file == BATCH_RESULTS ? 0 : O_NOFOLLOW; /* the user has named only the results */
+    int fd = store->fds[file] =
+        px_open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | follow, 0666);
     if (fd < 0 || fstat(fd, &info) < 0) {
         px_error_errno(error, PYEXEC_INVALID_REQUEST, errno, "can't open '%s'", path);
         return px_error_hint(error, "Give an --output in a folder where you may write.");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing. batch_store_open.c reads what an earlier command has written. */
-#include "cli/batch_store.h"
+#include "batch/batch_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,12 +30,14 @@ static int append(struct batch_store *store, enum batch_file file, const struct 
     int fd = store->fds[file];
     if (!px_buffer_ok(text))
         return px_error_oom(error);
+    if (store->broken[file])
+        return write_failed(store, file, EIO, error);
     if (px_write_all(fd, text->data, text->length) == 0) {
         store->ends[file] += (off_t)text->length;
         return 0;
     }
     int saved = errno;
-    (void)!px_ftruncate(fd, store->ends[file]);
+    store->broken[file] = px_ftruncate(fd, store->ends[file]) < 0;
     return write_failed(store, file, saved, error);
 }
 
@@ -103,7 +105,7 @@ int batch_store_dead(struct batch_store *store, const struct batch_task *task, c
     px_auto_buffer struct px_buffer line = {0};
     int *fd = &store->fds[BATCH_DEAD];
     if (*fd < 0) {
-        *fd = px_open(store->paths[BATCH_DEAD], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+        *fd = px_open(store->paths[BATCH_DEAD], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (*fd < 0)
             return write_failed(store, BATCH_DEAD, errno, error);
         store->ends[BATCH_DEAD] = lseek(*fd, 0, SEEK_END);
@@ -128,7 +130,7 @@ const struct batch_epoch *batch_store_started(const struct batch_store *store, c
 
 void batch_store_close(struct batch_store *store)
 {
-    if (store->reserved) /* gives it back */
+    if (store->reserved && !store->broken[BATCH_RESULTS]) /* gives it back */
         (void)!px_ftruncate(store->fds[BATCH_RESULTS], store->ends[BATCH_RESULTS]);
     for (size_t i = 0; i < BATCH_FILES; i++) {
         px_close_fd(&store->fds[i]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_task.h"
+#include "batch/batch_task.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lines of a file, one after the other. Of a long line only the beginning is kept, so the memory is bounded. */
-#ifndef PX_CLI_BATCH_LINES_H
-#define PX_CLI_BATCH_LINES_H
+#ifndef PX_BATCH_BATCH_LINES_H
+#define PX_BATCH_BATCH_LINES_H
 
 #include <stdbool.h>
 #include <stddef.h>

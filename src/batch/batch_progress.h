@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `pyexec batch` says on standard error: a bar on a terminal, otherwise a line every 10 seconds. */
-#ifndef PX_CLI_BATCH_PROGRESS_H
-#define PX_CLI_BATCH_PROGRESS_H
+#ifndef PX_BATCH_BATCH_PROGRESS_H
+#define PX_BATCH_BATCH_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/batch_work.h"
+#include "batch/batch_work.h"
 
 struct batch_progress {
     bool quiet, terminal;

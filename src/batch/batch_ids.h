@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A table of the ids of tasks, in slots of 16 bytes: the first 12 bytes of the id's SHA-256, and a number. So the ids of millions of
  * tasks fit in memory, and nobody can choose two ids that meet. */
-#ifndef PX_CLI_BATCH_IDS_H
-#define PX_CLI_BATCH_IDS_H
+#ifndef PX_BATCH_BATCH_IDS_H
+#define PX_BATCH_BATCH_IDS_H
 
 #include <stdbool.h>
 #include <stddef.h>

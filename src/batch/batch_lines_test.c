@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/fds.h"
-#include "cli/batch_lines.h"
+#include "batch/batch_lines.h"
 
 static void test_lines_come_one_by_one(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_work.h"
+#include "batch/batch_work.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -162,6 +162,18 @@ static void name_key(struct batch_seat *seat, const struct batch_task *task, con
         snprintf(seat->key, sizeof seat->key, "%s-%s", epoch->number, hex);
 }
 
+/* Writes down that the task starts now, with a key of this command. */
+static int begin(struct batch_seat *seat, const struct batch_task *task, pyexec_error *error)
+{
+    struct batch_store *store = seat->work->store;
+    if (batch_store_start(store, task, error) < 0)
+        return -1;
+    name_key(seat, task, &store->epochs[store->epoch_count - 1]);
+    seat->unsure = seat->earlier = false;
+    seat->known_until_s = time(NULL) + BATCH_KEYS_S;
+    return 0;
+}
+
 /* A task that an earlier command started, and whose end it did not write. With its key it can be asked for. Returns true if it is
  * run. */
 static bool take_started(struct batch_seat *seat, const struct batch_task *task, const struct batch_epoch *epoch)
@@ -169,7 +181,8 @@ static bool take_started(struct batch_seat *seat, const struct batch_task *task,
     struct batch_work *work = seat->work;
     if (work->keyed && time(NULL) - epoch->began_s < BATCH_KEYS_S) {
         name_key(seat, task, epoch);
-        seat->unsure = true;
+        seat->unsure = seat->earlier = true;
+        seat->known_until_s = epoch->began_s + BATCH_KEYS_S;
         return true;
     }
     if (!work->retry_lost)
@@ -206,13 +219,10 @@ static bool claim(struct batch_seat *seat, const struct batch_task *task)
         return true;
     if (epoch && !work->retry_lost)
         return false;
-    if (batch_store_start(store, task, &error) < 0) {
-        fail_locked(work, &error);
-        return false;
-    }
-    name_key(seat, task, &store->epochs[store->epoch_count - 1]);
-    seat->unsure = false;
-    return true;
+    if (begin(seat, task, &error) == 0)
+        return true;
+    fail_locked(work, &error);
+    return false;
 }
 
 /* Returns false when there is no other task for this thread. */
@@ -253,6 +263,39 @@ static bool wait_to_repeat(const struct batch_seat *seat, const struct batch_end
     return !work->cancelling && !work->failed && !(unstarted && work->stopping);
 }
 
+/* The fleet will forget the key: the next question with it could start the task a second time. */
+static void forget_key(struct batch_end *end)
+{
+    px_error_set(&end->error, PYEXEC_INTERNAL, "the fleet did not say in %d hours how it ended", BATCH_KEYS_S / 3600);
+    end->outcome = BATCH_NO_RESULT;
+    end->dead = (struct batch_dead){"lost", true, "already_started", end->error.message, START_LOST_HINT};
+}
+
+/* With --retry-lost, what an earlier command has lost starts again, with a new key. Returns true if it does. */
+static bool retry_lost(struct batch_seat *seat, const struct batch_task *task, const struct batch_end *end)
+{
+    pyexec_error error;
+    struct batch_work *work = seat->work;
+    if (!work->retry_lost || !seat->earlier || end->outcome != BATCH_NO_RESULT || !end->dead.may_have_run ||
+        work->stopping)
+        return false;
+    if (begin(seat, task, &error) == 0)
+        return true;
+    fail_locked(work, &error);
+    return false;
+}
+
+/* Returns true if the task is sent again now. */
+static bool repeat(struct batch_seat *seat, const struct batch_task *task, struct batch_end *end)
+{
+    bool asks = end->outcome == BATCH_AGAIN || end->outcome == BATCH_ASK_AGAIN;
+    if (asks && seat->unsure && time(NULL) >= seat->known_until_s)
+        forget_key(end);
+    else if (asks)
+        return wait_to_repeat(seat, end);
+    return retry_lost(seat, task, end);
+}
+
 static void run_task(struct batch_seat *seat, const struct batch_task *task)
 {
     struct batch_work *work = seat->work;
@@ -265,7 +308,7 @@ static void run_task(struct batch_seat *seat, const struct batch_task *task)
         work->run(seat, task, &end);
         pthread_mutex_lock(&work->lock);
         seat->unsure |= end.outcome == BATCH_ASK_AGAIN;
-        again = (end.outcome == BATCH_AGAIN || end.outcome == BATCH_ASK_AGAIN) && wait_to_repeat(seat, &end);
+        again = repeat(seat, task, &end);
     }
     settle(seat, task, &end);
     px_buffer_done(&end.text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/batch_lines.h"
+#include "batch/batch_lines.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The gateway of a batch that runs in a fleet: a `pyexec serve --nats` of its own, on a socket without a name. It is killed with this
  * program. */
-#ifndef PX_CLI_BATCH_GATEWAY_H
-#define PX_CLI_BATCH_GATEWAY_H
+#ifndef PX_BATCH_BATCH_GATEWAY_H
+#define PX_BATCH_BATCH_GATEWAY_H
 
 #include <stdbool.h>
 #include <sys/types.h>

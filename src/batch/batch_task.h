@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A task of `pyexec batch`: a line of the file, which is the body of POST /v1/execute with an id. */
-#ifndef PX_CLI_BATCH_TASK_H
-#define PX_CLI_BATCH_TASK_H
+#ifndef PX_BATCH_BATCH_TASK_H
+#define PX_BATCH_BATCH_TASK_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/json.h"
-#include "cli/batch_ids.h"
-#include "cli/batch_lines.h"
+#include "batch/batch_ids.h"
+#include "batch/batch_lines.h"
 #include "pyexec.h"
 
 #define BATCH_LINE_MAX ((size_t)32 << 20) /* as much as a server takes */

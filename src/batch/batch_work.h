@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the tasks of a batch: a thread for each task in progress takes the next task from the file, runs it here or over HTTP, and
  * writes its end. One lock protects the file, the store and the numbers. */
-#ifndef PX_CLI_BATCH_WORK_H
-#define PX_CLI_BATCH_WORK_H
+#ifndef PX_BATCH_BATCH_WORK_H
+#define PX_BATCH_BATCH_WORK_H
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/batch_lines.h"
-#include "cli/batch_store.h"
-#include "cli/batch_task.h"
+#include "batch/batch_lines.h"
+#include "batch/batch_store.h"
+#include "batch/batch_task.h"
 #include "cli/server_client.h"
 #include "cli/settings.h"
 #include "pyexec.h"
@@ -27,6 +27,8 @@ struct batch_seat {
     pthread_t thread;
     char key[BATCH_KEY_SIZE];    /* of the task, for a fleet; "": none */
     bool unsure;                 /* the task may have been started before, with this key */
+    bool earlier;                /* the key is that of an earlier command */
+    int64_t known_until_s;       /* how long the fleet certainly knows the key */
     pyexec_request *request;     /* of the run that is in progress here; the lock protects it */
     struct server_answer answer; /* the connection to a server */
 };

@@ -31,8 +31,8 @@ def pid_of(path):
 
 
 def main(path, master):
-    # Keys are what clients sent. Only ids of sessions go back into commands: `;` would end one and begin the next.
-    rows = re.findall(r"key=([A-Za-z0-9._:-]{1,128}) .*\bserver_id=(\d+) gpt0=(\d+)", ask(path, "show table owners"))
+    # A part of each key is what a client sent. Only ids of sessions go back into commands: `;` would end one and begin the next.
+    rows = re.findall(r"key=([A-Za-z0-9._:-]{1,164}) .*\bserver_id=(\d+) gpt0=(\d+)", ask(path, "show table owners"))
     old = pid_of(path)
     os.kill(int(master), signal.SIGUSR2)
     end = time.monotonic() + 10

@@ -15,7 +15,7 @@ from serving import Connection, Server, events, serving, token_line, wait_for
 HAPROXY = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
 CONFIGURATION, RELOAD = (os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "haproxy", name) for name in ("haproxy.cfg", "reload.py"))
 FLAGS = ["--files", "full", "--any-import", "--forkable", "--timeout", "100s", "--cpu-time-seconds", "100", "--max-stdout-bytes", "32M"]
-TOKENS = [token_line("alice", "secret", "rate=100000", "max_sessions=1000", "forkable=true")]
+TOKENS = [token_line(name, token, "rate=100000", "max_sessions=1000", "forkable=true") for name, token in (("alice", "secret"), ("bob", "other"))]
 CONFIG = "[serve]\ndrain_grace = 60s\n[session]\nmax_count = 1000\n"
 SLEEP = "import time\nprint('on', flush=True)\ntime.sleep(%s)\n5"
 
@@ -53,6 +53,15 @@ class Proxy(Server):
         for backend in ("owners", "new_sessions", "runs", "ids"):
             wait_for(lambda: self.admin("show servers state %s" % backend)[name] == "2", "%s does not come up: %s" % (name, self.log()), 60)
         return node
+
+    def rows(self):
+        """Returns the rows of the table: the node's number of each key."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.folder + "/admin")
+            connection.sendall(b"show table owners\n")
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return {words["key"]: words["server_id"] for line in text.splitlines()[1:] if line.strip()
+                for words in [dict(word.split("=", 1) for word in line.split() if "=" in word)]}
 
     def admin(self, command):
         """Returns the operational state of each server."""
@@ -117,6 +126,35 @@ def test_sessions_stay_where_they_are_while_nodes_join_and_leave(pyexec, proxy):
     proxy.join(pyexec, "a")
     check(proxy, {name: number for name, number in ids.items() if name not in lost})
     assert all(not proxy.result("1", name)["session"]["created"] for name in lost)
+
+
+def test_only_calls_that_a_node_has_served_are_remembered(pyexec, proxy):
+    for name in "ab":
+        proxy.join(pyexec, name)
+    for number in range(20):
+        for token in ("wrong", "wrong-%d" % number):
+            assert proxy.execute("1", "s%d" % number, token=token).status == 401
+            assert proxy.ask("POST", "/v1/sessions", {"id": "t%d" % number}, token=token).status == 401
+        assert proxy.ask("GET", "/v1/sessions/u%d" % number).status == 404
+        assert proxy.ask("POST", "/v1/execute", "{}", {"Authorization": "Basic c2VjcmV0"}, token=None).status == 401
+    assert proxy.rows() == {}
+    proxy.result("1", "mine")
+    assert len(proxy.rows()) == 1 and "secret" not in str(proxy.rows())
+
+
+def test_two_principals_with_one_name_for_a_session_do_not_disturb_each_other(pyexec, proxy):
+    for name in "ab":
+        proxy.join(pyexec, name)
+    for token in ("secret", "other"):
+        assert proxy.result("who = %r" % token, "same", token=token)["session"]["created"]
+    for token in ("secret", "other"):
+        assert proxy.result("who", "same", token=token)["last_value_repr"] == repr(token)
+    assert len(proxy.rows()) == 2
+    proxy.nodes[proxy.home("same")].process.kill()
+    for token in ("other", "secret"):       # each is told that its session is lost
+        answer = wait_for(lambda: (answer := proxy.execute("who", "same", token=token)).status < 500 and answer, "HAProxy does not notice it")
+        assert (answer.status, answer.json()["code"]) == (410, "session_lost"), answer.body
+        assert proxy.result("1", "same", token=token)["session"]["created"]
 
 
 def test_a_node_that_drains_gets_no_new_work_and_finishes_its_own(pyexec, proxy):

@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char standard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char for_urls[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length)
+static void encode(struct px_buffer *out, const char *alphabet, bool padded, const void *bytes, size_t length)
 {
     const unsigned char *in = bytes;
     char *to = px_buffer_reserve(out, (length + 2) / 3 * 4);
@@ -20,15 +21,15 @@ void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length)
         *at++ = rest > 1 ? alphabet[word >> 6 & 63] : '=';
         *at++ = rest > 2 ? alphabet[word & 63] : '=';
     }
+    if (!padded && length % 3)
+        at -= 3 - length % 3;
     *at = '\0';
     out->length += (size_t)(at - to);
 }
 
-int px_base64_decode(struct px_buffer *out, const char *text, size_t length)
+static int decode(struct px_buffer *out, const char *alphabet, const char *text, size_t length)
 {
     unsigned word = 0, bits = 0;
-    while (length && text[length - 1] == '=')
-        length--;
     if (length % 4 == 1)
         return -1;
     for (size_t i = 0; i < length; i++) {
@@ -43,4 +44,26 @@ int px_base64_decode(struct px_buffer *out, const char *text, size_t length)
         }
     }
     return px_buffer_ok(out) ? 0 : -1;
+}
+
+void px_base64_encode(struct px_buffer *out, const void *bytes, size_t length)
+{
+    encode(out, standard, true, bytes, length);
+}
+
+int px_base64_decode(struct px_buffer *out, const char *text, size_t length)
+{
+    while (length && text[length - 1] == '=')
+        length--;
+    return decode(out, standard, text, length);
+}
+
+void px_base64url_encode(struct px_buffer *out, const void *bytes, size_t length)
+{
+    encode(out, for_urls, false, bytes, length);
+}
+
+int px_base64url_decode(struct px_buffer *out, const char *text, size_t length)
+{
+    return decode(out, for_urls, text, length);
 }

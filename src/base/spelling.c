@@ -76,6 +76,13 @@ bool px_word_is_listed(const char *words, const char *word)
     return false;
 }
 
+bool px_word_is_plain(const char *text, size_t most)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t length = text ? strspn(text, plain) : 0;
+    return length && length <= most && !text[length];
+}
+
 bool px_name_is_keyword(const char *name)
 {
     return px_word_is_listed("False None True and as assert async await break class continue def del elif else except "

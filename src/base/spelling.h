@@ -20,6 +20,10 @@ void px_spelling_offer(struct px_spelling *nearest, const char *candidate);
 /* True if `word` is one of `words`, which spaces separate. An empty word is never listed. */
 bool px_word_is_listed(const char *words, const char *word);
 
+/* True if the word has 1 to `most` bytes, all of them letters and digits of ASCII, '-' and '_'. Such a word can be a part of a path,
+ * a header or a subject of NATS. False for NULL. */
+bool px_word_is_plain(const char *text, size_t most);
+
 /* True if the name is a keyword of every Python from 3.8 on; `match`, `case` and `type` can be names. */
 bool px_name_is_keyword(const char *name);
 

@@ -61,6 +61,17 @@ static void test_listed_words(void **state)
     assert_false(px_word_is_listed(" ", " "));
 }
 
+static void test_plain_words(void **state)
+{
+    (void)state;
+    assert_true(px_word_is_plain("aZ0-_", 5));
+    assert_false(px_word_is_plain("aZ0-_", 4));
+    assert_false(px_word_is_plain(NULL, 5));
+    const char *const bad[] = {"", ".", "a.b", "a b", "a*", ">", "a/b", "a\r\n", "\xc3\xa4", "a+", "a="};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(px_word_is_plain(bad[i], 64));
+}
+
 static void test_keywords(void **state)
 {
     (void)state;
@@ -75,10 +86,8 @@ static void test_keywords(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_dunder),
-        cmocka_unit_test(test_listed_words),
-        cmocka_unit_test(test_keywords),
+        cmocka_unit_test(test_nearest),     cmocka_unit_test(test_dunder),   cmocka_unit_test(test_listed_words),
+        cmocka_unit_test(test_plain_words), cmocka_unit_test(test_keywords),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

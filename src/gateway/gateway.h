@@ -27,15 +27,22 @@
 #define PX_GATEWAY_NODES_MAX 1024u
 #define PX_GATEWAY_SUBJECT_SIZE 512
 #define PX_GATEWAY_ANSWERS_MAX (1u << 30) /* bytes of all answers that come in parts */
+#define PX_GATEWAY_ANSWER_MAX (32u << 20) /* of one */
+#define PX_GATEWAY_HELD_MAX (1u << 30)    /* bytes of all messages that have arrived and wait for their turn */
+#define PX_GATEWAY_SEEKS 16u              /* requests that ask one node after the other */
 #define PX_GATEWAY_AGAIN "Nothing was started. Send the request again."
 
 /* Where the messages to one request arrive. */
 struct px_waiter {
+    struct px_gateway *gateway;
     pthread_mutex_t lock;
     pthread_cond_t arrived;
     struct px_waiter *next_free;
     unsigned long long number; /* of the request; 0: none */
     struct px_message *first, **end;
+    unsigned long long highest; /* Pyexec-Seq that has come */
+    _Atomic size_t held;        /* bytes of messages that px_message_free() has not got yet */
+    atomic_bool flooded;        /* more messages have come than a node may send ahead; those are lost */
 };
 
 /* What the last part of a reply subject says about a message. */
@@ -43,12 +50,15 @@ enum px_message_kind {
     PX_MESSAGE_ANSWER,
     PX_MESSAGE_PING, /* the answer of a ping */
     PX_MESSAGE_PART, /* the answer to a part of the request's body */
+    PX_MESSAGE_KEPT, /* an answer that the node keeps: the request must go on when its client is gone */
 };
 
 struct px_message {
     struct px_message *next;
     enum px_message_kind kind;
     natsMsg *message;
+    struct px_waiter *waiter; /* NULL: none has got it yet */
+    size_t bytes;
 };
 
 struct px_places {
@@ -66,9 +76,12 @@ struct px_gateway {
     pthread_mutex_t lock; /* of the next members */
     struct px_waiter *free;
     unsigned long long numbers;
-    char denied[256];    /* what the NATS server has refused last, or "" */
-    px_fleet_log_fn log; /* NULL: standard error */
+    char denied[256]; /* what the NATS server has refused last, or "": for the operator, because it may name clients */
+    const char *seekers[PX_GATEWAY_SEEKS]; /* the principals of px_gateway_seek(), or NULL */
+    pthread_mutex_t log_lock;              /* of the next members. A log that is not read must hold up no request */
+    px_fleet_log_fn log;                   /* NULL: standard error */
     void *log_closure;
+    _Atomic size_t held;                                /* bytes of messages that wait for their turn */
     _Atomic size_t reserved;                            /* bytes of answers in parts */
     _Atomic uint64_t waiting, ends[PX_FLEET_END_COUNT]; /* requests over NATS: in progress, and how they ended */
     struct px_places places;
@@ -77,8 +90,11 @@ struct px_gateway {
 /* ---- The connection (gateway_link.c) ---- */
 
 int px_gateway_link_open(struct px_gateway *gateway, const json_t *config, bool now, char *problem, size_t size);
-void px_gateway_link_close(struct px_gateway *gateway);
+/* False: threads of libnats may still use the gateway, which must stay. */
+bool px_gateway_link_close(struct px_gateway *gateway);
 bool px_gateway_link_is_up(struct px_gateway *gateway);
+/* A line of the log, for the operator. `detail` may be NULL. */
+void px_gateway_tell(struct px_gateway *gateway, const char *what, const char *detail);
 /* Publishes. `kind` is what its answers are; they arrive at the waiter. NULL: it wants no answer. */
 int px_gateway_say(struct px_gateway *gateway, const char *subject, const struct px_waiter *waiter,
                    enum px_message_kind kind, const struct px_fleet_header *headers, size_t count, const void *bytes,
@@ -86,6 +102,10 @@ int px_gateway_say(struct px_gateway *gateway, const char *subject, const struct
 /* An empty message to a reply subject. */
 void px_gateway_acknowledge(struct px_gateway *gateway, const char *reply);
 const char *px_gateway_header(natsMsg *message, const char *name);
+/* Returns false when the message has no such header. */
+bool px_gateway_number(natsMsg *message, const char *name, unsigned long long *ret);
+/* Reads {"node", "request"} of `accepted`. False: it has no names that can be parts of a subject. */
+bool px_gateway_accepted(const char *data, size_t length, char *ret_subject, size_t size);
 /* Copies what the NATS server has refused last. */
 void px_gateway_denied(struct px_gateway *gateway, char *ret, size_t size);
 
@@ -101,12 +121,14 @@ void px_waiter_wake(struct px_fleet *fleet, const struct px_fleet_call *call);
 
 /* ---- One request over NATS (gateway_exchange.c, gateway_answer.c) ---- */
 
-enum px_exchange_end { /* in the order of PX_FLEET_ENDS */
-                       PX_EXCHANGE_ANSWERED,
-                       PX_EXCHANGE_NOBODY,    /* nobody listens on the subject; nothing was started */
-                       PX_EXCHANGE_NOT_SENT,  /* no connection, or no room; nothing was started */
-                       PX_EXCHANGE_LOST,      /* no answer, and whether something was started is not known */
-                       PX_EXCHANGE_CANCELLED, /* the client is gone */
+/* In the order of PX_FLEET_ENDS. */
+enum px_exchange_end {
+    PX_EXCHANGE_ANSWERED,
+    PX_EXCHANGE_NOBODY,    /* nobody listens on the subject; nothing was started */
+    PX_EXCHANGE_NOT_SENT,  /* no connection, or no room; nothing was started */
+    PX_EXCHANGE_LOST,      /* no answer, and whether something was started is not known */
+    PX_EXCHANGE_CANCELLED, /* the client is gone */
+    PX_EXCHANGE_BROKEN,    /* as PX_EXCHANGE_LOST, because the node's answer is not valid */
 };
 
 struct px_exchange {
@@ -117,9 +139,8 @@ struct px_exchange {
     const char *node;        /* the node that has the subject, or NULL */
     const char *body;
     size_t length;
-    bool passes;         /* the headers of the call go to the node, and events to the client */
-    bool events;         /* asks for events; only then it can be cancelled */
-    int64_t patience_ns; /* how long it waits without events, if the node is not known */
+    bool passes; /* the headers of the call go to the node, and events to the client */
+    bool events; /* asks for events; only then it can be cancelled */
 
     /* In progress. */
     struct px_waiter *waiter;
@@ -136,6 +157,7 @@ struct px_exchange {
     size_t room;
     int64_t part_ns;
     bool over;
+    const char *broken; /* what is wrong with the node's messages, or NULL */
 };
 
 enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fleet_answer *ret);
@@ -169,6 +191,8 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
 /* Sends the call to this node, for its principal. */
 enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_fleet_call *call, const char *node,
                                          struct px_fleet_answer *ret);
+/* True if the body is an object with this member, written without escapes. */
+bool px_gateway_body_has(const struct px_fleet_call *call, const char *member);
 /* The call becomes one that asks for events at the node, because it may take long. */
 bool px_gateway_wants_events(const struct px_fleet_call *call);
 bool px_gateway_is_route(const struct px_fleet_call *call, const char *names);
@@ -177,7 +201,8 @@ void px_gateway_list_nodes(struct px_gateway *gateway, struct px_fleet_call *cal
 void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 /* Asks all nodes, and puts their lists together. */
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
-/* Asks the nodes one after the other until one knows the thing that the call names. */
+/* Asks the nodes one after the other until one knows the thing that the call names. Only a few requests at the same time may do so, and
+ * of a principal only as many as it leaves free: the others would need the threads that answers of tools need. */
 void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 
 /* ---- Places (gateway_places.c) ---- */

@@ -59,8 +59,9 @@ void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *cod
 void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *whom,
                        struct px_fleet_answer *ret)
 {
-    char denied[256];
-    px_gateway_denied(gateway, denied, sizeof denied);
+    static const char hint[] =
+        "It is not known whether it was started. If it had the header Pyexec-Key, send it again with the same key. Otherwise a second "
+        "request may run it twice.";
     if (end == PX_EXCHANGE_NOBODY && whom)
         px_gateway_problem(ret, 404, "not_found", "GET /v1/nodes and `pyexec fleet list` name the nodes.",
                            "there is no node %s", whom);
@@ -76,12 +77,10 @@ void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, con
                            "the gateway has no connection to NATS");
     else if (end == PX_EXCHANGE_CANCELLED)
         px_gateway_problem(ret, 499, "cancelled", PX_GATEWAY_AGAIN, "the client went away");
+    else if (end == PX_EXCHANGE_BROKEN)
+        px_gateway_problem(ret, 502, "internal", hint, "the answer of the node is not valid");
     else
-        px_gateway_problem(
-            ret, 502, "internal",
-            "It is not known whether it was started. If it had the header Pyexec-Key, send it again with the same key. Otherwise a "
-            "second request may run it twice.",
-            "the node is gone, or its answer was lost%s%s", *denied ? "; the NATS server last refused: " : "", denied);
+        px_gateway_problem(ret, 502, "internal", hint, "the node is gone, or its answer was lost");
 }
 
 /* ---- Messages ---- */
@@ -92,26 +91,39 @@ static bool is_event(natsMsg *message, const char *name)
     return event && strcmp(event, name) == 0;
 }
 
+static void await_client(const struct px_exchange *exchange)
+{
+    const struct px_fleet_call *call = exchange->call;
+    while (exchange->passes && call->may_send && !call->cancelled && !call->may_send(call->closure))
+        px_sleep_ns(SLOW_CLIENT_NS);
+}
+
 /* The client must have read before the node sends more. */
 static void acknowledge(struct px_exchange *exchange, natsMsg *message)
 {
     const char *reply = natsMsg_GetReply(message);
-    const struct px_fleet_call *call = exchange->call;
     bool wants_more =
         is_event(message, "tool_call") || is_event(message, "tool_approval") || is_event(message, "continue");
     if (!reply || !*reply || (wants_more && !px_gateway_header(message, "Pyexec-Part")))
         return;
-    while (exchange->passes && call->may_send && !call->cancelled && !call->may_send(call->closure))
-        px_sleep_ns(SLOW_CLIENT_NS);
+    await_client(exchange);
     px_gateway_acknowledge(exchange->gateway, reply);
 }
 
-/* Reserves memory for a whole message before its first part is acknowledged, so that of two answers neither waits for the other. */
+/* Reserves memory for a whole message before its first part is acknowledged, so that of two answers neither waits for the other. Its
+ * client has read what came before: one that does not read holds no memory that others wait for. */
 static void reserve(struct px_exchange *exchange, natsMsg *first)
 {
-    const char *parts = px_gateway_header(first, "Pyexec-Parts");
-    size_t bytes = (parts ? strtoul(parts, NULL, 10) : 1) * (size_t)natsMsg_GetDataLength(first);
+    unsigned long long parts;
+    size_t length = (size_t)natsMsg_GetDataLength(first);
+    if (!px_gateway_number(first, "Pyexec-Parts", &parts) || !parts || !length ||
+        parts - 1 > PX_GATEWAY_ANSWER_MAX / length) {
+        exchange->broken = "its parts are too many, or have no length";
+        return;
+    }
+    size_t bytes = (size_t)parts * length;
     _Atomic size_t *all = &exchange->gateway->reserved;
+    await_client(exchange);
     while (!exchange->call->cancelled) {
         size_t before = *all;
         if (before && before + bytes > PX_GATEWAY_ANSWERS_MAX) {
@@ -131,11 +143,10 @@ void px_exchange_unreserve(struct px_exchange *exchange)
 
 static void take_accepted(struct px_exchange *exchange, const char *data, size_t length)
 {
-    px_auto_json json_t *told = px_json_loadb(data, length, 0, NULL);
-    const char *node = json_string_value(json_object_get(told, "node")),
-               *request = json_string_value(json_object_get(told, "request"));
-    if (node && request)
-        snprintf(exchange->about, sizeof exchange->about, "pyexec.v1.node.%s.r.%s", node, request);
+    if (px_gateway_accepted(data, length, exchange->about, sizeof exchange->about))
+        exchange->gone_ns = 0;
+    else
+        exchange->broken = "the names in `accepted` are not valid";
 }
 
 /* Remembers where the client's POST /v1/calls/ID or /v1/runs/ID must go. */
@@ -181,7 +192,12 @@ static void take_last(struct px_exchange *exchange, natsMsg *head, struct px_buf
 {
     static const char *const passed[] = {"Content-Type",        "Retry-After", "Content-Range", "ETag",
                                          "Content-Disposition", "Pyexec-Node", "Mcp-Session-Id"};
-    ret->status = (int)strtol(px_gateway_header(head, "Pyexec-Status"), NULL, 10);
+    unsigned long long status;
+    if (!px_gateway_number(head, "Pyexec-Status", &status) || status < 200 || status > 599) {
+        exchange->broken = "Pyexec-Status is no status of an answer";
+        return;
+    }
+    ret->status = (int)status;
     for (size_t i = 0; i < PX_COUNT(passed); i++) {
         const char *value = px_gateway_header(head, passed[i]);
         if (value)
@@ -206,16 +222,34 @@ static void take_whole(struct px_exchange *exchange, natsMsg *head, const char *
         take_event(exchange, head, reply, px_buffer_string(body), body->length);
 }
 
+/* One part of a message. True: it fits to those before. */
+static bool take_part(struct px_exchange *exchange, natsMsg *got)
+{
+    unsigned long long part;
+    bool first = !exchange->head;
+    if (!px_gateway_number(got, "Pyexec-Part", &part) || part != (first ? 0 : exchange->parts))
+        exchange->broken = "its parts are not in their order";
+    else if (first)
+        reserve(exchange, got);
+    if (exchange->broken || exchange->call->cancelled)
+        return false;
+    if (exchange->whole.length + (size_t)natsMsg_GetDataLength(got) > exchange->reserved)
+        exchange->broken = "a part is longer than the first one";
+    return !exchange->broken;
+}
+
 /* A message whose turn it is. It belongs to this function. */
 static void take_next(struct px_exchange *exchange, struct px_message *message, struct px_fleet_answer *ret)
 {
     natsMsg *got = message->message;
-    const char *parts = px_gateway_header(got, "Pyexec-Parts");
-    if (!exchange->head && px_gateway_header(got, "Pyexec-Part"))
-        reserve(exchange, got);
+    bool in_parts = exchange->head || px_gateway_header(got, "Pyexec-Part");
+    if (in_parts && !take_part(exchange, got)) {
+        px_message_free(message);
+        return;
+    }
     acknowledge(exchange, got);
     px_buffer_add(&exchange->whole, natsMsg_GetData(got), (size_t)natsMsg_GetDataLength(got));
-    if (!px_gateway_header(got, "Pyexec-Part")) {
+    if (!in_parts) {
         take_whole(exchange, got, natsMsg_GetReply(got), &exchange->whole, ret);
         px_buffer_done(&exchange->whole);
         px_message_free(message);
@@ -227,8 +261,9 @@ static void take_next(struct px_exchange *exchange, struct px_message *message, 
         exchange->parts = 0;
     }
     px_message_free(message);
-    parts = px_gateway_header(exchange->head, "Pyexec-Parts");
-    if (++exchange->parts < (parts ? strtoul(parts, NULL, 10) : 1))
+    unsigned long long parts;
+    px_gateway_number(exchange->head, "Pyexec-Parts", &parts);
+    if (++exchange->parts < parts)
         return;
     take_whole(exchange, exchange->head, NULL, &exchange->whole, ret);
     px_buffer_done(&exchange->whole);
@@ -238,8 +273,9 @@ static void take_next(struct px_exchange *exchange, struct px_message *message, 
 
 static unsigned long long number_of(const struct px_message *message)
 {
-    const char *number = px_gateway_header(message->message, "Pyexec-Seq");
-    return number ? strtoull(number, NULL, 10) : 0;
+    unsigned long long number;
+    px_gateway_number(message->message, "Pyexec-Seq", &number);
+    return number;
 }
 
 static void keep_early(struct px_exchange *exchange, struct px_message *message, unsigned long long number)
@@ -247,8 +283,22 @@ static void keep_early(struct px_exchange *exchange, struct px_message *message,
     struct px_message **at = &exchange->early;
     while (*at && number_of(*at) < number)
         at = &(*at)->next;
+    if (*at && number_of(*at) == number) { /* it came twice before its turn */
+        px_message_free(message);
+        return;
+    }
     message->next = *at;
     *at = message;
+}
+
+/* A node has sent `open` on to the session's owner, which accepts it too, and counts from there. */
+static void take_owner(struct px_exchange *exchange, natsMsg *message)
+{
+    char before[sizeof exchange->about];
+    memcpy(before, exchange->about, sizeof before);
+    take_accepted(exchange, natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message));
+    if (strcmp(before, exchange->about) != 0)
+        exchange->number = 1;
 }
 
 void px_exchange_take(struct px_exchange *exchange, struct px_message *message, struct px_fleet_answer *ret)
@@ -259,18 +309,17 @@ void px_exchange_take(struct px_exchange *exchange, struct px_message *message, 
     }
     unsigned long long number = number_of(message);
     if (number < exchange->number) { /* it has come before, but its acknowledgement may be lost */
-        acknowledge(exchange, message->message);
+        if (!number && is_event(message->message, "accepted"))
+            take_owner(exchange, message->message);
+        else
+            acknowledge(exchange, message->message);
         px_message_free(message);
         return;
     }
     keep_early(exchange, message, number);
-    while (exchange->early && number_of(exchange->early) <= exchange->number && !exchange->over) {
+    while (exchange->early && number_of(exchange->early) == exchange->number && !exchange->over && !exchange->broken) {
         struct px_message *next = exchange->early;
         exchange->early = next->next;
-        if (number_of(next) < exchange->number) { /* it came twice before its turn */
-            px_message_free(next);
-            continue;
-        }
         exchange->number++;
         take_next(exchange, next, ret);
     }

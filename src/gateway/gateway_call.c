@@ -9,17 +9,13 @@
 #include "base/spelling.h"
 #include "gateway/gateway.h"
 
-#define NODE_WAIT_NS (310 * INT64_C(1000000000)) /* the longest that a request waits at a node, and a little more */
-#define ENVIRONMENT_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+#define ROUTE_ENVIRONMENT_MAX 64
 
 /* ---- Texts ---- */
 
 void px_gateway_token(struct px_buffer *out, const char *text)
 {
-    px_auto_buffer struct px_buffer standard = {0};
-    px_base64_encode(&standard, text, strlen(text));
-    for (const char *at = px_buffer_shown(&standard); *at && *at != '='; at++)
-        px_buffer_add_byte(out, *at == '+' ? '-' : *at == '/' ? '_' : *at);
+    px_base64url_encode(out, text, strlen(text));
 }
 
 void px_gateway_pyexec_call(struct px_buffer *out, const struct px_fleet_call *call, const char *path)
@@ -34,19 +30,45 @@ bool px_gateway_is_route(const struct px_fleet_call *call, const char *names)
     return px_word_is_listed(names, call->route);
 }
 
-static bool body_names(const struct px_fleet_call *call, const char *member)
+/* Returns the byte after a string that begins at `at`, or `end`. */
+static const char *skip_string(const char *at, const char *end)
 {
-    return call->length && memmem(call->body, call->length, member, strlen(member));
+    for (at++; at < end && *at != '"'; at++)
+        at += *at == '\\';
+    return at < end ? at + 1 : end;
+}
+
+/* A body can have 32 MiB, and would take far more memory when it is parsed. So its own members are looked for in the text. */
+bool px_gateway_body_has(const struct px_fleet_call *call, const char *member)
+{
+    size_t depth = 0, length = strlen(member);
+    for (const char *at = call->body, *end = at + call->length; at < end;) {
+        const char *begin = at;
+        if (*at != '"') {
+            depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+            at++;
+            continue;
+        }
+        at = skip_string(at, end);
+        if (depth != 1 || (size_t)(at - begin) != length + 2 || memcmp(begin + 1, member, length) != 0)
+            continue;
+        while (at < end && strchr(" \t\r\n", *at))
+            at++;
+        if (at < end && *at == ':')
+            return true;
+    }
+    return false;
 }
 
 /* With events the request can be cancelled, and its node can be asked about it. Tools and control need a client that takes
- * events: without one, the node says so. */
+ * events, or that asks for a detached execution: otherwise the node says so. */
 bool px_gateway_wants_events(const struct px_fleet_call *call)
 {
-    if (call->events)
+    if (call->events || px_gateway_is_route(call, "session_create"))
         return true;
     return px_gateway_is_route(call, "execute verify session_execute session_fork session_undo session_reset") &&
-           !body_names(call, "\"tools\"") && !body_names(call, "\"control\"");
+           (px_gateway_body_has(call, "detach") ||
+            (!px_gateway_body_has(call, "tools") && !px_gateway_body_has(call, "control")));
 }
 
 /* ---- Requests that any node can serve ---- */
@@ -56,6 +78,7 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
                                         struct px_fleet_answer *ret)
 {
     px_auto_buffer struct px_buffer subject = {0};
+    bool is_open = strcmp(what, "open") == 0; /* it may install packages */
     px_buffer_add_string(&subject, "pyexec.v1.as.");
     px_gateway_token(&subject, call->principal);
     px_buffer_printf(&subject, ".%s", what);
@@ -66,20 +89,18 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
                                    .body = body,
                                    .length = length,
                                    .passes = passes,
-                                   .events = passes && px_gateway_wants_events(call),
-                                   .patience_ns = 0};
+                                   .events = is_open || px_gateway_wants_events(call)};
     return px_buffer_ok(&subject) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 
 /* The environment that the run asks for, if it is there and can be a part of a subject. */
 static char *environment_of(const struct px_fleet_call *call)
 {
-    if (!body_names(call, "\"environment\""))
+    if (!px_gateway_body_has(call, "policy"))
         return NULL;
     px_auto_json json_t *body = px_json_loadb(call->body, call->length, 0, NULL);
     const char *name = json_string_value(json_object_get(json_object_get(body, "policy"), "environment"));
-    return name && *name && strlen(name) <= 64 && strspn(name, ENVIRONMENT_CHARACTERS) == strlen(name) ? strdup(name)
-                                                                                                       : NULL;
+    return px_word_is_plain(name, ROUTE_ENVIRONMENT_MAX) ? strdup(name) : NULL;
 }
 
 /* If no node has the environment, the answer of any node says what is wrong with it. */
@@ -110,7 +131,7 @@ static void open_session(struct px_gateway *gateway, struct px_fleet_call *call,
     px_auto_json json_t *session = px_json_loadb(px_buffer_shown(&ret->body), ret->body.length, 0, NULL);
     const char *id = json_string_value(json_object_get(session, "id")),
                *node = px_gateway_answer_header(ret, "Pyexec-Node");
-    if (ret->status == 201 && id && node)
+    if (ret->status == 201 && id && px_word_is_plain(node, PX_GATEWAY_NODE_MAX))
         px_places_keep(&gateway->places, 's', call->principal, id, node);
     if (ret->status == 200) /* over HTTP a session is made, or it is an error */
         px_gateway_problem(ret, 409, "conflict", "Use that session, or choose another id.",
@@ -134,8 +155,7 @@ enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_f
                                    .body = call->body,
                                    .length = call->length,
                                    .passes = true,
-                                   .events = call->events,
-                                   .patience_ns = NODE_WAIT_NS};
+                                   .events = call->events};
     return px_buffer_ok(&subject) && px_buffer_ok(&text) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 
@@ -156,7 +176,7 @@ static bool node_of_execution(const char *id, char ret[PX_GATEWAY_NODE_MAX + 1])
     if (!id || strncmp(id, "e-", 2) != 0 || end <= id + 2 || end - id - 2 > (long)PX_GATEWAY_NODE_MAX)
         return false;
     snprintf(ret, PX_GATEWAY_NODE_MAX + 1, "%.*s", (int)(end - id - 2), id + 2);
-    return strspn(ret, ENVIRONMENT_CHARACTERS) == strlen(ret);
+    return px_word_is_plain(ret, PX_GATEWAY_NODE_MAX);
 }
 
 static void ask_about(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
@@ -204,9 +224,11 @@ static bool is_connected(struct px_fleet *fleet)
 static void close_gateway(struct px_fleet *fleet)
 {
     struct px_gateway *gateway = (struct px_gateway *)fleet;
-    px_gateway_link_close(gateway);
+    if (!px_gateway_link_close(gateway)) /* the process ends soon */
+        return;
     px_places_done(&gateway->places);
     pthread_mutex_destroy(&gateway->lock);
+    pthread_mutex_destroy(&gateway->log_lock);
     free(gateway);
 }
 
@@ -219,6 +241,7 @@ struct px_fleet *px_gateway_open(const json_t *config, bool now, char *problem, 
     gateway->fleet =
         (struct px_fleet){ask, px_waiter_wake, is_connected, px_gateway_count, px_gateway_log_to, close_gateway};
     pthread_mutex_init(&gateway->lock, NULL);
+    pthread_mutex_init(&gateway->log_lock, NULL);
     if (px_places_init(&gateway->places) == 0 && px_gateway_link_open(gateway, config, now, problem, size) == 0)
         return &gateway->fleet;
     close_gateway(&gateway->fleet);

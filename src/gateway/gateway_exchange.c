@@ -13,9 +13,9 @@
 #define EXCHANGE_LOOK_NS (250 * PX_NS_PER_MS)
 #define EXCHANGE_QUIET_NS (500 * PX_NS_PER_MS) /* then the node is asked whether it still has the request */
 #define LAST_NS (300 * PX_NS_PER_MS)           /* for messages on their way, after the node has said that it is over */
-#define ACCEPT_NS (10 * SECOND_NS)             /* a node says at once that it has a request */
-#define SILENT_NS (30 * SECOND_NS)             /* without an answer to any ping */
-#define PART_NS (2 * SECOND_NS)                /* then a part is sent again */
+#define ACCEPT_NS (10 * SECOND_NS) /* a node says at once that it has a request, or sends its answer at once */
+#define SILENT_NS (30 * SECOND_NS) /* without an answer to any ping */
+#define PART_NS (2 * SECOND_NS)    /* then a part is sent again */
 #define HEADROOM 4096
 #define EXCHANGE_MESSAGE_MAX (8 << 20) /* "not recommended" above, says NATS */
 #define HEADERS 16
@@ -58,6 +58,16 @@ static size_t room_of(struct px_gateway *gateway)
     return most > 2 * HEADROOM ? (size_t)most - HEADROOM : (size_t)most / 2;
 }
 
+/* The answer is kept for the client, who asks for it again (Pyexec-Keep). */
+static bool is_kept(const struct px_exchange *exchange)
+{
+    const struct px_fleet_call *call = exchange->call;
+    for (size_t i = 0; exchange->passes && i < call->header_count; i++)
+        if (call->headers[i].value && strcmp(call->headers[i].name, "Pyexec-Keep") == 0)
+            return true;
+    return false;
+}
+
 static int send_first(struct px_exchange *exchange)
 {
     const struct px_fleet_call *call = exchange->call;
@@ -80,8 +90,9 @@ static int send_first(struct px_exchange *exchange)
         headers[count++] = (struct px_fleet_header){"Pyexec-Bytes", bytes};
     }
     size_t length = exchange->part_count > 1 ? exchange->room : exchange->length;
-    return px_gateway_say(exchange->gateway, exchange->subject, exchange->waiter, PX_MESSAGE_ANSWER, headers, count,
-                          exchange->body, length);
+    return px_gateway_say(exchange->gateway, exchange->subject, exchange->waiter,
+                          is_kept(exchange) ? PX_MESSAGE_KEPT : PX_MESSAGE_ANSWER, headers, count, exchange->body,
+                          length);
 }
 
 /* ---- Silence ---- */
@@ -110,29 +121,18 @@ static bool look(struct px_exchange *exchange)
         return now - exchange->gone_ns < LAST_NS;
     if (asks && quiet > EXCHANGE_QUIET_NS && now - exchange->pinged_ns > EXCHANGE_QUIET_NS)
         ping(exchange, now);
-    return quiet < (asks ? SILENT_NS : exchange->patience_ns);
+    return quiet < (asks ? SILENT_NS : ACCEPT_NS);
 }
 
 static void take_ping(struct px_exchange *exchange, natsMsg *message)
 {
     const char *status = px_gateway_header(message, "Pyexec-Status");
     bool gone = natsMsg_IsNoResponders(message) || (status && strcmp(status, "404") == 0);
-    exchange->heard_ns = px_now_ns();
     if (gone && !exchange->gone_ns)
         exchange->gone_ns = exchange->heard_ns;
 }
 
 /* ---- The whole ---- */
-
-/* The answer is kept for the client, who asks for it again (Pyexec-Keep). */
-static bool is_kept(const struct px_exchange *exchange)
-{
-    const struct px_fleet_call *call = exchange->call;
-    for (size_t i = 0; exchange->passes && i < call->header_count; i++)
-        if (call->headers[i].value && strcmp(call->headers[i].name, "Pyexec-Keep") == 0)
-            return true;
-    return false;
-}
 
 static void cancel(struct px_exchange *exchange)
 {
@@ -141,6 +141,16 @@ static void cancel(struct px_exchange *exchange)
         return;
     snprintf(subject, sizeof subject, "%s.cancel", exchange->about);
     (void)!px_gateway_say(exchange->gateway, subject, NULL, PX_MESSAGE_ANSWER, NULL, 0, NULL, 0);
+}
+
+static enum px_exchange_end fail(struct px_exchange *exchange)
+{
+    char detail[PX_GATEWAY_SUBJECT_SIZE + 100];
+    snprintf(detail, sizeof detail, "%s (%s)", exchange->broken,
+             *exchange->about ? exchange->about : exchange->subject);
+    px_gateway_tell(exchange->gateway, "a node's answer is not valid", detail);
+    cancel(exchange);
+    return PX_EXCHANGE_BROKEN;
 }
 
 static enum px_exchange_end await_answer(struct px_exchange *exchange, struct px_fleet_answer *ret)
@@ -153,28 +163,34 @@ static enum px_exchange_end await_answer(struct px_exchange *exchange, struct px
             cancel(exchange);
             return PX_EXCHANGE_CANCELLED;
         }
+        if (exchange->waiter->flooded)
+            exchange->broken = "there are more messages than a node may send ahead";
+        if (exchange->broken) {
+            if (message)
+                px_message_free(message);
+            return fail(exchange);
+        }
         if (!message) {
             if (look(exchange))
                 continue;
             cancel(exchange);
             return PX_EXCHANGE_LOST;
         }
-        if (message->kind == PX_MESSAGE_ANSWER && natsMsg_IsNoResponders(message->message)) {
+        exchange->heard_ns = px_now_ns();
+        if (message->kind == PX_MESSAGE_PART) {
+            px_exchange_take_part(exchange, message->message);
+        } else if (message->kind == PX_MESSAGE_PING) {
+            take_ping(exchange, message->message);
+        } else if (natsMsg_IsNoResponders(message->message)) {
             px_message_free(message);
             return PX_EXCHANGE_NOBODY;
-        }
-        if (message->kind == PX_MESSAGE_ANSWER) {
-            exchange->heard_ns = px_now_ns();
+        } else {
             px_exchange_take(exchange, message, ret);
             continue;
         }
-        if (message->kind == PX_MESSAGE_PART)
-            px_exchange_take_part(exchange, message->message);
-        else
-            take_ping(exchange, message->message);
         px_message_free(message);
     }
-    return PX_EXCHANGE_ANSWERED;
+    return exchange->broken ? fail(exchange) : PX_EXCHANGE_ANSWERED;
 }
 
 static void done(struct px_exchange *exchange)
@@ -197,14 +213,12 @@ static enum px_exchange_end run(struct px_exchange *exchange, struct px_fleet_an
         return PX_EXCHANGE_NOT_SENT;
     enum px_exchange_end end = PX_EXCHANGE_NOT_SENT;
     exchange->heard_ns = px_now_ns();
-    if (!exchange->patience_ns)
-        exchange->patience_ns = ACCEPT_NS;
     exchange->call->waits_at = exchange->waiter - gateway->waiters + 1;
     if (send_first(exchange) == 0)
         end = await_answer(exchange, ret);
     exchange->call->waits_at = 0;
-    px_waiter_give(gateway, exchange->waiter);
     done(exchange);
+    px_waiter_give(gateway, exchange->waiter);
     return end;
 }
 

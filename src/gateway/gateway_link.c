@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fds.h"
 #include "base/retry.h"
+#include "base/spelling.h"
 #include "base/trace_context.h"
 #include "gateway/gateway.h"
 #include "nats_link/nats_options.h"
@@ -19,7 +20,12 @@
 #define JITTER_MS 100
 #define PING_MS 5000 /* a server that does not answer three pings is left */
 #define PENDING_BYTES (1 << 30)
+#define CLOSE_MS 1000
 #define ID_DIGITS 16
+#define MESSAGE_OVERHEAD 1024     /* what a message takes besides its data: its headers, and libnats's own */
+#define REPEATED_BYTES (1u << 20) /* beyond these, messages that have come before are dropped */
+#define WAITER_BYTES \
+    (64u << 20) /* beyond these, the request fails: a node sends four messages ahead, and 256 KiB after each */
 
 /* A line for the operator. What a NATS server sends may have any bytes. */
 static void print(const char *what, const char *detail)
@@ -34,23 +40,23 @@ static void print(const char *what, const char *detail)
     (void)!px_write_all(STDERR_FILENO, text, end + 1);
 }
 
-static void tell(struct px_gateway *gateway, const char *what, const char *detail)
+void px_gateway_tell(struct px_gateway *gateway, const char *what, const char *detail)
 {
-    pthread_mutex_lock(&gateway->lock);
+    pthread_mutex_lock(&gateway->log_lock);
     if (gateway->log)
         gateway->log(gateway->log_closure, what, detail);
     else
         print(what, detail);
-    pthread_mutex_unlock(&gateway->lock);
+    pthread_mutex_unlock(&gateway->log_lock);
 }
 
 void px_gateway_log_to(struct px_fleet *fleet, px_fleet_log_fn log, void *closure)
 {
     struct px_gateway *gateway = (struct px_gateway *)fleet;
-    pthread_mutex_lock(&gateway->lock);
+    pthread_mutex_lock(&gateway->log_lock);
     gateway->log = log;
     gateway->log_closure = closure;
-    pthread_mutex_unlock(&gateway->lock);
+    pthread_mutex_unlock(&gateway->log_lock);
 }
 
 /* ---- Waiters ---- */
@@ -60,6 +66,7 @@ static int open_waiters(struct px_gateway *gateway)
     gateway->waiters = calloc(PX_GATEWAY_WAITERS_MAX, sizeof *gateway->waiters);
     for (size_t i = PX_GATEWAY_WAITERS_MAX; gateway->waiters && i--;) {
         struct px_waiter *waiter = &gateway->waiters[i];
+        waiter->gateway = gateway;
         pthread_mutex_init(&waiter->lock, NULL);
         px_cond_init(&waiter->arrived);
         waiter->next_free = gateway->free;
@@ -80,12 +87,18 @@ struct px_waiter *px_waiter_take(struct px_gateway *gateway)
         return NULL;
     pthread_mutex_lock(&waiter->lock);
     waiter->number = number;
+    waiter->highest = 0;
+    waiter->flooded = false;
     pthread_mutex_unlock(&waiter->lock);
     return waiter;
 }
 
 void px_message_free(struct px_message *message)
 {
+    if (message->waiter) {
+        message->waiter->held -= message->bytes;
+        message->waiter->gateway->held -= message->bytes;
+    }
     natsMsg_Destroy(message->message);
     free(message);
 }
@@ -110,7 +123,8 @@ void px_waiter_give(struct px_gateway *gateway, struct px_waiter *waiter)
 struct px_message *px_waiter_next(struct px_waiter *waiter, const struct px_fleet_call *call, int64_t until_ns)
 {
     pthread_mutex_lock(&waiter->lock);
-    while (!waiter->first && !call->cancelled && px_cond_wait_until(&waiter->arrived, &waiter->lock, until_ns) == 0)
+    while (!waiter->first && !waiter->flooded && !call->cancelled &&
+           px_cond_wait_until(&waiter->arrived, &waiter->lock, until_ns) == 0)
         ;
     struct px_message *message = waiter->first;
     if (message)
@@ -139,21 +153,53 @@ const char *px_gateway_header(natsMsg *message, const char *name)
     return natsMsgHeader_Get(message, name, &value) == NATS_OK ? value : NULL;
 }
 
+bool px_gateway_number(natsMsg *message, const char *name, unsigned long long *ret)
+{
+    const char *value = px_gateway_header(message, name);
+    *ret = value ? strtoull(value, NULL, 10) : 0;
+    return value;
+}
+
+bool px_gateway_accepted(const char *data, size_t length, char *ret_subject, size_t size)
+{
+    px_auto_json json_t *told = px_json_loadb(data, length, 0, NULL);
+    const char *node = json_string_value(json_object_get(told, "node")),
+               *request = json_string_value(json_object_get(told, "request"));
+    bool good = px_word_is_plain(node, PX_GATEWAY_NODE_MAX) && px_word_is_plain(request, PX_GATEWAY_NODE_MAX);
+    if (good)
+        snprintf(ret_subject, size, "pyexec.v1.node.%s.r.%s", node, request);
+    return good;
+}
+
 /* A node has accepted a request for which nobody waits any more. */
 static void cancel_late(struct px_gateway *gateway, natsMsg *message)
 {
     char subject[PX_GATEWAY_SUBJECT_SIZE];
     const char *event = px_gateway_header(message, "Pyexec-Event");
-    if (!event || strcmp(event, "accepted") != 0)
+    if (!event || strcmp(event, "accepted") != 0 ||
+        !px_gateway_accepted(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), subject,
+                             sizeof subject - sizeof ".cancel"))
         return;
-    px_auto_json json_t *told =
-        px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
-    const char *node = json_string_value(json_object_get(told, "node")),
-               *request = json_string_value(json_object_get(told, "request"));
-    if (!node || !request)
-        return;
-    snprintf(subject, sizeof subject, "pyexec.v1.node.%s.r.%s.cancel", node, request);
+    strcat(subject, ".cancel");
     (void)!px_gateway_say(gateway, subject, NULL, PX_MESSAGE_ANSWER, NULL, 0, NULL, 0);
+}
+
+/* With the lock of the waiter. A node sends a few messages ahead, and repeats them while they are not acknowledged. So those that have
+ * come before are dropped when some wait already: the node will repeat them. More is only sent by a node that is broken. */
+static bool has_room(struct px_gateway *gateway, struct px_waiter *waiter, struct px_message *message)
+{
+    unsigned long long number;
+    bool numbered = px_gateway_number(message->message, "Pyexec-Seq", &number);
+    if (numbered && number <= waiter->highest && waiter->held > REPEATED_BYTES)
+        return false;
+    if (waiter->held + message->bytes > WAITER_BYTES || gateway->held + message->bytes > PX_GATEWAY_HELD_MAX) {
+        waiter->flooded = true;
+        pthread_cond_signal(&waiter->arrived);
+        return false;
+    }
+    if (number > waiter->highest)
+        waiter->highest = number;
+    return true;
 }
 
 static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned long long number,
@@ -161,15 +207,20 @@ static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned l
 {
     pthread_mutex_lock(&waiter->lock);
     bool wanted = number && waiter->number == number; /* a waiter that nobody uses has the number 0 */
-    if (wanted) {
+    bool taken = wanted && has_room(gateway, waiter, message);
+    if (taken) {
+        message->waiter = waiter;
+        waiter->held += message->bytes;
+        gateway->held += message->bytes;
         *(waiter->first ? waiter->end : &waiter->first) = message;
         waiter->end = &message->next;
         pthread_cond_signal(&waiter->arrived);
     }
     pthread_mutex_unlock(&waiter->lock);
-    if (wanted)
+    if (taken)
         return;
-    cancel_late(gateway, message->message);
+    if (!wanted && message->kind != PX_MESSAGE_KEPT)
+        cancel_late(gateway, message->message);
     px_message_free(message);
 }
 
@@ -188,7 +239,9 @@ static void take_answer(natsConnection *connection, natsSubscription *subscripti
         free(message);
         return;
     }
-    *message = (struct px_message){NULL, (enum px_message_kind)kind, got};
+    *message = (struct px_message){.kind = (enum px_message_kind)kind,
+                                   .message = got,
+                                   .bytes = (size_t)natsMsg_GetDataLength(got) + MESSAGE_OVERHEAD};
     put(gateway, &gateway->waiters[at], number, message);
 }
 
@@ -246,15 +299,19 @@ void px_gateway_denied(struct px_gateway *gateway, char *ret, size_t size)
 
 static void note_connected(natsConnection *connection, void *closure)
 {
+    struct px_gateway *gateway = closure;
     char url[256] = "";
+    pthread_mutex_lock(&gateway->lock);
+    *gateway->denied = '\0'; /* the rights may be others now */
+    pthread_mutex_unlock(&gateway->lock);
     natsConnection_GetConnectedUrl(connection, url, sizeof url);
-    tell(closure, "connected to NATS", url);
+    px_gateway_tell(gateway, "connected to NATS", url);
 }
 
 static void note_disconnected(natsConnection *connection, void *closure)
 {
     (void)connection;
-    tell(closure, "the connection to NATS is lost; connecting again", NULL);
+    px_gateway_tell(closure, "the connection to NATS is lost; connecting again", NULL);
 }
 
 /* A server may repeat an error (a missing permission) for each message. */
@@ -271,7 +328,7 @@ static void note_error(natsConnection *connection, natsSubscription *subscriptio
     memcpy(gateway->denied, text, sizeof text);
     pthread_mutex_unlock(&gateway->lock);
     if (fresh)
-        tell(gateway, "the NATS server refuses", text);
+        px_gateway_tell(gateway, "the NATS server refuses", text);
 }
 
 /* Nothing may wait for the connection to come back: a request whose client has given up would then start. */
@@ -312,7 +369,7 @@ static natsStatus connect_to(struct px_gateway *gateway, const json_t *config, b
     if (status == NATS_OK && !now)
         note_connected(gateway->connection, gateway);
     else if (status == NATS_NOT_YET_CONNECTED)
-        tell(gateway, "no NATS server can be reached yet; trying again", NULL);
+        px_gateway_tell(gateway, "no NATS server can be reached yet; trying again", NULL);
     return status == NATS_NOT_YET_CONNECTED ? NATS_OK : status;
 }
 
@@ -341,15 +398,17 @@ int px_gateway_link_open(struct px_gateway *gateway, const json_t *config, bool 
     return -1;
 }
 
-void px_gateway_link_close(struct px_gateway *gateway)
+bool px_gateway_link_close(struct px_gateway *gateway)
 {
     natsSubscription_Destroy(gateway->answers);
     natsConnection_Destroy(gateway->connection);
     natsOptions_Destroy(gateway->options);
-    nats_CloseAndWait(1000);
+    if (nats_CloseAndWait(CLOSE_MS) != NATS_OK)
+        return false;
     for (size_t i = 0; gateway->waiters && i < PX_GATEWAY_WAITERS_MAX; i++) {
         pthread_cond_destroy(&gateway->waiters[i].arrived);
         pthread_mutex_destroy(&gateway->waiters[i].lock);
     }
     free(gateway->waiters);
+    return true;
 }

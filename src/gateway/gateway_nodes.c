@@ -6,17 +6,23 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/spelling.h"
 #include "gateway/gateway.h"
 
 #define DISCOVER_NS (300 * PX_NS_PER_MS) /* nobody knows how many nodes will answer */
+#define NODE_STATS_MAX (64 << 10)        /* bytes of the figures of one node */
+#define GATHERED_MAX (32u << 20)         /* bytes of all lists that are put together */
 
 static void add_node(json_t *nodes, natsMsg *message)
 {
     px_auto_json json_t *stats =
-        px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+        natsMsg_GetDataLength(message) > NODE_STATS_MAX
+            ? NULL
+            : px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
     json_t *data = json_object_get(json_array_get(json_object_get(stats, "endpoints"), 0), "data");
     const char *name = json_string_value(json_object_get(data, "node"));
-    if (name && !json_object_get(nodes, name) && json_object_size(nodes) < PX_GATEWAY_NODES_MAX)
+    if (px_word_is_plain(name, PX_GATEWAY_NODE_MAX) && !json_object_get(nodes, name) &&
+        json_object_size(nodes) < PX_GATEWAY_NODES_MAX)
         px_json_set(nodes, name, json_incref(data));
 }
 
@@ -96,9 +102,7 @@ void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, st
     static const char body[] = "{\"do\":\"drain\"}";
     px_auto_buffer struct px_buffer subject = {0};
     px_buffer_printf(&subject, "pyexec.v1.node.%s", call->named);
-    bool good =
-        *call->named &&
-        strspn(call->named, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == strlen(call->named);
+    bool good = px_word_is_plain(call->named, PX_GATEWAY_NODE_MAX);
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,
                                    .subject = px_buffer_string(&subject),
@@ -110,14 +114,12 @@ void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, st
 }
 
 /* Adds the lists of one answer to those with the same names. */
-static void merge(json_t *into, const struct px_fleet_answer *answer)
+static void merge(json_t *into, const json_t *object)
 {
-    px_auto_json json_t *object =
-        px_json_loadb(px_buffer_shown(&answer->body), answer->body.length, JSON_ALLOW_NUL, NULL);
     const char *key;
     json_t *list, *row;
     size_t i;
-    json_object_foreach(object, key, list) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, list) {
         if (!json_object_get(into, key))
             px_json_set(into, key, json_array());
         json_array_foreach(list, i, row)
@@ -125,26 +127,74 @@ static void merge(json_t *into, const struct px_fleet_answer *answer)
     }
 }
 
+/* The list of one node is not there. */
+static void add_missing(json_t *missing, const char *node, const struct px_fleet_answer *answer)
+{
+    px_auto_json json_t *problem = px_json_loadb(px_buffer_shown(&answer->body), answer->body.length, 0, NULL);
+    const char *title = json_string_value(json_object_get(problem, "title"));
+    px_json_append(missing, json_pack("{s:s, s:i, s:s}", "node", node, "status", answer->status, "title",
+                                      title ? title : "its answer is not valid"));
+}
+
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    px_auto_json json_t *nodes = discover(gateway, call, ret), *whole = json_object();
+    px_auto_json json_t *nodes = discover(gateway, call, ret), *whole = json_object(), *missing = json_array();
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
+    size_t bytes = 0, lists = 0;
     px_json_set(whole, px_gateway_is_route(call, "session_list") ? "sessions" : "executions", json_array());
     for (size_t i = 0; names && names[i]; i++) {
         enum px_exchange_end end = px_gateway_ask_node(gateway, call, names[i], ret);
         if (end == PX_EXCHANGE_NOBODY) /* it has just ended, and its sessions with it */
             continue;
+        if (end == PX_EXCHANGE_CANCELLED) {
+            px_gateway_failed(gateway, end, NULL, ret);
+            return;
+        }
         if (end != PX_EXCHANGE_ANSWERED)
             px_gateway_failed(gateway, end, NULL, ret);
-        if (ret->status >= 400)
-            return;
-        merge(whole, ret);
+        bytes += ret->body.length;
+        if (bytes > GATHERED_MAX)
+            px_gateway_problem(ret, 502, "internal", "Ask the nodes.", "all lists together are larger than 32 MiB");
+        px_auto_json json_t *list =
+            ret->status >= 400 ? NULL
+                               : px_json_loadb(px_buffer_shown(&ret->body), ret->body.length, JSON_ALLOW_NUL, NULL);
+        if (json_is_object(list))
+            merge(whole, list);
+        else
+            add_missing(missing, names[i], ret);
+        lists += json_is_object(list);
     }
-    if (nodes)
-        answer_json(ret, 200, json_incref(whole));
+    if (!nodes || (!lists && json_array_size(missing))) /* the problem of the last node */
+        return;
+    if (json_array_size(missing))
+        px_json_set(whole, "missing", json_incref(missing));
+    answer_json(ret, 200, json_incref(whole));
 }
 
-void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+/* ---- Things of which nobody knows where they are ---- */
+
+/* Returns the seat of this request, or -1. */
+static int begin_seek(struct px_gateway *gateway, const char *principal)
+{
+    size_t all = 0, own = 0;
+    int seat = -1;
+    pthread_mutex_lock(&gateway->lock);
+    for (size_t i = 0; i < PX_GATEWAY_SEEKS; i++) {
+        const char *other = gateway->seekers[i];
+        all += other != NULL;
+        own += other && strcmp(other, principal) == 0;
+        if (!other)
+            seat = (int)i;
+    }
+    if (all + own >= PX_GATEWAY_SEEKS)
+        seat = -1;
+    if (seat >= 0)
+        gateway->seekers[seat] = principal;
+    pthread_mutex_unlock(&gateway->lock);
+    return seat;
+}
+
+static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     px_auto_json json_t *nodes = discover(gateway, call, ret);
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
@@ -160,4 +210,19 @@ void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, str
         px_gateway_problem(ret, 404, px_gateway_is_route(call, "call_answer") ? "call_not_found" : "not_found",
                            "It was already answered, or what it belongs to has ended.", "no node knows '%.128s'",
                            call->named);
+}
+
+void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+{
+    int seat = begin_seek(gateway, call->principal);
+    if (seat < 0) {
+        px_gateway_problem(ret, 503, "overloaded", PX_GATEWAY_AGAIN,
+                           "the gateway does not know the node of '%.128s', and looks for too many others",
+                           call->named);
+        return;
+    }
+    seek(gateway, call, ret);
+    pthread_mutex_lock(&gateway->lock);
+    gateway->seekers[seat] = NULL;
+    pthread_mutex_unlock(&gateway->lock);
 }

@@ -10,6 +10,7 @@
 #include "gateway/gateway.h"
 
 #define PLACES (1u << 17)
+#define PLACE_ID_MAX 128u
 
 struct px_place {
     char node[PX_GATEWAY_NODE_MAX + 1];
@@ -49,6 +50,8 @@ static bool is_of(const struct px_place *place, const struct px_buffer *key)
 void px_places_keep(struct px_places *places, char kind, const char *principal, const char *id, const char *node)
 {
     px_auto_buffer struct px_buffer key = {0};
+    if (strlen(id) > PLACE_ID_MAX)
+        return;
     write_key(&key, kind, principal, id);
     struct px_place *place = malloc(sizeof *place + key.length + 1);
     if (!place || !px_buffer_ok(&key) || strlen(node) >= sizeof place->node) {

@@ -5,43 +5,47 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/spelling.h"
 #include "gateway/gateway.h"
 
 #define SESSIONS "/v1/sessions/"
-#define SESSION_WAIT_NS (60 * INT64_C(1000000000)) /* for an answer without events from a node that is alive */
 
-static enum px_exchange_end ask_at(struct px_gateway *gateway, struct px_fleet_call *call, const char *node,
-                                   struct px_fleet_answer *ret)
+static enum px_exchange_end send_to(struct px_gateway *gateway, struct px_fleet_call *call, const char *node,
+                                    const char *pyexec_call, bool whole, struct px_fleet_answer *ret)
 {
-    px_auto_buffer struct px_buffer subject = {0}, text = {0};
-    const char *rest = call->target + sizeof SESSIONS - 1;
-    rest += strcspn(rest, "/?");
+    px_auto_buffer struct px_buffer subject = {0};
     px_buffer_printf(&subject, "pyexec.v1.node.%s.s.", node);
     px_gateway_token(&subject, call->principal);
     px_buffer_add_byte(&subject, '.');
     px_gateway_token(&subject, call->session);
-    px_gateway_pyexec_call(&text, call, rest);
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,
                                    .subject = px_buffer_string(&subject),
-                                   .pyexec_call = px_buffer_string(&text),
+                                   .pyexec_call = pyexec_call,
                                    .node = node,
-                                   .body = call->body,
-                                   .length = call->length,
-                                   .passes = true,
-                                   .events = px_gateway_wants_events(call),
-                                   .patience_ns = SESSION_WAIT_NS};
-    return px_buffer_ok(&subject) && px_buffer_ok(&text) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
+                                   .body = whole ? call->body : NULL,
+                                   .length = whole ? call->length : 0,
+                                   .passes = whole,
+                                   .events = whole && px_gateway_wants_events(call)};
+    return px_buffer_ok(&subject) && pyexec_call ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
+}
+
+static enum px_exchange_end ask_at(struct px_gateway *gateway, struct px_fleet_call *call, const char *node,
+                                   struct px_fleet_answer *ret)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    const char *rest = call->target + sizeof SESSIONS - 1;
+    rest += strcspn(rest, "/?");
+    px_gateway_pyexec_call(&text, call, rest);
+    return send_to(gateway, call, node, px_buffer_string(&text), true, ret);
 }
 
 /* The body of `open`: the id, and the policy and the packages that the call has for a new session. */
 static char *opens(const struct px_fleet_call *call)
 {
-    static const char policy_member[] = "\"session_policy\"", packages_member[] = "\"packages\"";
     px_auto_json json_t *body = NULL;
     json_t *open = json_pack("{s:s}", "id", call->session);
-    if (call->length && (memmem(call->body, call->length, policy_member, sizeof policy_member - 1) ||
-                         memmem(call->body, call->length, packages_member, sizeof packages_member - 1)))
+    if (px_gateway_body_has(call, "session_policy") || px_gateway_body_has(call, "packages"))
         body = px_json_loadb(call->body, call->length, 0, NULL);
     json_t *policy = json_object_get(body, "session_policy");
     if (policy)
@@ -62,7 +66,7 @@ static enum px_exchange_end open_session(struct px_gateway *gateway, struct px_f
 static bool take_node(const struct px_fleet_answer *answer, char ret[PX_GATEWAY_NODE_MAX + 1])
 {
     const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
-    if (!node || strlen(node) > PX_GATEWAY_NODE_MAX)
+    if (!px_word_is_plain(node, PX_GATEWAY_NODE_MAX))
         return false;
     strcpy(ret, node);
     return true;
@@ -95,41 +99,59 @@ static void keep_branches(struct px_gateway *gateway, const struct px_fleet_call
             px_places_keep(&gateway->places, 's', call->principal, json_string_value(id), node);
 }
 
-/* Nobody listens at the node: it is gone, or it only connects to another NATS server. `open` knows, and makes the fleet forget a session
- * that is lost. True: the session is still there, at `node`. False: `ret` says that it is lost. */
-static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
-                       struct px_fleet_answer *ret)
+static bool refuse_nameless(struct px_fleet_answer *ret)
 {
-    px_places_forget(&gateway->places, 's', call->principal, call->session);
-    bool answered = open_session(gateway, call, ret) == PX_EXCHANGE_ANSWERED;
-    if (answered && ret->status == 200 && take_node(ret, node))
-        return true;
-    if (!answered || ret->status != 410)
-        px_gateway_problem(ret, 410, "session_lost",
-                           "Its state is lost. The next call with its id makes a new session.",
-                           "the session was at node %s, which is gone", node);
+    px_gateway_problem(ret, 502, "internal", "Look at the versions of the nodes: `pyexec fleet list`.",
+                       "the answer of a node has no Pyexec-Node");
     return false;
 }
 
-/* Finds the node of the session. *ret_made: the session is new. False: `ret` is the answer. */
-static bool find(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
-                 bool *ret_made, struct px_fleet_answer *ret)
+/* Finds a node, which knows where the session is. False: `ret` is the answer. */
+static bool find_any(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+                     struct px_fleet_answer *ret)
 {
-    bool executes = px_gateway_is_route(call, "session_execute");
-    enum px_exchange_end end =
-        executes ? open_session(gateway, call, ret)
-                 : px_gateway_ask_any(gateway, call, "run", "GET /v1/environments", NULL, 0, false, ret);
+    enum px_exchange_end end = px_gateway_ask_any(gateway, call, "run", "GET /v1/environments", NULL, 0, false, ret);
+    if (end == PX_EXCHANGE_ANSWERED) /* any answer names a node */
+        return take_node(ret, node) || refuse_nameless(ret);
+    px_gateway_failed(gateway, end, NULL, ret);
+    return false;
+}
+
+/* Finds the node of the session, or makes it there. *ret_made: the session is new. False: `ret` is the answer. */
+static bool find_or_make(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+                         bool *ret_made, struct px_fleet_answer *ret)
+{
+    enum px_exchange_end end = open_session(gateway, call, ret);
+    if (end != PX_EXCHANGE_ANSWERED)
+        px_gateway_failed(gateway, end, NULL, ret);
+    if (end != PX_EXCHANGE_ANSWERED || ret->status >= 400)
+        return false;
+    *ret_made = ret->status == 201;
+    return take_node(ret, node) || refuse_nameless(ret);
+}
+
+/* Nobody listens at the node: it is gone, or it only connects to another NATS server. Any node that is asked for the session knows, and
+ * makes the fleet forget a session that is lost. `open` would make a new one. True: the session is still there, at `node`. False: `ret` says
+ * that it is lost, or why that is not known. */
+static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+                       struct px_fleet_answer *ret)
+{
+    char gone[PX_GATEWAY_NODE_MAX + 1];
+    strcpy(gone, node);
+    px_places_forget(&gateway->places, 's', call->principal, call->session);
+    if (!find_any(gateway, call, node, ret))
+        return false;
+    enum px_exchange_end end = send_to(gateway, call, node, "GET ", false, ret);
     if (end != PX_EXCHANGE_ANSWERED) {
         px_gateway_failed(gateway, end, NULL, ret);
         return false;
     }
-    if (executes && ret->status >= 400) /* otherwise any answer names a node */
-        return false;
-    *ret_made = executes && ret->status == 201;
-    if (take_node(ret, node))
-        return true;
-    px_gateway_problem(ret, 502, "internal", "Look at the versions of the nodes: `pyexec fleet list`.",
-                       "the answer of a node has no Pyexec-Node");
+    if (ret->status == 200 || ret->status == 421)
+        return take_node(ret, node) || refuse_nameless(ret);
+    if (ret->status == 404)
+        px_gateway_problem(ret, 410, "session_lost",
+                           "Its state is lost. The next call with its id makes a new session.",
+                           "the session was at node %s, which is gone", gone);
     return false;
 }
 
@@ -137,7 +159,8 @@ void px_gateway_session(struct px_gateway *gateway, struct px_fleet_call *call, 
 {
     char node[PX_GATEWAY_NODE_MAX + 1];
     bool made = false, known = px_places_find(&gateway->places, 's', call->principal, call->session, node);
-    if (!known && !find(gateway, call, node, &made, ret))
+    if (!known && !(px_gateway_is_route(call, "session_execute") ? find_or_make(gateway, call, node, &made, ret)
+                                                                 : find_any(gateway, call, node, ret)))
         return;
     enum px_exchange_end end = ask_at(gateway, call, node, ret);
     if (end == PX_EXCHANGE_ANSWERED && ret->status == 421 && take_node(ret, node))

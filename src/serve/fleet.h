@@ -44,8 +44,8 @@ struct px_fleet_answer {
 };
 
 /* How requests over NATS ended, for metrics. */
-#define PX_FLEET_ENDS(END) END(answered) END(no_responders) END(not_sent) END(lost) END(cancelled)
-#define PX_FLEET_END_COUNT 5
+#define PX_FLEET_ENDS(END) END(answered) END(no_responders) END(not_sent) END(lost) END(cancelled) END(broken)
+#define PX_FLEET_END_COUNT 6
 
 struct px_fleet_counts {
     uint64_t ends[PX_FLEET_END_COUNT], waiting; /* waiting: in progress */

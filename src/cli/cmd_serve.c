@@ -142,6 +142,23 @@ int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *b
     return run(&options, error);
 }
 
+/* The nodes decide what scripts may do. A flag that looks like a limit here, and is none, would be a trap. */
+static int refuse_flags(const struct cli_arguments *arguments, const struct cli_serve_flags *flags, pyexec_error *error)
+{
+    char typed[CLI_FLAG_MAX];
+    const char *name = flags->state_dir ? "state-dir" : flags->mcp_servers ? "mcp-servers" : NULL;
+    const struct cli_flag *first = arguments->flag_count ? &arguments->flags[0] : NULL;
+    if (first)
+        name =
+            first->is_short ? first->name : cli_policy_flag(px_policy_field_info(px_policy_find(first->name)), typed);
+    if (!name)
+        return 0;
+    px_error_set(error, PYEXEC_INVALID_REQUEST, "--%s has no effect with --nats: the code runs at the nodes", name);
+    return px_error_hint(
+        error, "Leave it out here and give it to `pyexec worker`, or set a ceiling for the principal in the token "
+               "file of the nodes.");
+}
+
 /* In front of a fleet: this process runs no code. */
 static int serve_fleet(const struct cli_serve *serve, const struct cli_nats_flags *nats, pyexec_error *error)
 {
@@ -161,11 +178,12 @@ static int run(const struct cli_arguments *arguments, void *target)
     px_auto(cli_serve_done) struct cli_serve serve = {0};
     const struct serve_options *options = target;
     cli_heap_for_server();
-    if (cli_serve_load(&serve, arguments, &options->serve, &error) == 0 &&
-        (options->nats.urls.count ? serve_fleet(&serve, &options->nats, &error)
-                                  : cli_serve_run(&serve, &own, &error)) == 0)
-        return CLI_EXIT_OK;
-    return cli_fail(&error);
+    bool is_gateway = options->nats.urls.count > 0;
+    if ((is_gateway && refuse_flags(arguments, &options->serve, &error) < 0) ||
+        cli_serve_load(&serve, arguments, &options->serve, &error) < 0 ||
+        (is_gateway ? serve_fleet(&serve, &options->nats, &error) : cli_serve_run(&serve, &own, &error)) < 0)
+        return cli_fail(&error);
+    return CLI_EXIT_OK;
 }
 
 const struct cli_command cmd_serve = {
@@ -175,7 +193,7 @@ const struct cli_command cmd_serve = {
         "Serves POST /v1/execute, /v1/sessions and the rest of /openapi.json. Callers on a UNIX "
         "socket are the principal `local`; others need a token. The policy given here is every "
         "caller's ceiling, unless the token file says otherwise. SIGHUP reads the token file again; "
-        "SIGTERM drains. With --nats it runs no code itself: the nodes of a fleet do (`pyexec worker`, docs/scale.md). Keys of "
+        "SIGTERM drains. With --nats it runs no code itself: the nodes of a fleet do (`pyexec worker`, docs/scale.md); flags of the policy are refused. Keys of "
         "[session], [host], [serve], [mcp], [telemetry] and, with --nats, [nats] are taken from the configuration file and the environment (PYEXEC_SESSION_MAX_COUNT=100).",
     .options = rows,
     .option_count = PX_COUNT(rows),

@@ -240,6 +240,105 @@ def test_at_most_four_parts_of_a_body_are_without_an_answer(nats):
             stream.result()
 
 
+def test_a_nats_server_whose_messages_are_too_small_is_named():
+    for limit in (1024, 4096):
+        with Server("max_payload: %d" % limit) as server, Pyexec.connect(server.url) as px:
+            for call in (lambda: px.execute_once("1"), lambda: px.session().execute("1")):
+                with pytest.raises(ConnectionLostError, match="at most %d bytes.*max_payload.*never started" % limit):
+                    call()
+
+
+ACCEPTED = ({"Pyexec-Seq": "0", "Pyexec-Event": "accepted"}, b'{"node": "bad", "request": "r"}')
+MALFORMED = {
+    "a number": [({"Pyexec-Seq": "x", "Pyexec-Event": "accepted"}, b"{}")],
+    "no JSON": [({"Pyexec-Event": "accepted"}, b"{")],
+    "no member": [({"Pyexec-Event": "accepted"}, b"{}")],
+    "no object": [({"Pyexec-Event": "accepted"}, b"[]")],
+    "deep": [({"Pyexec-Event": "accepted"}, b"[" * 200000)],
+    "a subject": [({"Pyexec-Event": "accepted"}, b'{"node": "a 0\\r\\n\\r\\nPUB x 0", "request": "r"}')],
+    "an event": [ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Event": "stdout"}, b"no")],
+    "no text": [ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Event": "stdout"}, b"{}")],
+    "a call": [ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Event": "tool_call"}, b'{"name": "f"}')],
+    "no part": [ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Part": "0", "Pyexec-Event": "stdout"}, b"{}")],
+    "another part": [ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Part": "1", "Pyexec-Parts": "2", "Pyexec-Event": "stdout"}, b"{}")],
+    "a status": [({"Pyexec-Status": "ok"}, b"{}")],
+    "a result": [({"Pyexec-Status": "200", "Content-Type": "application/json"}, b"{")],
+    "a result that is no object": [({"Pyexec-Status": "200", "Content-Type": "application/json"}, b"5")],
+    "members": [({"Pyexec-Status": "200", "Content-Type": "application/json"}, b'{"display": 5, "usage": "x"}')],
+    "a problem": [({"Pyexec-Status": "400", "Content-Type": "application/problem+json"}, b"[" * 200000)],
+}
+
+
+@pytest.fixture(scope="module")
+def bad_node():
+    with Server() as server, Nats(server.port) as node, Pyexec.connect(server.url, retry_overloaded=0) as px:
+        requests = node.subscribe("pyexec.v1.run", "pyexec")
+        node.subscribe("pyexec.v1.node.bad.r.r.>")
+        node.flush()
+        yield px, node, requests
+
+
+@pytest.mark.parametrize("messages", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_answers_are_errors_of_the_client(bad_node, messages):
+    px, node, requests = bad_node
+    stream = px.stream("1", tools={"f": lambda: 1})
+    reply = requests.get(timeout=60).reply
+    for headers, data in messages:
+        node.publish(reply, data, "", headers)
+    with pytest.raises(PyexecError) as failed:
+        stream.result()
+    assert "no worker has answered" not in str(failed.value) and "node is gone" not in str(failed.value)
+
+
+def test_a_malformed_answer_to_a_part_or_a_session_is_an_error_too(bad_node):
+    px, node, requests = bad_node
+    for answer in ("x", "99"):
+        stream, parts = px.stream("1", stdin="x" * (3 << 20)), node.subscribe("test.malformed")
+        message = requests.get(timeout=60)
+        node.publish(message.reply, b"", "test.malformed", {"Pyexec-Event": "continue"})
+        node.publish(parts.get(timeout=60).reply, b"", headers={"Pyexec-Part": answer})
+        with pytest.raises(ConnectionLostError, match="can't be read"):
+            stream.result()
+        node.unsubscribe(parts)
+    opened = node.subscribe("pyexec.v1.open", "pyexec")
+    node.flush()
+    stream = px.session().stream("1")
+    node.publish(opened.get(timeout=60).reply, b"{}", headers={"Pyexec-Status": "201", "Pyexec-Node": "a b"})
+    with pytest.raises(ConnectionLostError, match="can't be read"):
+        stream.result()
+    node.unsubscribe(opened)
+
+
+@pytest.mark.parametrize("headers", [{"Pyexec-Event": "stdout"}, {"Pyexec-Part": "0", "Pyexec-Parts": "1000", "Pyexec-Event": "stdout"}],
+                         ids=["messages before their turn", "parts without an end"])
+def test_what_a_node_sends_ahead_is_bounded(bad_node, headers):
+    px, node, requests = bad_node
+    stream = px.stream("1")
+    reply, data = requests.get(timeout=60).reply, b" " * (1000 << 10)
+    is_part = "Pyexec-Part" in headers
+    for number in range(110):
+        own = {**headers, "Pyexec-Seq": str(number if is_part else number + 1)}
+        node.publish(reply, data, "", {**own, "Pyexec-Part": str(number)} if is_part else own)
+    with pytest.raises(ConnectionLostError, match="more than it may"):
+        stream.result()
+
+
+def test_events_and_calls_of_tools_that_wait_are_bounded(bad_node, monkeypatch):
+    from pyexec import _nats
+    px, node, requests = bad_node
+    monkeypatch.setattr(_nats, "EVENT_BYTES", 1000)
+    monkeypatch.setattr(_nats, "CALLS", 3)
+    release = threading.Event()
+    for name, data in (("stdout", b'{"text": "%s"}' % (b"x" * 300)), ("tool_call", b'{"name": "f", "arguments": {}, "call_id": "c"}')):
+        stream = px.stream("1", tools={"f": release.wait})
+        reply = requests.get(timeout=60).reply
+        for _ in range(5):
+            node.publish(reply, data, "", {"Pyexec-Event": name})
+        with pytest.raises(ConnectionLostError, match="more events than a client takes"):
+            stream.result()
+    release.set()
+
+
 def test_a_key_is_only_for_a_fleet():
     for px in (Pyexec(), Pyexec.connect("http://127.0.0.1:9")):
         with pytest.raises(InvalidRequestError, match="only a fleet over NATS"):

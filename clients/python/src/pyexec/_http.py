@@ -20,7 +20,7 @@ except ImportError as missing:
 class HttpConnection(Connection):
     def __init__(self, url: str, token: Optional[str]) -> None:
         socket = url[len("unix:"):] if url.startswith("unix:") else None
-        self.url = url
+        self.name = url
         self.client = httpx.AsyncClient(
             base_url="http://localhost" if socket else url,
             headers={"Authorization": "Bearer " + token} if token else None,
@@ -42,10 +42,10 @@ class HttpConnection(Connection):
                 return await self._events(sent, take)
             response = await self.client.send(sent)
         except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
-            raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
+            raise ConnectionLostError("%s: %s" % (self.name, failure or type(failure).__name__),
                                       "Check that `pyexec serve` listens there. The code never started.") from failure
         except httpx.HTTPError as failure:
-            raise ConnectionLostError("%s: %s" % (self.url, failure or type(failure).__name__),
+            raise ConnectionLostError("%s: %s" % (self.name, failure or type(failure).__name__),
                                       "Check that `pyexec serve` listens there. Whether the code ran is not known.") from failure
         return Answer(response.status_code, response.headers, response.content)
 
@@ -71,7 +71,7 @@ class HttpConnection(Connection):
                     name, data = "", ""
         finally:
             await response.aclose()
-        raise ConnectionLostError("%s: the events ended without a result" % self.url)
+        raise ConnectionLostError("%s: the events ended without a result" % self.name)
 
     async def _post(self, call_id: str, answer: Mapping[str, Any]) -> None:
         await self.request("answer", {"call_id": call_id, **answer})

@@ -12,8 +12,9 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Callable, Optional
+from urllib.parse import quote
 
-from ._remote import CONNECT_SECONDS, Answer, Connection, Request, Take, problem
+from ._remote import CONNECT_SECONDS, MALFORMED, Answer, Connection, Request, Take, problem
 from ._transport import encode
 from .errors import ConnectionLostError, InvalidRequestError, OverloadedError, PyexecError, SessionLostError
 
@@ -33,6 +34,10 @@ REPEAT_SECONDS = 60.0   # so long a request with a key is sent again when its an
 DISCOVER_SECONDS = 0.3
 OVERLOADED_WAIT = 0.2
 HEADROOM = 4096         # of a message, for its headers
+HELD_BYTES = 96 << 20   # of messages of one request that wait here: four of 8 MiB ahead, and the parts of the longest answer
+MESSAGE_BYTES = 512     # of a message besides its content
+EVENT_BYTES = 1 << 30   # of all events of one request; its caller may not have read them yet
+CALLS = 10000           # of tools, by one request, that wait for their answers
 REMEMBERED_SESSIONS = 100000
 UNKNOWN = "Whether the code ran is not known."
 NEVER = "The code never started."
@@ -41,6 +46,24 @@ NEVER = "The code never started."
 def _token(text: str) -> str:
     """A name as a part of a subject."""
     return base64.urlsafe_b64encode(text.encode(errors="replace")).decode().rstrip("=")
+
+
+def _number(text: Optional[str]) -> int:
+    """A number of a header. ValueError: it is none."""
+    if not re.fullmatch("[0-9]{1,15}", text or ""):
+        raise ValueError("%.40r is not a number" % (text,))
+    return int(str(text))
+
+
+def _name(text: Any) -> str:
+    """A name from an answer, for a subject. ValueError: it would make another subject."""
+    if not isinstance(text, str) or not re.fullmatch("[A-Za-z0-9_-]{1,200}", text):
+        raise ValueError("%.40r is not a name" % (text,))
+    return text
+
+
+def _node(answer: Answer) -> str:
+    return _name(answer.headers.get("Pyexec-Node"))
 
 
 class _NoResponders(Exception):
@@ -60,13 +83,16 @@ class _Exchange:
         self.early: dict[int, Msg] = {}         # messages that came before their turn
         self.pieces: list[Msg] = []             # parts of a message that has not come wholly
         self.heard = 0.0
+        self.held = 0                           # bytes of messages that wait in the queue, or for others
+        self.event_bytes = self.unanswered = 0
+        self.flooded = False
 
     async def run(self, subject: str, headers: dict[str, str], content: bytes) -> Answer:
-        room = self.client.max_payload - HEADROOM
+        room = self.connection.room(self.client)
         self.parts = [content[at:at + room] for at in range(0, len(content), room)] or [b""]
         if len(self.parts) > 1:
             headers.update({"Pyexec-Parts": str(len(self.parts)), "Pyexec-Bytes": str(len(content))})
-        self.connection.calls[self.token] = self.queue.put_nowait
+        self.connection.calls[self.token] = self._put
         over = False
         try:
             await self.client.publish(subject, self.parts[0], self.connection.inbox + "." + self.token, headers)
@@ -86,12 +112,25 @@ class _Exchange:
             if not over:
                 await self._cancel()
 
+    def _put(self, message: Msg) -> None:
+        self.held += self._cost(message)
+        if self.held > HELD_BYTES:
+            self.flooded = True
+        if not self.flooded or self.queue.empty():      # an empty queue would not wake the request
+            self.queue.put_nowait(message)
+
+    @staticmethod
+    def _cost(message: Msg) -> int:
+        return len(message.data) + sum(len(name) + len(value) for name, value in (message.headers or {}).items()) + MESSAGE_BYTES
+
     def lost(self, why: str, hint: str = UNKNOWN) -> ConnectionLostError:
         return ConnectionLostError("%s: %s" % (self.connection.name, why), hint)
 
     async def _next(self) -> Msg:
         self.heard = time.monotonic()
         while True:
+            if self.flooded:
+                raise self.lost("the node sends more than it may without an acknowledgement")
             with contextlib.suppress(asyncio.TimeoutError):
                 return await asyncio.wait_for(self.queue.get(), QUIET_SECONDS if self.about else ACCEPT_SECONDS)
             if self.about is None:
@@ -119,13 +158,16 @@ class _Exchange:
 
     async def _in_order(self, message: Msg) -> list[Msg]:
         """Returns the messages whose turn it is."""
-        number = (message.headers or {}).get("Pyexec-Seq")
-        if number is None:
+        text = (message.headers or {}).get("Pyexec-Seq")
+        if text is None:
             return [message]
-        if int(number) < self.number:       # it has come before, but its acknowledgement may be lost
-            await self._acknowledge(message)
+        number = _number(text)
+        if number < self.number or number in self.early:        # it has come before, but its acknowledgement may be lost
+            self.held -= self._cost(message)
+            if number < self.number:
+                await self._acknowledge(message)
             return []
-        self.early[int(number)] = message
+        self.early[number] = message
         ready = []
         while self.number in self.early:
             ready.append(self.early.pop(self.number))
@@ -138,33 +180,49 @@ class _Exchange:
         if headers.get("Status") == "503":
             raise _NoResponders
         await self._acknowledge(message)
+        self.pieces.append(message)
         if "Pyexec-Part" in headers:
-            self.pieces.append(message)
+            if _number(headers["Pyexec-Part"]) != len(self.pieces) - 1:
+                raise ValueError("part %s is not the next one" % headers["Pyexec-Part"])
             headers, reply = self.pieces[0].headers or {}, ""
-            if len(self.pieces) < int(headers["Pyexec-Parts"]):
+            if len(self.pieces) < _number(headers.get("Pyexec-Parts")):
                 return None
             data = b"".join(piece.data for piece in self.pieces)
-            self.pieces = []
+        self.held -= sum(map(self._cost, self.pieces))
+        self.pieces = []
         if "Pyexec-Status" in headers:
-            return Answer(int(headers["Pyexec-Status"]), headers, data)
+            return Answer(_number(headers["Pyexec-Status"]), headers, data)
         name = headers.get("Pyexec-Event", "")
         if name == "accepted":
             self._accepted(data)
         elif name == "continue":
             await self._upload(reply)
         elif self.take is not None and name != "alive":
-            self.take(name, data, partial(self._post, json.loads(data)["call_id"], reply) if name == "tool_call" else None)
+            self._event(name, data, reply)
         return None
+
+    def _event(self, name: str, data: bytes, reply: str) -> None:
+        assert self.take is not None
+        is_call = name == "tool_call"
+        self.event_bytes += 0 if is_call else len(data)
+        self.unanswered += is_call
+        if self.event_bytes > EVENT_BYTES or self.unanswered > CALLS:
+            raise self.lost("the node sends more events than a client takes")
+        self.take(name, data, partial(self._post, str(json.loads(data)["call_id"]), reply) if is_call else None)
 
     def _accepted(self, data: bytes) -> None:
         told = json.loads(data)
-        self.about = "pyexec.v1.node.%s.r.%s" % (told["node"], told["request"])
+        self.about = "pyexec.v1.node.%s.r.%s" % (_name(told["node"]), _name(told["request"]))
 
     async def _upload(self, subject: str) -> None:
         """Sends the other parts. The worker takes them in their order. If it ends the request, its last message says why."""
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        answers: asyncio.Queue[Msg] = asyncio.Queue(4 * PARTS_AHEAD)
         token = str(next(self.connection.numbers))
-        self.connection.calls[token] = answers.put_nowait
+
+        def put(answer: Msg) -> None:
+            with contextlib.suppress(asyncio.QueueFull):        # more than it asked for
+                answers.put_nowait(answer)
+        self.connection.calls[token] = put
         arrived, sent, moved = 1, 1, time.monotonic()
         try:
             while arrived < len(self.parts) and self.queue.empty() and time.monotonic() - moved < SILENT_SECONDS:
@@ -179,17 +237,20 @@ class _Exchange:
                 number = (answer.headers or {}).get("Pyexec-Part")
                 if number is None:      # nobody listens
                     return
-                if int(number) >= arrived:
-                    arrived, moved = int(number) + 1, time.monotonic()
+                if _number(number) >= sent:
+                    raise ValueError("an answer to part %s, which was not sent" % number)
+                if _number(number) >= arrived:
+                    arrived, moved = _number(number) + 1, time.monotonic()
         finally:
             self.connection.calls.pop(token, None)
 
     async def _post(self, call_id: str, reply: str, answer: Mapping[str, Any]) -> None:
         """Answers a tool call. Its reply subject takes no parts, and a call in parts has none, so these answers go to the node."""
+        self.unanswered -= 1
         content, call = encode(answer), ""
-        if not reply or len(content) > self.client.max_payload - HEADROOM:
+        if not reply or len(content) > self.connection.room(self.client):
             node = str(self.about).split(".")[3]
-            reply, call = "pyexec.v1.node.%s.p.%s" % (node, self.connection.principal), "POST /v1/calls/" + call_id
+            reply, call = "pyexec.v1.node.%s.p.%s" % (node, self.connection.principal), "POST /v1/calls/" + quote(call_id, safe="")
         with contextlib.suppress(_NoResponders):        # the run is lost, and its own call says so
             given = await self.connection.ask(reply, call, content)
             if given.status >= 400:
@@ -206,8 +267,9 @@ class _Exchange:
     def _cancel_late(self, message: Msg) -> None:
         headers = message.headers or {}
         if headers.get("Pyexec-Event") == "accepted":
-            self._accepted(message.data)
-            asyncio.ensure_future(self._cancel())
+            with contextlib.suppress(*MALFORMED):
+                self._accepted(message.data)
+                asyncio.ensure_future(self._cancel())
         self.connection.calls.pop(self.token, None)
 
 
@@ -264,6 +326,14 @@ class NatsConnection(Connection):
             raise ConnectionLostError("%s: %s" % (self.name, failure or type(failure).__name__),
                                       "Check that a NATS server listens there and that it lets this client in. " + NEVER) from failure
         return client
+
+    def room(self, client: Client) -> int:
+        """The bytes of a body that fit into one message."""
+        room = client.max_payload - HEADROOM
+        if room <= 0:
+            raise ConnectionLostError("%s: the NATS server takes messages of at most %d bytes (max_payload)" % (self.name, client.max_payload),
+                                      "pyexec needs more than %d: set max_payload of the NATS server. %s" % (HEADROOM, NEVER))
+        return room
 
     async def _take(self, message: Msg) -> None:
         call = self.calls.get(message.subject.rpartition(".")[2])
@@ -335,7 +405,7 @@ class NatsConnection(Connection):
             raise OverloadedError("no node of the fleet has room, or there is none", hint, OVERLOADED_WAIT) from None
 
     async def _any_node(self) -> str:
-        return (await self._anywhere("run", "GET /v1/environments", None)).headers["Pyexec-Node"]
+        return _node(await self._anywhere("run", "GET /v1/environments", None))
 
     # ---- Sessions ----
 
@@ -348,7 +418,7 @@ class NatsConnection(Connection):
     async def _open(self, session: str, content: Optional[bytes]) -> Answer:
         answer = await self._anywhere("open", "", content)
         if answer.status in (200, 201):
-            self._remember(session, answer.headers["Pyexec-Node"])
+            self._remember(session, _node(answer))
         return answer
 
     async def _of_session(self, request: Request, take: Optional[Take]) -> Answer:
@@ -365,7 +435,7 @@ class NatsConnection(Connection):
             self._remember(session, await self._any_node())
         answer = await self._at_node(request, take, opens)
         if answer.status == 421:
-            self._remember(session, answer.headers["Pyexec-Node"])
+            self._remember(session, _node(answer))
             answer = await self._at_node(request, take, opens)
         if answer.status in (410, 421) or (answer.status == 404 and not known):
             self.nodes.pop(session, None)
@@ -402,8 +472,8 @@ class NatsConnection(Connection):
         nodes, client = set(self.nodes.values()), await self._connected()
 
         async def found(message: Msg) -> None:
-            with contextlib.suppress(ValueError, KeyError):
-                nodes.add(json.loads(message.data)["id"])
+            with contextlib.suppress(*MALFORMED):
+                nodes.add(_name(json.loads(message.data)["id"]))
         inbox = client.new_inbox()
         waiting = await client.subscribe(inbox, cb=found)
         await client.publish("$SRV.PING.pyexec", b"", inbox)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
+from .errors import PyexecError
 from .tools import Tool, Tools, make_tools
 from .types import FileEntry, Policy, Result, Undone, files_from, result_from, undone_from
 from .verify import Verified, tests_to_json, verified_from
@@ -19,8 +20,15 @@ T = TypeVar("T")
 class Operation(Generic[T]):
     method: str
     params: Mapping[str, Any]
-    decode: Callable[[Any], T]
+    convert: Callable[[Any], T]
     tools: Mapping[str, Tool] = field(default_factory=dict)
+
+    def decode(self, answer: Any) -> T:
+        try:
+            return self.convert(answer)
+        except (ValueError, KeyError, TypeError, AttributeError) as failure:
+            raise PyexecError("%s: an answer that can't be read: %s: %s" % (self.method, type(failure).__name__, failure),
+                              "Check that client and server have the same version.") from failure
 
 
 def _nothing(_: Any) -> None:
@@ -87,8 +95,8 @@ class SessionOperations:
         own = {policy: self.policy, "packages": self.packages}
         return {key: value for key, value in own.items() if value}
 
-    def _of(self, method: str, decode: Callable[[Any], T], **params: Any) -> Operation[T]:
-        return Operation(method, {"session_id": self.id, **params}, decode)
+    def _of(self, method: str, convert: Callable[[Any], T], **params: Any) -> Operation[T]:
+        return Operation(method, {"session_id": self.id, **params}, convert)
 
     def execute(self, code: str, fields: Mapping[str, Any]) -> Operation[Result]:
         return _execution("execute", code, fields, self.tools, session_id=self.id, **self._of_creation("session_policy"))

@@ -15,10 +15,11 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar
 from urllib.parse import quote
 
 from ._transport import Call, OnCall, OnEvent, ToolCall, Transport, encode
-from .errors import ClosedError, InvalidRequestError, PyexecError, error_from
+from .errors import ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
 from .types import Output, display_from
 
 CONNECT_SECONDS = 10.0
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)       # what reading a malformed answer raises
 T = TypeVar("T")
 
 
@@ -95,13 +96,15 @@ def problem(answer: Answer) -> PyexecError:
     try:
         data = json.loads(answer.body)
         assert isinstance(data, dict)
-    except (ValueError, AssertionError):
+    except (*MALFORMED, AssertionError):
         data = {"code": "internal", "message": "HTTP %d: %s" % (answer.status, answer.body[:200].decode(errors="replace"))}
     return error_from(data, retry_after)
 
 
 class Connection(abc.ABC):
     """The thread and its event loop."""
+
+    name: str       # of the server, without passwords
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -151,12 +154,17 @@ class Connection(abc.ABC):
                 on_call(ToolCall(call["name"], call["arguments"], self._answerer(post)))
             elif on_event is not None:
                 self._event(name, data, on_event)
-        answer = await self.exchange(_request(method, params), None if on_event is None and on_call is None else take)
-        if answer.status >= 400:
-            raise problem(answer)
-        if method == "read_file":
-            return answer.body
-        return json.loads(answer.body) if answer.headers.get("Content-Type", "").startswith("application/json") else {}
+        request = _request(method, params)
+        try:
+            answer = await self.exchange(request, None if on_event is None and on_call is None else take)
+            if answer.status >= 400:
+                raise problem(answer)
+            if method == "read_file":
+                return answer.body
+            return json.loads(answer.body) if answer.headers.get("Content-Type", "").startswith("application/json") else {}
+        except MALFORMED as failure:
+            raise ConnectionLostError("%s: an answer that can't be read: %s: %s" % (self.name, type(failure).__name__, failure),
+                                      "Check that client and server have the same version. Whether the code ran is not known.") from failure
 
     def _answerer(self, post: Post) -> Callable[[Mapping[str, Any]], None]:
         async def send(answer: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import type { Msg } from "@nats-io/transport-node";
 
 import { encode } from "./json.js";
-import type { Link, Mailbox } from "./nats-link.js";
+import { nameOf, type Link, type Mailbox } from "./nats-link.js";
 import { problem, type Post, type Reply, type Take } from "./remote.js";
 import { quiet } from "./transport.js";
 
@@ -13,6 +13,8 @@ const SILENT_MS = 30_000;       // without an answer to that, the request is los
 const ASK_MS = 2_000;           // for such an answer; also, after this time parts of a body are sent again
 const PARTS_AHEAD = 4;          // parts without an answer
 const LAST_MS = 1_000;          // for a last message that is on its way
+const EVENT_BYTES = 2 ** 30;    // of all events of one request; its caller may not have read them yet
+const CALLS = 10_000;           // of tools, by one request, that wait for their answers
 
 export interface Sent {
   readonly subject: string;
@@ -22,6 +24,12 @@ export interface Sent {
 
 function header(message: Msg | undefined, name: string): string {
   return message?.headers?.get(name) ?? "";
+}
+
+function numberOf(message: Msg, name: string): number {
+  const text = header(message, name);
+  if (!/^\d{1,15}$/.test(text)) throw new TypeError(`${name}: '${text.slice(0, 40)}' is not a number`);
+  return Number(text);
 }
 
 /** NATS itself answers so if nobody listens on the subject. Then nothing was started. */
@@ -44,6 +52,8 @@ class Exchange {
   #number = 0;                                    // of the next message
   #pieces: Msg[] = [];                            // parts of a message that has not come wholly
   #heard = 0;
+  #eventBytes = 0;
+  #unanswered = 0;                                // calls of tools
 
   constructor(link: Link, subject: string, take: Take) {
     this.#link = link;
@@ -113,10 +123,14 @@ class Exchange {
 
   /** Yields the messages whose turn it is. */
   *#inOrder(message: Msg): Generator<Msg> {
-    const number = header(message, "Pyexec-Seq");
-    if (!number) yield message;
-    else if (Number(number) < this.#number) this.#acknowledge(message);       // it has come before, but its acknowledgement may be lost
-    else this.#early.set(Number(number), message);
+    if (!header(message, "Pyexec-Seq")) {
+      yield message;
+      return;
+    }
+    const number = numberOf(message, "Pyexec-Seq");
+    if (number < this.#number) this.#acknowledge(message);      // it has come before, but its acknowledgement may be lost
+    if (number < this.#number || this.#early.has(number)) this.#mailbox.release(message);
+    else this.#early.set(number, message);
     for (let next = this.#early.get(this.#number); next; next = this.#early.get(this.#number)) {
       this.#early.delete(this.#number++);
       yield next;
@@ -127,26 +141,36 @@ class Exchange {
   async #message(message: Msg): Promise<Reply | undefined> {
     let [first, data, reply] = [message, message.data, message.reply];
     this.#acknowledge(message);
+    this.#pieces.push(message);
     if (header(message, "Pyexec-Part")) {
-      this.#pieces.push(message);
+      if (numberOf(message, "Pyexec-Part") !== this.#pieces.length - 1) throw new TypeError(`part ${header(message, "Pyexec-Part")} is not the next one`);
       [first, reply] = [this.#pieces[0]!, undefined];
-      if (this.#pieces.length < Number(header(first, "Pyexec-Parts"))) return undefined;
+      if (this.#pieces.length < numberOf(first, "Pyexec-Parts")) return undefined;
       data = Buffer.concat(this.#pieces.map((piece) => piece.data));
-      this.#pieces = [];
     }
+    for (const piece of this.#pieces) this.#mailbox.release(piece);
+    this.#pieces = [];
     const body = Buffer.from(data.buffer, data.byteOffset, data.length);
-    const status = header(first, "Pyexec-Status");
-    if (status) return { status: Number(status), header: (name) => header(first, name), body };
+    if (header(first, "Pyexec-Status")) return { status: numberOf(first, "Pyexec-Status"), header: (name) => header(first, name), body };
     const name = header(first, "Pyexec-Event");
     if (name === "accepted") this.#accepted(body);
     else if (name === "continue") await this.#upload(reply!);
-    else if (name !== "alive") this.#take(name, body.toString("utf8"), header(first, "Pyexec-Event-Id"), this.#post(reply));
+    else if (name !== "alive") {
+      this.#count(name, body.length);
+      this.#take(name, body.toString("utf8"), header(first, "Pyexec-Event-Id"), this.#post(reply));
+    }
     return undefined;
   }
 
+  #count(name: string, bytes: number): void {
+    if (name === "tool_call" || name === "tool_approval") this.#unanswered++;
+    else this.#eventBytes += bytes;
+    if (this.#eventBytes > EVENT_BYTES || this.#unanswered > CALLS) throw this.#link.lost("the node sends more events than a client takes");
+  }
+
   #accepted(body: Buffer): void {
-    const { node, request } = JSON.parse(body.toString("utf8")) as { node: string; request: string };
-    this.#about = `pyexec.v1.node.${node}.r.${request}`;
+    const { node, request } = JSON.parse(body.toString("utf8")) as Record<string, unknown>;
+    this.#about = `pyexec.v1.node.${nameOf(node)}.r.${nameOf(request)}`;
   }
 
   /** Sends the other parts. The worker takes them in their order. If it ends the request, its last message says why. */
@@ -158,10 +182,15 @@ class Exchange {
         for (; sent < Math.min(this.#parts.length, arrived + PARTS_AHEAD); sent++)
           this.#link.publish(subject, this.#parts[sent], answers.reply, { "Pyexec-Part": String(sent) });
         const answer = await answers.take(ASK_MS);
-        const part = header(answer, "Pyexec-Part");
-        if (!answer) sent = arrived;
-        else if (!part) return;         // nobody listens
-        else if (Number(part) >= arrived) [arrived, moved] = [Number(part) + 1, performance.now()];
+        if (!answer) {
+          sent = arrived;
+          continue;
+        }
+        answers.release(answer);
+        if (!header(answer, "Pyexec-Part")) return;         // nobody listens
+        const part = numberOf(answer, "Pyexec-Part");
+        if (part >= sent) throw new TypeError(`an answer to part ${part}, which was not sent`);
+        if (part >= arrived) [arrived, moved] = [part + 1, performance.now()];
       }
     } finally {
       answers.close();
@@ -171,6 +200,7 @@ class Exchange {
   /** How to answer a tool call. Its reply subject takes no parts, and a call in parts has none, so these answers go to the node. */
   #post(reply: string | undefined): Post {
     return async (callId, answer) => {
+      this.#unanswered--;
       const body = encode({ ...answer });
       const node = this.#about.split(".")[3]!;
       const toCall = reply !== undefined && body.length <= this.#link.room;

@@ -13,6 +13,8 @@ import { quiet, type NatsOptions } from "./transport.js";
 const IDLE_MS = 5_000;
 const FLUSH_MS = 1_000;
 const HEADROOM = 4096;          // of a message, for its headers
+const HELD_BYTES = 96 << 20;    // of messages of one request that wait here: four of 8 MiB ahead, and the parts of the longest answer
+const MESSAGE_BYTES = 512;      // of a message besides its content
 const EMPTY = new Uint8Array();
 
 type Library = typeof import("@nats-io/transport-node");
@@ -31,11 +33,24 @@ export function subjectToken(name: string): string {
   return Buffer.from(name).toString("base64url");
 }
 
+/** Checks a name from an answer, for a subject. */
+export function nameOf(text: unknown): string {
+  if (typeof text !== "string" || !/^[A-Za-z0-9_-]{1,200}$/.test(text)) throw new TypeError(`'${String(text).slice(0, 40)}' is not a name`);
+  return text;
+}
+
+function cost(message: Msg): number {
+  let bytes = MESSAGE_BYTES + message.data.length;
+  for (const [name, values] of message.headers ?? []) bytes += name.length + values.join().length;
+  return bytes;
+}
+
 /** The messages to one reply subject. */
 export class Mailbox {
   readonly #messages: Msg[] = [];
   #failure: unknown;
   #wake: () => void = () => undefined;
+  #held = 0;
 
   /** `subject`: where the request goes; `reply`: where its answers come. */
   constructor(readonly subject: string, readonly reply: string, readonly close: () => void) {}
@@ -44,9 +59,18 @@ export class Mailbox {
     return !this.#messages.length;
   }
 
-  put(message: Msg): void {
+  /** Returns false if more messages wait than may. */
+  put(message: Msg): boolean {
+    if (this.#held > HELD_BYTES) return false;
+    this.#held += cost(message);
     this.#messages.push(message);
     this.#wake();
+    return this.#held <= HELD_BYTES;
+  }
+
+  /** The message does not wait any more. */
+  release(message: Msg): void {
+    this.#held -= cost(message);
   }
 
   /** Each take() now throws this, until recover(). */
@@ -113,7 +137,10 @@ export class Link {
 
   /** The bytes of a body that fit into one message. */
   get room(): number {
-    return (this.#connection?.info?.max_payload ?? 1 << 20) - HEADROOM;
+    const most = this.#connection?.info?.max_payload ?? 1 << 20;
+    if (most > HEADROOM) return most - HEADROOM;
+    throw this.lost(`the NATS server takes messages of at most ${most} bytes (max_payload)`,
+      `pyexec needs more than ${HEADROOM}: set max_payload of the NATS server. ${NEVER}`);
   }
 
   /** Waits for the connection, and makes it if there is none. */
@@ -137,7 +164,7 @@ export class Link {
       }
       connection.subscribe(this.#inbox + ".*", { callback: (failure, message) => {
         if (failure) this.#refused([...this.#mailboxes.values()], failure);
-        else this.#mailboxes.get(message.subject.slice(this.#inbox.length + 1))?.put(message);
+        else this.#put(this.#mailboxes.get(message.subject.slice(this.#inbox.length + 1)), message);
       } });
       this.#connection = connection;
       this.#isUp = true;
@@ -147,6 +174,10 @@ export class Link {
       throw new ConnectionLostError(`${this.name}: ${(failure as Error).message}`, {
         hint: `Check that a NATS server listens there and that it lets this client in. ${NEVER}`, cause: failure });
     }
+  }
+
+  #put(mailbox: Mailbox | undefined, message: Msg): void {
+    if (mailbox && !mailbox.put(message)) mailbox.fail(this.lost("the node sends more than it may without an acknowledgement"));
   }
 
   async #watch(connection: NatsConnection): Promise<void> {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ConflictError, ConnectionLostError, ExecutionNotFoundError, InvalidRequestError, OverloadedError, SessionLostError, type PyexecError } from "./errors.js";
 import { encode } from "./json.js";
 import { converse } from "./nats-exchange.js";
-import { Link, subjectToken } from "./nats-link.js";
+import { Link, nameOf, subjectToken } from "./nats-link.js";
 import { NEVER, RemoteTransport, UNKNOWN, type RemoteRequest, type Reply, type Take } from "./remote.js";
 import type { NatsOptions, Params } from "./transport.js";
 
@@ -98,7 +98,7 @@ export class NatsTransport extends RemoteTransport {
   }
 
   async #anyNode(): Promise<string> {
-    return (await this.#anywhere("run", "GET /v1/environments")).header("Pyexec-Node");
+    return nameOf((await this.#anywhere("run", "GET /v1/environments")).header("Pyexec-Node"));
   }
 
   /** What a node has for the caller besides sessions. */
@@ -115,7 +115,7 @@ export class NatsTransport extends RemoteTransport {
       this.#link.publish(mailbox.subject, undefined, mailbox.reply);
       await sleep(DISCOVER_MS);
       for (let found = await mailbox.take(0); found; found = await mailbox.take(0))
-        if (found.data.length) nodes.add((found.json<{ id: string }>()).id);
+        if (found.data.length) nodes.add(nameOf(found.json<{ id: string }>().id));
     } finally {
       mailbox.close();
     }
@@ -132,7 +132,7 @@ export class NatsTransport extends RemoteTransport {
 
   #remember(session: string, node: string): void {
     this.#nodes.delete(session);
-    this.#nodes.set(session, node);
+    this.#nodes.set(session, nameOf(node));
     if (this.#nodes.size > REMEMBERED_SESSIONS) this.#nodes.delete(this.#nodes.keys().next().value!);
   }
 

@@ -125,6 +125,12 @@ export function problem(reply: Reply): PyexecError {
   return errorFrom({ code: "internal", message: `HTTP ${reply.status}: ${reply.body.toString("utf8", 0, 200)}` }, retryAfterMs);
 }
 
+function parseObject(text: string): Record<string, unknown> {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null) throw new TypeError("it is not a JSON object");
+  return value as Record<string, unknown>;
+}
+
 function eventFrom(name: string, data: Record<string, unknown>): RunEvent | undefined {
   if (name === "stdout" || name === "stderr") return { type: "output", stream: name, text: String(data["text"]), seq: Number(data["seq"] ?? 0) };
   if (name === "display") return { type: "display", display: displayFrom(data["display"] ?? data) };
@@ -167,7 +173,7 @@ export abstract class RemoteTransport implements Transport {
   async #request(method: string, params: Params, handlers: Handlers, signal: AbortSignal): Promise<unknown> {
     const sessionId = (params["session_id"] ?? null) as string | null;
     const take: Take = (name, text, id, post) => {
-      const data = JSON.parse(text) as Record<string, unknown>;
+      const data = parseObject(text);
       if (id) handlers.onId?.(id);
       if (name === "tool_call" || name === "tool_approval") {
         this.#takeCall(name === "tool_approval", data, sessionId, handlers, post);
@@ -176,10 +182,17 @@ export abstract class RemoteTransport implements Transport {
       const event = eventFrom(name, data);
       if (event) handlers.onEvent?.(event);
     };
-    const reply = await this.exchange(requestOf(method, params, handlers), take, signal);
-    if (reply.status >= 400) throw problem(reply);
-    if (method === "read_file") return new Uint8Array(reply.body);
-    return reply.header("Content-Type").startsWith("application/json") ? JSON.parse(reply.body.toString("utf8")) : {};
+    const request = requestOf(method, params, handlers);
+    try {
+      const reply = await this.exchange(request, take, signal);
+      if (reply.status >= 400) throw problem(reply);
+      if (method === "read_file") return new Uint8Array(reply.body);
+      return reply.header("Content-Type").startsWith("application/json") ? parseObject(reply.body.toString("utf8")) : {};
+    } catch (failure) {
+      if (!(failure instanceof SyntaxError || failure instanceof TypeError || failure instanceof RangeError)) throw failure;
+      throw new ConnectionLostError(`an answer that can't be read: ${failure.message}`, {
+        hint: `Check that client and server have the same version. ${UNKNOWN}`, cause: failure });
+    }
   }
 
   #takeCall(approval: boolean, data: Record<string, unknown>, sessionId: string | null, handlers: Handlers, post: Post): void {

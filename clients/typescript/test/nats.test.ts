@@ -9,9 +9,10 @@ import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { connect, createInbox, headers, type Msg, type MsgHdrs } from "@nats-io/transport-node";
 import {
   AlreadyStartedError, ConnectionLostError, ExecutionNotFoundError, InvalidPolicyError, InvalidRequestError, OverloadedError, Pyexec, PyexecError,
-  SessionLostError, UnauthorizedError, type ConnectOptions, type Output,
+  SessionLostError, UnauthorizedError, type ConnectOptions, type Output, type Request,
 } from "pyexec-client";
 import { Nats, noFleet, startWorker } from "./fleet.js";
 import { fleet, makeClient, until } from "./support.js";
@@ -299,6 +300,83 @@ describe("a fleet", { skip }, () => {
       await plain.close();
     }
   });
+
+  test("a NATS server whose messages are too small is named", async () => {
+    for (const limit of [1024, 4096]) {
+      await withNats(async (nats) => {
+        const px = Pyexec.connect(nats.url);
+        for (const call of [() => px.executeOnce("1"), () => px.session().execute("1")]) {
+          await assert.rejects(call(), (failure: ConnectionLostError) => failure instanceof ConnectionLostError
+            && failure.message.includes(`at most ${limit} bytes (max_payload)`) && /set max_payload.*never started/.test(failure.hint));
+        }
+        await px.close();
+      }, `max_payload: ${limit}`);
+    }
+  });
+
+  type Said = readonly [Record<string, string>, string | Uint8Array];
+
+  /** A node that sends these messages as the answer to a run, and the answer `part` to each part of its body. */
+  async function withBadNode(body: (run: (messages: readonly Said[], request?: Request, part?: string) => Promise<PyexecError>) => Promise<void>): Promise<void> {
+    await withNats(async (nats) => {
+      const [px, node] = [Pyexec.connect(nats.url, { retryOverloadedMs: 0 }), await connect({ servers: `127.0.0.1:${nats.port}` })];
+      const requests = node.subscribe("pyexec.v1.run")[Symbol.asyncIterator]();
+      node.subscribe("pyexec.v1.node.bad.r.r.>", { callback: () => undefined });
+      await node.flush();
+      const headersOf = (all: Record<string, string>): MsgHdrs => {
+        const made = headers();
+        for (const [name, value] of Object.entries(all)) made.set(name, value);
+        return made;
+      };
+      await body(async (messages, request = {}, part) => {
+        const call = px.executeOnce("1", { onEvent: () => undefined, tools: { f: () => new Promise(() => undefined) }, ...request });
+        call.catch(() => undefined);
+        const { reply } = (await requests.next()).value as Msg;
+        const subject = createInbox("test");
+        const parts = node.subscribe(subject)[Symbol.asyncIterator]();
+        for (const [all, data] of messages) node.publish(reply!, data, { headers: headersOf(all), ...(part ? { reply: subject } : {}) });
+        if (part) node.publish(((await parts.next()).value as Msg).reply!, "", { headers: headersOf({ "Pyexec-Part": part }) });
+        return call.then((result) => assert.fail(`it ended: ${result.status}`), (failure: PyexecError) => failure);
+      });
+      await Promise.all([px.close(), node.close()]);
+    });
+  }
+
+  test("malformed answers are errors of the client", () => withBadNode(async (run) => {
+    const accepted: Said = [{ "Pyexec-Seq": "0", "Pyexec-Event": "accepted" }, '{"node": "bad", "request": "r"}'];
+    const event = (more: Record<string, string>, data = "{}"): Said => [{ "Pyexec-Seq": "1", "Pyexec-Event": "stdout", ...more }, data];
+    const json = { "Pyexec-Status": "200", "Content-Type": "application/json" };
+    for (const messages of [
+      [[{ "Pyexec-Seq": "x", "Pyexec-Event": "accepted" }, "{}"]], [[{ "Pyexec-Event": "accepted" }, "{"]], [[{ "Pyexec-Event": "accepted" }, "{}"]],
+      [[{ "Pyexec-Event": "accepted" }, "null"]], [[{ "Pyexec-Event": "accepted" }, '{"node": "a b", "request": "r"}']],
+      [accepted, event({}, "no")], [accepted, event({}, "null")], [accepted, event({ "Pyexec-Part": "0" })],
+      [accepted, event({ "Pyexec-Part": "1", "Pyexec-Parts": "2" })], [[{ "Pyexec-Status": "ok" }, "{}"]], [[json, "{"]], [[json, "5"]],
+    ] as const satisfies Said[][]) {
+      const failure = await run(messages);
+      assert.ok(failure instanceof ConnectionLostError && /^an answer that can't be read: /.test(failure.message), `${JSON.stringify(messages)}: ${String(failure)}`);
+    }
+    const problem = await run([[{ "Pyexec-Status": "400" }, "[".repeat(200_000)]]);
+    assert.ok(problem instanceof PyexecError && problem.code === "internal", String(problem));
+    for (const part of ["x", "99"]) {
+      const failure = await run([[{ "Pyexec-Event": "continue" }, ""]], { stdin: "x".repeat(3 << 20) }, part);
+      assert.ok(failure instanceof ConnectionLostError && failure.message.includes("can't be read"), String(failure));
+    }
+  }));
+
+  test("what a node sends ahead is bounded, and so are events and calls of tools that wait", () => withBadNode(async (run) => {
+    const large = Buffer.alloc(1000 << 10, " ");
+    const many = (count: number, data: Uint8Array | string, headers: (number: number) => Record<string, string>): Said[] =>
+      Array.from({ length: count }, (_, number) => [headers(number), data]);
+    for (const messages of [
+      many(110, large, (number) => ({ "Pyexec-Event": "stdout", "Pyexec-Seq": String(number + 1) })),
+      many(110, large, (number) => ({ "Pyexec-Event": "stdout", "Pyexec-Seq": String(number), "Pyexec-Part": String(number), "Pyexec-Parts": "1000" })),
+    ]) {
+      const failure = await run(messages);
+      assert.ok(failure instanceof ConnectionLostError && failure.message.includes("more than it may"), String(failure));
+    }
+    const failure = await run(many(10_001, '{"name": "f", "arguments": {}, "call_id": "c"}', () => ({ "Pyexec-Event": "tool_call" })));
+    assert.ok(failure instanceof ConnectionLostError && failure.message.includes("more events"), String(failure));
+  }));
 
   test("a connection that nobody uses is closed and made again, so a program ends without close()", async () => {
     const { url } = await fleet();

@@ -12,6 +12,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.regex.Pattern;
 
 /**
  * One request over NATS, from its first message to the last message of its answer. The thread that takes messages calls
@@ -23,6 +25,13 @@ final class NatsExchange {
     private static final long ACCEPT_NANOS = TimeUnit.SECONDS.toNanos(30);
     private static final long QUIET_NANOS = TimeUnit.SECONDS.toNanos(1);
     private static final long SILENT_NANOS = TimeUnit.SECONDS.toNanos(30);
+    /** Of messages that wait here: four of 8 MiB ahead, and the parts of the longest answer. */
+    private static final long HELD_BYTES = 96 << 20;
+    /** Of a message besides its content. */
+    private static final int MESSAGE_BYTES = 512;
+    /** Calls of tools that wait for their answers. */
+    private static final int CALLS = 10000;
+    private static final Pattern NUMBER = Pattern.compile("[0-9]{1,15}");
     private static final Set<String> ANSWERED = Set.of("tool_call", "tool_approval", "continue");
 
     /** Fails with {@link NatsLink.NoResponders}, or with the exception that the caller gets. */
@@ -45,7 +54,9 @@ final class NatsExchange {
     private final Map<Long, Message> early = new HashMap<>();
     private Headers first;          // of a message in parts
     private ByteArrayOutputStream parts;
-    private int missing;
+    private long part;              // the next one
+    private long held;              // bytes of messages before their turn, and of parts
+    private final AtomicInteger unanswered = new AtomicInteger();
 
     NatsExchange(NatsLink link, ToolCalls tools, byte[] body) {
         this.link = link;
@@ -70,12 +81,14 @@ final class NatsExchange {
         heard = System.nanoTime();
         link.began(this);
         try {
-            NatsUpload parted = new NatsUpload(link, body);
+            NatsUpload parted = new NatsUpload(link, body, this::unreadable);
             if (parted.count() > 1) {
                 headers.add("Pyexec-Parts", String.valueOf(parted.count())).add("Pyexec-Bytes", String.valueOf(body.length));
                 upload = parted;
             }
             link.publish(subject, token, headers, parted.part(0));
+        } catch (PyExecutorException e) {
+            fail(e);
         } catch (RuntimeException e) {
             fail(new PyExecutorException("unreachable", link.name + ": " + e.getMessage(), "The code never started.", e));
         }
@@ -110,20 +123,57 @@ final class NatsExchange {
             } else if (message.getHeaders() != null) {
                 takeInOrder(message);
             }
+        } catch (PyExecutorException e) {
+            giveUp(e);
         } catch (RuntimeException e) {
-            fail(lost("an answer that can't be read: " + e, RemoteServer.UNKNOWN));
+            unreadable(e);
         }
     }
 
+    private void unreadable(RuntimeException failure) {
+        giveUp(lost("an answer that can't be read: " + failure.getMessage(), RemoteServer.UNKNOWN));
+    }
+
+    /** Fails, and ends the run if its node is known. */
+    private void giveUp(PyExecutorException failure) {
+        fail(failure);
+        if (about != null) {
+            sendCancel();
+        }
+    }
+
+    static long number(Headers headers, String name) {
+        String text = headers.getFirst(name);
+        if (text == null || !NUMBER.matcher(text).matches()) {
+            throw new IllegalArgumentException(name + " is not a number");
+        }
+        return Long.parseLong(text);
+    }
+
+    /** Counts bytes that wait; or do not wait any more, if they are negative. */
+    private void hold(long bytes) {
+        held += bytes;
+        if (held > HELD_BYTES) {
+            throw lost("the node sends more than it may without an acknowledgement", RemoteServer.UNKNOWN);
+        }
+    }
+
+    private static long cost(Message message) {
+        return MESSAGE_BYTES + message.getData().length + message.getHeaders().serializedLength();
+    }
+
     private void takeInOrder(Message message) {
-        String sequence = message.getHeaders().getFirst("Pyexec-Seq");
-        if (sequence == null) {
+        if (!message.getHeaders().containsKey("Pyexec-Seq")) {
             takeNext(message);
-        } else if (Long.parseLong(sequence) < number) {     // it has come before, but its acknowledgement may be lost
+            return;
+        }
+        long sequence = number(message.getHeaders(), "Pyexec-Seq");
+        if (sequence < number) {        // it has come before, but its acknowledgement may be lost
             acknowledge(message);
-        } else {
-            early.put(Long.parseLong(sequence), message);
+        } else if (early.putIfAbsent(sequence, message) == null) {
+            hold(cost(message));
             for (Message next = early.remove(number); next != null; next = early.remove(number)) {
+                hold(-cost(next));
                 number++;
                 takeNext(next);
             }
@@ -153,12 +203,17 @@ final class NatsExchange {
         if (parts == null) {
             first = headers;
             parts = new ByteArrayOutputStream();
-            missing = Integer.parseInt(headers.getFirst("Pyexec-Parts"));
+            part = 0;
         }
+        if (number(headers, "Pyexec-Part") != part++) {
+            throw new IllegalArgumentException("Pyexec-Part is not the next one");
+        }
+        hold(message.getData().length);
         parts.writeBytes(message.getData());
-        if (--missing == 0) {
+        if (part >= number(first, "Pyexec-Parts")) {
             byte[] whole = parts.toByteArray();
             parts = null;
+            hold(-whole.length);
             takeWhole(first, whole, null);
         }
     }
@@ -167,11 +222,19 @@ final class NatsExchange {
         String status = headers.getFirst("Pyexec-Status");
         String event = event(headers);
         if (status != null) {
+            int code = (int) number(headers, "Pyexec-Status");
             String retryAfter = headers.getFirst("Retry-After");
+            String owner = headers.getFirst("Pyexec-Node");
+            if (owner != null && !NatsLink.isName(owner)) {
+                throw new IllegalArgumentException("Pyexec-Node is not a name");
+            }
             end();
-            answer.complete(new Answer(Integer.parseInt(status), data, retryAfter == null ? "" : retryAfter, headers.getFirst("Pyexec-Node")));
+            answer.complete(new Answer(code, data, retryAfter == null ? "" : retryAfter, owner));
         } else if (event.equals("accepted")) {
             Map<String, Object> told = RemoteServer.object(data);
+            if (!NatsLink.isName(told.get("node")) || !NatsLink.isName(told.get("request"))) {
+                throw new IllegalArgumentException("node or request is not a name");
+            }
             node = (String) told.get("node");
             about = "pyexec.v1.node." + node + ".r." + told.get("request");
             if (cancelled) {
@@ -181,6 +244,12 @@ final class NatsExchange {
             upload.begin(reply);
         } else if (event.equals("tool_call") && tools != null) {
             Map<String, Object> call = RemoteServer.object(data);
+            if (!(call.get("call_id") instanceof String)) {
+                throw new IllegalArgumentException("a tool call without an id");
+            }
+            if (unanswered.incrementAndGet() > CALLS) {
+                throw lost("the node sends more calls of tools than a client takes", RemoteServer.UNKNOWN);
+            }
             link.execute(() -> tools.call(call, given -> answerTool(call, given, reply)));
         }
     }
@@ -190,6 +259,7 @@ final class NatsExchange {
      * ignored: the script's call then ends by its time limit or with the run.
      */
     private void answerTool(Map<String, Object> call, ToolCalls.Answer given, String reply) {
+        unanswered.decrementAndGet();
         byte[] content = ToolCalls.httpBody(given).getBytes(StandardCharsets.UTF_8);
         boolean direct = reply != null && content.length <= link.room();
         NatsExchange posted = new NatsExchange(link, null, content);

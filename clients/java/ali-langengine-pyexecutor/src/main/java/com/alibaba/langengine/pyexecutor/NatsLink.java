@@ -27,6 +27,7 @@ import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.regex.Pattern;
 import javax.net.ssl.SSLContext;
 
 /**
@@ -42,6 +43,7 @@ final class NatsLink {
     private static final long TICK_MILLIS = 500;
     private static final Duration DISCOVER = Duration.ofMillis(300);
     private static final long PENDING_MAX = 1 << 30;
+    private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_-]{1,200}");
 
     /** Nobody listens to the subject, so nothing was started. */
     static final class NoResponders extends Exception {
@@ -231,6 +233,11 @@ final class NatsLink {
         }
     }
 
+    /** Whether a name from an answer may be a part of a subject. */
+    static boolean isName(Object text) {
+        return text instanceof String name && NAME.matcher(name).matches();
+    }
+
     /** Returns a token of an answer's subject. Messages to it go to the taker until it is forgotten. */
     String expect(Consumer<Message> taker) {
         String token = Long.toString(tokens.incrementAndGet(), Character.MAX_RADIX);
@@ -260,7 +267,12 @@ final class NatsLink {
 
     /** The longest body of a message. */
     int room() {
-        return (int) Math.min(connection.getMaxPayload(), Integer.MAX_VALUE) - NatsExchange.HEADROOM;
+        long most = connection.getMaxPayload();
+        if (most <= NatsExchange.HEADROOM) {
+            throw new PyExecutorException("unreachable", name + ": the NATS server takes messages of at most " + most + " bytes (max_payload)",
+                    "pyexec needs more than " + NatsExchange.HEADROOM + ": set max_payload of the NATS server. The code never started.");
+        }
+        return (int) Math.min(most, Integer.MAX_VALUE) - NatsExchange.HEADROOM;
     }
 
     /** Runs what may take longer than a thread of messages can wait. */
@@ -295,7 +307,7 @@ final class NatsLink {
         Set<String> found = ConcurrentHashMap.newKeySet();
         found.addAll(known);
         String token = expect(message -> {
-            if (!message.isStatusMessage() && RemoteServer.object(message.getData()).get("id") instanceof String node) {
+            if (!message.isStatusMessage() && RemoteServer.object(message.getData()).get("id") instanceof String node && isName(node)) {
                 found.add(node);
             }
         });

@@ -245,7 +245,7 @@ final class NatsRemote extends RemoteServer {
                 return answer;
             }
             if (answer.status() == 200) {
-                for (Object session : (List<?>) object(answer.body()).get("sessions")) {
+                for (Object session : (List<?>) answered(answer.body()).get("sessions")) {
                     sessions.add(session);
                     remember((String) ((Map<?, ?>) session).get("id"), answer.node());
                 }

@@ -5,6 +5,7 @@ import io.nats.client.Message;
 import io.nats.client.impl.Headers;
 import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 
 /**
  * The body of a request in parts. The first one is in the first message. The node takes the others in their order, and answers each. At most
@@ -16,6 +17,7 @@ final class NatsUpload {
 
     private final NatsLink link;
     private final byte[] body;
+    private final Consumer<RuntimeException> failed;
     private final int room;
     private final int count;
     private String subject;
@@ -24,7 +26,9 @@ final class NatsUpload {
     private int sent = 1;
     private long moved;
 
-    NatsUpload(NatsLink link, byte[] body) {
+    /** @param failed takes the reason why an answer can't be read */
+    NatsUpload(NatsLink link, byte[] body, Consumer<RuntimeException> failed) {
+        this.failed = failed;
         this.link = link;
         this.body = body;
         this.room = link.room();
@@ -67,10 +71,20 @@ final class NatsUpload {
     }
 
     private synchronized void take(Message answer) {
-        String number = answer.getHeaders() == null ? null : answer.getHeaders().getFirst("Pyexec-Part");
-        if (subject != null && number != null && Integer.parseInt(number) >= arrived) {
-            arrived = Integer.parseInt(number) + 1;
-            send();
+        if (subject == null || answer.getHeaders() == null || !answer.getHeaders().containsKey("Pyexec-Part")) {
+            return;
+        }
+        try {
+            long number = NatsExchange.number(answer.getHeaders(), "Pyexec-Part");
+            if (number >= sent) {
+                throw new IllegalArgumentException("part " + number + " was not sent");
+            }
+            if (number >= arrived) {
+                arrived = (int) number + 1;
+                send();
+            }
+        } catch (IllegalArgumentException e) {
+            failed.accept(e);
         }
     }
 

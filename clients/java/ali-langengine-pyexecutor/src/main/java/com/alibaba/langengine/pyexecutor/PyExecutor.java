@@ -622,7 +622,7 @@ public class PyExecutor implements AutoCloseable {
 
     private PyExecutionResult result(Map<String, Object> map, String sessionId, Listeners.Watched watched)
             throws PyExecutionTimeoutException {
-        PyExecutionResult result = new PyExecutionResult(map, sessionId, sessions);
+        PyExecutionResult result = read(map, sessionId);
         PyExecutionResult.Session session = result.getSession();
         if (session != null && session.restarted() != null) {
             LOG.log(System.Logger.Level.INFO, "Session {0} began anew: its earlier state is gone ({1})", sessionId, session.restarted());
@@ -632,6 +632,15 @@ public class PyExecutor implements AutoCloseable {
             throw new PyExecutionTimeoutException(result);
         }
         return result;
+    }
+
+    private PyExecutionResult read(Map<String, Object> map, String sessionId) {
+        try {
+            return new PyExecutionResult(map, sessionId, sessions);
+        } catch (ClassCastException | IllegalArgumentException | NullPointerException e) {
+            throw new PyExecutorException("internal", "a result that can't be read: " + e.getMessage(),
+                    "Check that client and server have the same version.", e);
+        }
     }
 
     private void noteLoss(Transport.Pending<?> pending, Exception failure, String sessionId) {

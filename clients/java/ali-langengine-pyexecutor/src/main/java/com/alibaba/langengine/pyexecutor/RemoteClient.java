@@ -119,7 +119,7 @@ final class RemoteClient implements Transport {
 
         @Override
         public Map<String, Object> decode(Answer response) {
-            Map<String, Object> result = RemoteServer.object(server.content(response));
+            Map<String, Object> result = server.answered(server.content(response));
             if (result.get("status") instanceof Long) {     // an event "error": the HTTP status was sent before the error happened
                 throw RemoteServer.failure(result, response);
             }
@@ -277,12 +277,12 @@ final class RemoteClient implements Transport {
 
     @Override
     public Map<String, Object> undo(String sessionId, long to) throws InterruptedException {
-        return RemoteServer.object(ask(Request.of(path(sessionId) + "/undo", to == 0 ? Map.of() : Map.of("to", to), SOON)));
+        return server.answered(ask(Request.of(path(sessionId) + "/undo", to == 0 ? Map.of() : Map.of("to", to), SOON)));
     }
 
     @Override
     public Map<String, Object> reset(String sessionId) throws InterruptedException {
-        return RemoteServer.object(ask(new Request("POST", path(sessionId) + "/reset", SOON)));
+        return server.answered(ask(new Request("POST", path(sessionId) + "/reset", SOON)));
     }
 
     @Override
@@ -290,7 +290,7 @@ final class RemoteClient implements Transport {
         requireOpen();
         request.put("policy_defaults", defaultsOf(policy.toMap(null), false));
         String key = key((String) request.remove(Requests.KEY));
-        return RemoteServer.object(server.ask(Request.of("/v1/verify", request, null, key)));
+        return server.answered(server.ask(Request.of("/v1/verify", request, null, key)));
     }
 
     @Override
@@ -323,7 +323,7 @@ final class RemoteClient implements Transport {
         byte[] answer = server.ask(new Request("GET", "/v1/sessions", RemoteServer.AT_ONCE));
         started = true;
         List<String> ids = new ArrayList<>();
-        for (Object item : (List<?>) RemoteServer.object(answer).get("sessions")) {
+        for (Object item : (List<?>) server.answered(answer).get("sessions")) {
             String id = (String) ((Map<?, ?>) item).get("id");
             if (id.startsWith(prefix)) {
                 ids.add(id);
@@ -346,7 +346,7 @@ final class RemoteClient implements Transport {
     @Override
     @SuppressWarnings("unchecked")
     public List<Map<String, Object>> listFiles(String sessionId) throws InterruptedException {
-        return (List<Map<String, Object>>) RemoteServer.object(ask(new Request("GET", path(sessionId) + "/files", SOON))).get("files");
+        return (List<Map<String, Object>>) server.answered(ask(new Request("GET", path(sessionId) + "/files", SOON))).get("files");
     }
 
     @Override

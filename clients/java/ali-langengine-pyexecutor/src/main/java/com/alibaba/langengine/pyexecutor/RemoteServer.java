@@ -148,7 +148,8 @@ abstract class RemoteServer {
 
     /** Returns the exception for a problem object. */
     static RuntimeException failure(Map<String, Object> problem, Answer answer) {
-        return Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")), (String) problem.get("hint"),
+        return Failures.of((String) problem.get("code"), String.valueOf(problem.get("title")),
+                problem.get("hint") instanceof String hint ? hint : null,
                 retryAfter(answer));
     }
 
@@ -160,6 +161,19 @@ abstract class RemoteServer {
         } catch (IllegalArgumentException e) {
             return null;
         }
+    }
+
+    /** Returns the JSON object in an answer. */
+    Map<String, Object> answered(byte[] body) {
+        try {
+            return object(body);
+        } catch (IllegalArgumentException e) {
+            throw unreadable(e);
+        }
+    }
+
+    PyExecutorException unreadable(RuntimeException failure) {
+        return new PyExecutorException("internal", url + ": an answer that can't be read: " + failure.getMessage(), UNKNOWN, failure);
     }
 
     static Map<String, Object> object(byte[] body) {

@@ -1,5 +1,5 @@
 # Aliases over Meson, which alone knows how to build. Each target does all of its own set-up.
-.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-branches bench-verify bench-network bench-clients bench-code bench-tools bench-neighbours bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
+.PHONY: all setup run check test nightly test-python test-typescript npm-package cases bench bench-peers bench-plot bench-page bench-mcp bench-dialects bench-branches bench-verify bench-network bench-clients bench-code bench-tools bench-neighbours bench-fleet bench-serve soak-serve asan tsan fuzz install deb artifacts docs format tidy clean
 
 BUILD ?= build
 ARGS ?=
@@ -107,6 +107,10 @@ bench-verify: all
 # What allowed_hosts costs: runs and requests, beside plain and direct ones. Needs root.
 bench-network: all
 	bench/network.py $(BUILD)/pyexec
+
+# Fleets of 1, 2 and 3 workers beside HTTP, what one NATS server carries, and what NATS adds for each client. Parts of a processor need root.
+bench-fleet: all
+	bench/fleet.py $(BUILD)
 
 # Checks that large scripts cost in proportion to their size; needs an idle machine.
 bench-code: all

@@ -18,6 +18,7 @@
  *   worker_keys.c      requests with a key
  *   worker_keep.c      answers that are kept for a request with a key
  *   worker_bucket.c    buckets of JetStream
+ *   worker_peers.c     which live node has a session, asked of all nodes
  *   worker_ask.c       requests of this program over NATS
  *   worker_load.c      which subjects this node serves now: back-pressure, environments
  *   worker_figures.c   figures for /metrics, which the server shows
@@ -57,6 +58,7 @@ struct px_seat;
 struct px_share;
 struct px_sessions_table;
 struct px_ask;
+struct px_question;
 struct px_keep;
 struct px_worker;
 struct px_node_request;
@@ -67,6 +69,7 @@ enum px_topic_kind {
     PX_TOPIC_RUN,     /* single runs, from the queue group; left while this node is full */
     PX_TOPIC_NODE,    /* messages to this node */
     PX_TOPIC_ABOUT,   /* messages to this node about requests in progress */
+    PX_TOPIC_PEERS,   /* messages to all nodes */
     PX_TOPIC_SERVICE, /* $SRV: NATS micro services */
     PX_TOPIC_REPLY,   /* answers to this program */
 };
@@ -137,9 +140,32 @@ typedef void px_ask_fn(struct px_worker *worker, void *closure, natsMsg *message
 
 void px_ask_send(struct px_worker *worker, const char *subject, const struct px_header *headers, size_t count,
                  const void *bytes, size_t length, px_ask_fn *fn, void *closure);
-void px_ask_take(struct px_worker *worker, natsMsg *message);
+/* Returns false if the message answers no request that was sent with px_ask_send(). */
+bool px_ask_take(struct px_worker *worker, natsMsg *message);
 void px_ask_tick(struct px_worker *worker, int64_t now_ns);
 void px_ask_free(struct px_worker *worker);
+
+/* ---- Questions to all nodes (worker_peers.c) ---- */
+
+/* Below the subjects of nodes, so that a worker needs no further permission. No node has such a name. */
+#define PX_PEERS_SUBJECT "pyexec.v1.node.@all"
+
+enum px_peers_outcome { PX_OWNER_NONE, PX_OWNER_FOUND, PX_OWNER_UNKNOWN };
+/* Gets who has the session: a node and its boot, with PX_OWNER_FOUND. */
+typedef void px_owner_fn(struct px_worker *worker, void *closure, enum px_peers_outcome outcome, const char *node,
+                         const char *boot);
+
+/* Asks which other node has the session with this key. Takes about as long as one request over NATS, or 2 seconds if a node that was
+ * there does not answer. PX_OWNER_UNKNOWN: no memory. */
+void px_peers_ask(struct px_worker *worker, const char *key, px_owner_fn *fn, void *closure);
+/* This node begins to serve, or is connected again; it has ended. */
+void px_peers_hello(struct px_worker *worker);
+void px_peers_bye(struct px_worker *worker);
+/* A question; an answer. */
+void px_peers_question(struct px_worker *worker, natsMsg *message);
+void px_peers_take(struct px_worker *worker, natsMsg *message);
+void px_peers_tick(struct px_worker *worker, int64_t now_ns);
+void px_peers_free(struct px_worker *worker);
 
 /* ---- Subjects that are served (worker_load.c) ---- */
 
@@ -208,6 +234,7 @@ struct px_node_request {
     struct px_node_request *next_of_seat;
     bool seated;                      /* its turn has come */
     bool opens, forks;                /* it makes a session, or branches */
+    bool invented;                    /* this node chose the session's id, so no other node has it */
     bool forked;                      /* the branches were made */
     bool answered;                    /* the server has answered */
     json_t *branches;                 /* ids */
@@ -263,7 +290,9 @@ struct px_worker {
     bool looking, listing;
     bool naming, serving; /* asks whether its name is free; serves */
     struct px_ask *asks;
-    json_t *environments; /* names */
+    struct px_question *questions; /* to all nodes */
+    json_t *peers;                 /* the nodes that were heard, with this one: NODE: BOOT */
+    json_t *environments;          /* names */
     /* Requests. */
     struct px_node_request *requests, *finished;
     size_t request_count, taken[PX_GOODS_COUNT];

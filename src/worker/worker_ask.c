@@ -43,14 +43,15 @@ static void end(struct px_worker *worker, struct px_ask **at, natsMsg *message)
     free(ask);
 }
 
-void px_ask_take(struct px_worker *worker, natsMsg *message)
+bool px_ask_take(struct px_worker *worker, natsMsg *message)
 {
     const char *subject = natsMsg_GetSubject(message), *token = strrchr(subject, '.');
     for (struct px_ask **at = &worker->asks; token && *at; at = &(*at)->next)
         if (strcmp((*at)->token, token + 1) == 0) {
             end(worker, at, message);
-            return;
+            return true;
         }
+    return false;
 }
 
 /* A callback may send new requests, which are put at the beginning. */

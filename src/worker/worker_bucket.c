@@ -9,6 +9,8 @@
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
+#define SERVER_MAJOR 2
+#define SERVER_MINOR 12
 /* JetStream's errors. */
 #define ENTRY_EXISTS 10071 /* the last sequence of the subject is another one */
 #define STREAM_MISSING 10059
@@ -17,6 +19,24 @@ long px_entry_error(natsMsg *message, json_t **ret)
 {
     *ret = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
     return (long)json_integer_value(json_object_get(json_object_get(*ret, "error"), "err_code"));
+}
+
+/* A cluster of older servers may lose entries when its servers are killed. A server says its version in the answer since 2.11, and
+ * libnats does not tell it. */
+static void check_version(struct px_worker *worker, const json_t *answer)
+{
+    unsigned major = 0, minor = 0;
+    const json_t *metadata = json_object_get(json_object_get(answer, "config"), "metadata");
+    const char *version = json_string_value(json_object_get(metadata, "_nats.ver"));
+    bool known = version && sscanf(version, "%u.%u", &major, &minor) == 2;
+    bool good = known && (major > SERVER_MAJOR || (major == SERVER_MAJOR && minor >= SERVER_MINOR));
+    if (good || worker->replicas < 2 || worker->seats->warned)
+        return;
+    worker->seats->warned = true;
+    px_worker_say(
+        "the NATS server is older than %d.%d: when servers of its cluster are killed, it may forget sessions and keys of "
+        "requests; use a newer one (docs/scale.md, \"The NATS server\")",
+        SERVER_MAJOR, SERVER_MINOR);
 }
 
 bool px_bucket_made(struct px_worker *worker, const char *name, natsMsg *message)
@@ -31,6 +51,8 @@ bool px_bucket_made(struct px_worker *worker, const char *name, natsMsg *message
         px_worker_say("the bucket %s can't be used: JetStream is not available%s%s", name, why ? ": " : "",
                       why ? why : "");
     worker->seats->complained = bad || code;
+    if (!bad && !code)
+        check_version(worker, answer);
     return !bad && !code;
 }
 
@@ -81,14 +103,14 @@ void px_entry_remove(struct px_worker *worker, const char *bucket, const char *k
 }
 
 /* Writes an entry if the last one with this key has this revision; 0: if there is none. */
-static void put(struct px_worker *worker, const char *bucket, const char *key, const char *request, uint64_t revision,
-                px_ask_fn *fn, void *closure)
+static void put(struct px_worker *worker, const char *bucket, const char *key, const char *node, const char *boot,
+                const char *request, uint64_t revision, px_ask_fn *fn, void *closure)
 {
     char subject[400], text[300], last[24];
     const struct px_header headers[] = {{"Nats-Expected-Last-Subject-Sequence", last}};
     snprintf(last, sizeof last, "%llu", (unsigned long long)revision);
     snprintf(subject, sizeof subject, "$KV.%s.%s", bucket, key);
-    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"%s%s%s}", worker->node, worker->boot,
+    int length = snprintf(text, sizeof text, "{\"node\":\"%s\",\"boot\":\"%s\"%s%s%s}", node, boot,
                           request ? ",\"request\":\"" : "", request ? request : "", request ? "\"" : "");
     px_ask_send(worker, subject, headers, 1, text, (size_t)length, fn, closure);
 }
@@ -96,7 +118,7 @@ static void put(struct px_worker *worker, const char *bucket, const char *key, c
 void px_entry_create(struct px_worker *worker, const char *bucket, const char *key, const char *request, px_ask_fn *fn,
                      void *closure)
 {
-    put(worker, bucket, key, request, 0, fn, closure);
+    put(worker, bucket, key, worker->node, worker->boot, request, 0, fn, closure);
 }
 
 static void entry_renewed(struct px_worker *worker, void *closure, natsMsg *message)
@@ -109,7 +131,13 @@ static void entry_renewed(struct px_worker *worker, void *closure, natsMsg *mess
 void px_entry_renew(struct px_worker *worker, const char *bucket, const char *key, const char *request,
                     uint64_t revision)
 {
-    put(worker, bucket, key, request, revision, entry_renewed, NULL);
+    put(worker, bucket, key, worker->node, worker->boot, request, revision, entry_renewed, NULL);
+}
+
+void px_entry_give(struct px_worker *worker, const char *bucket, const char *key, const char *node, const char *boot,
+                   uint64_t revision, px_ask_fn *fn, void *closure)
+{
+    put(worker, bucket, key, node, boot, NULL, revision, fn, closure);
 }
 
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/spelling.h"
 #include "worker/worker_seats.h"
 
 #define ANSWERS_BYTES "268435456" /* of one principal; then its oldest are removed */
@@ -315,13 +316,6 @@ static void first_answered(struct px_worker *worker, void *closure, natsMsg *mes
     end_search(search);
 }
 
-/* It may become a part of a subject. */
-static bool is_token(const char *text, size_t most)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    return text && *text && strlen(text) <= most && strspn(text, allowed) == strlen(text);
-}
-
 static void key_read(struct px_worker *worker, void *closure, natsMsg *message)
 {
     char subject[200];
@@ -337,7 +331,8 @@ static void key_read(struct px_worker *worker, void *closure, natsMsg *message)
     px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&value), value.length, 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *first = json_string_value(json_object_get(entry, "request"));
-    if (!is_token(node, PX_NODE_NAME_MAX) || !is_token(first, PX_NODE_ID_SIZE - 1)) { /* nobody can be asked */
+    if (!px_word_is_plain(node, PX_NODE_NAME_MAX) ||
+        !px_word_is_plain(first, PX_NODE_ID_SIZE - 1)) { /* nobody can be asked */
         px_keys_taken(request);
         end_search(search);
         return;

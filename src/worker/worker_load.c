@@ -56,6 +56,7 @@ int px_load_open(struct px_worker *worker)
     status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, ".s.*.*");
     status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, ".p.*");
     status |= add_named(worker, PX_TOPIC_ABOUT, "node", "pyexec.v1.node.", worker->node, ".r.>");
+    status |= add_named(worker, PX_TOPIC_PEERS, NULL, PX_PEERS_SUBJECT, "", "");
     for (size_t i = 0; i < PX_COUNT(services); i++) {
         char one[32];
         snprintf(one, sizeof one, "$SRV.%s.pyexec.", services[i]);
@@ -184,6 +185,8 @@ static void take_name(struct px_worker *worker, void *closure, natsMsg *message)
     px_sessions_ready(worker);
     px_keys_ready(worker);
     join(worker, PX_TOPIC_NODE);
+    join(worker, PX_TOPIC_PEERS);
+    px_peers_hello(worker);
     join(worker, PX_TOPIC_ABOUT);
     join(worker, PX_TOPIC_SERVICE);
     join(worker, PX_TOPIC_RUN);

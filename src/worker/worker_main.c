@@ -118,6 +118,7 @@ static void on_child(evutil_socket_t number, short what, void *closure)
     if (worker->server <= 1 || px_waitpid(worker->server, &status, WNOHANG) != worker->server)
         return;
     worker->server = 0;
+    px_peers_bye(worker); /* its sessions are gone */
     worker->told_ns = px_now_ns();
     if (worker->told && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return;
@@ -140,6 +141,7 @@ static void on_tick(evutil_socket_t fd, short what, void *closure)
     on_child(0, 0, worker);   /* the server may have ended before this program could get the signal */
     px_link_read_all(worker); /* drained subscriptions */
     px_ask_tick(worker, now);
+    px_peers_tick(worker, now);
     px_node_tick(worker, now);
     px_sessions_tick(worker, now);
     px_load_tick(worker, now);
@@ -213,7 +215,8 @@ static int open_worker(struct px_worker *worker)
     struct tm parts;
     strftime(worker->started, sizeof worker->started, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&now, &parts));
     worker->base = event_base_new();
-    if (!worker->base || px_trace_make_id(worker->boot, PX_NODE_ID_SIZE - 1) < 0)
+    worker->peers = json_object();
+    if (!worker->base || !worker->peers || px_trace_make_id(worker->boot, PX_NODE_ID_SIZE - 1) < 0)
         return -1;
     worker->list_ns = worker->load_ns = -(INT64_C(1) << 60);
     worker->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
@@ -244,6 +247,7 @@ static void close_worker(struct px_worker *worker)
         px_node_sweep(worker);
     }
     px_ask_free(worker);
+    px_peers_free(worker);
     px_sessions_done(worker);
     px_load_close(worker);
     px_link_close(worker);

@@ -320,13 +320,18 @@ void px_node_take(struct px_worker *worker, enum px_topic_kind kind, natsMsg *me
 {
     const char *subject = natsMsg_GetSubject(message);
     if (kind == PX_TOPIC_REPLY) {
-        px_ask_take(worker, message);
+        if (!px_ask_take(worker, message))
+            px_peers_take(worker, message);
         return;
     }
     if (!may_be_answered(worker, message))
         return;
     if (kind == PX_TOPIC_RUN) {
         take_request(worker, kind, message);
+        return;
+    }
+    if (kind == PX_TOPIC_PEERS) {
+        px_peers_question(worker, message);
         return;
     }
     if (kind == PX_TOPIC_SERVICE) {

@@ -21,11 +21,13 @@ struct px_seat {
     struct px_worker *worker;
     char *key; /* PRINCIPAL.ID, both base64url */
     char *principal, *session;
-    bool ours;    /* this node is the owner */
-    bool fresh;   /* since the entry was made no call can have made the session */
-    bool gone;    /* the server has no such session any more */
-    bool doubted; /* this node was away for long: the bucket is asked before the next call */
-    bool asking;  /* the bucket is being asked about the owner */
+    bool ours;     /* this node is the owner */
+    bool fresh;    /* since the entry was made no call can have made the session */
+    bool gone;     /* the server has no such session any more */
+    bool doubted;  /* this node was away for long: the bucket is asked before the next call */
+    bool asking;   /* the bucket, or the other nodes, are being asked about the owner */
+    bool invented; /* this node chose the id */
+    bool losing;   /* the entry's node is gone: the session is lost, if no live node has it */
     int tries;
     int64_t absent_ns;           /* since when nobody listens at the owner; 0: not known */
     struct px_seat *next_absent; /* the bucket is asked again at the next tick */
@@ -47,6 +49,7 @@ struct px_sessions_table {
     size_t removing;        /* entries that are being removed */
     struct px_seat *absent; /* seats whose owner is not there, perhaps only for a moment */
     bool complained;
+    bool warned;     /* about the version of the NATS server */
     unsigned cursor; /* the bucket that was last looked at for ended sessions */
 };
 
@@ -82,6 +85,9 @@ const char *px_entry_why(enum px_entry_outcome outcome);
 /* Writes the entry of this node again, if it still has this revision, so that its age begins again. */
 void px_entry_renew(struct px_worker *worker, const char *bucket, const char *key, const char *request,
                     uint64_t revision);
+/* Gives an entry of this revision to another node. */
+void px_entry_give(struct px_worker *worker, const char *bucket, const char *key, const char *node, const char *boot,
+                   uint64_t revision, px_ask_fn *fn, void *closure);
 /* Asks for an entry. */
 void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
 /* UNKNOWN: JetStream does not answer, or can't say now. Only NONE says that there is no such entry. */

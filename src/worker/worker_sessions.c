@@ -9,6 +9,7 @@
 #include "base/base64.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/spelling.h"
 #include "base/trace_context.h"
 #include "worker/worker_seats.h"
 
@@ -202,6 +203,51 @@ static void take_over(struct px_seat *seat, uint64_t revision)
     px_seat_release(seat);
 }
 
+/* The entry names that node now, or has changed meanwhile. */
+static void entry_given(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    struct px_seat *seat = closure;
+    uint64_t revision;
+    enum px_entry_outcome outcome = px_entry_created(message, &revision);
+    (void)worker;
+    if (outcome == PX_ENTRY_MADE)
+        give_to_other(seat);
+    else if (outcome == PX_ENTRY_TAKEN && seat->tries < SEAT_TRIES)
+        claim(seat);
+    else
+        refuse_unavailable(seat, outcome);
+}
+
+static void owner_found(struct px_worker *worker, void *closure, enum px_peers_outcome outcome, const char *node,
+                        const char *boot)
+{
+    struct px_seat *seat = closure;
+    if (outcome == PX_OWNER_FOUND) {
+        free(seat->other);
+        seat->other = strdup(node);
+        snprintf(seat->other_boot, sizeof seat->other_boot, "%s", boot);
+        outcome = seat->other ? outcome : PX_OWNER_UNKNOWN;
+    }
+    if (outcome == PX_OWNER_UNKNOWN)
+        refuse_all(seat, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the session");
+    else if (outcome == PX_OWNER_FOUND)
+        px_entry_give(worker, PX_SESSIONS_BUCKET, seat->key, node, boot, seat->revision, entry_given, seat);
+    else if (seat->losing)
+        lose(seat);
+    else
+        take_over(seat, seat->revision);
+}
+
+/* By the bucket this node may make the session, or must say that it is lost. Live nodes know better. */
+static void ask_nodes(struct px_seat *seat, bool losing)
+{
+    seat->losing = losing;
+    if (!losing && (seat->ours || seat->invented))
+        take_over(seat, seat->revision);
+    else
+        px_peers_ask(seat->worker, seat->key, owner_found, seat);
+}
+
 static void other_answered(struct px_worker *worker, void *closure, natsMsg *message)
 {
     struct px_seat *seat = closure;
@@ -211,7 +257,7 @@ static void other_answered(struct px_worker *worker, void *closure, natsMsg *mes
         if (!seat->absent_ns)
             seat->absent_ns = now;
         if (now - seat->absent_ns > NODE_GONE_NS) {
-            lose(seat);
+            ask_nodes(seat, true);
             return;
         }
         seat->next_absent = worker->seats->absent;
@@ -223,7 +269,7 @@ static void other_answered(struct px_worker *worker, void *closure, natsMsg *mes
         px_entry_error(message, &answer);
     const char *boot = json_string_value(json_object_get(answer, "boot"));
     if (boot && strcmp(boot, seat->other_boot) != 0)
-        lose(seat);
+        ask_nodes(seat, true);
     else
         give_to_other(seat);
 }
@@ -231,7 +277,6 @@ static void other_answered(struct px_worker *worker, void *closure, natsMsg *mes
 /* Takes the owner from the entry's value. */
 static bool read_entry(struct px_seat *seat, const json_t *message)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     px_auto_buffer struct px_buffer text = {0};
     const char *data = json_string_value(json_object_get(message, "data"));
     if (!data || px_base64_decode(&text, data, strlen(data)) < 0)
@@ -239,7 +284,7 @@ static bool read_entry(struct px_seat *seat, const json_t *message)
     px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&text), text.length, 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *boot = json_string_value(json_object_get(entry, "boot"));
-    if (!node || !boot || !*node || strlen(node) > PX_NODE_NAME_MAX || strspn(node, allowed) != strlen(node))
+    if (!px_word_is_plain(node, PX_NODE_NAME_MAX) || !boot)
         return false;
     free(seat->other);
     seat->other = strdup(node);
@@ -267,9 +312,9 @@ static void entry_read(struct px_worker *worker, void *closure, natsMsg *message
     }
     bool here = strcmp(seat->other, worker->node) == 0;
     if (here && strcmp(seat->other_boot, worker->boot) == 0) {
-        take_over(seat, seat->revision);
+        ask_nodes(seat, false);
     } else if (here) {
-        lose(seat);
+        ask_nodes(seat, true);
     } else {
         char subject[128];
         snprintf(subject, sizeof subject, "pyexec.v1.node.%s", seat->other);
@@ -285,7 +330,8 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
     PX_FIGURES_CLAIMED(worker, session, outcome);
     switch (outcome) {
     case PX_ENTRY_MADE:
-        take_over(seat, revision);
+        seat->revision = revision;
+        ask_nodes(seat, false);
         return;
     case PX_ENTRY_TAKEN:
         px_entry_read(worker, PX_SESSIONS_BUCKET, seat->key, entry_read, seat);
@@ -335,6 +381,7 @@ static bool name_session(struct px_node_request *request)
     if (!id) {
         if (px_trace_make_id(made + 2, 16) < 0)
             return false;
+        request->invented = true;
         px_json_set(body, "id", json_string(id = made));
         px_auto_free char *text = px_json_dumps(body, JSON_COMPACT);
         px_buffer_done(&request->body);
@@ -407,6 +454,8 @@ bool px_sessions_take(struct px_node_request *request)
     bool made = key && !seat && worker->seats->count < SEATS_MAX;
     if (made)
         seat = px_seat_add(worker, request->principal, request->session);
+    if (made && seat)
+        seat->invented = request->invented;
     if (!seat || seat->count >= SEAT_CALLS_MAX) {
         px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "too many calls or sessions wait at this node");
         return true;
@@ -429,6 +478,8 @@ bool px_sessions_take(struct px_node_request *request)
 
 void px_sessions_connected(struct px_worker *worker, int64_t away_ns)
 {
+    if (worker->serving)
+        px_peers_hello(worker);
     for (size_t i = 0; away_ns > NODE_AWAY_NS && i < PX_SEAT_BUCKETS; i++)
         for (struct px_seat *seat = worker->seats->buckets[i]; seat; seat = seat->next)
             seat->doubted |= seat->ours;

@@ -12,9 +12,9 @@ import pytest
 import env_stores
 import wheels
 from conftest import ROOT
+from env_executors import eventually, run as call, start
 from environments import kept
 from library import Failure
-from test_env_zygotes import eventually, run as call, start
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,16 @@
 """The zygotes of environments: many at once, updates and removals while runs and sessions use them, and a damaged store."""
 import os
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import env_stores
 import stores
-from library import Executor, Failure
+from env_executors import eventually, run, start
+from library import Failure
 
 MANY = 50
-
-
-def eventually(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def is_held(folder):
@@ -32,21 +25,9 @@ def store(open_folder):
     return stores.HandMadeStore(open_folder / "environments")
 
 
-def start(program, store, **keywords):
-    """Starts an executor as the user of the program."""
-    if program.uid != os.getuid():
-        keywords.update(user=program.uid, group=program.uid, extra_groups=[])
-    host = {"zygotes": 1, **keywords.pop("host", {})}
-    return Executor(program=program.path, host=host, cwd="/", environments={"root": store.root}, **keywords)
-
-
 @pytest.fixture
 def executor(pyexec, store):
     return lambda **keywords: start(pyexec, store, **keywords)
-
-
-def run(executor, name, code, session=None, **more):
-    return executor.call(session, code, **{"session_policy" if session else "policy": {"environment": name}}, **more)["last_value_repr"]
 
 
 def test_fifty_environments_at_once_under_load(own, store):

@@ -13,9 +13,9 @@ import time
 
 import pytest
 
+from batches import Batch, lines
 from conftest import BUILD, ROOT
 from nats_fleet import LOCAL, PATIENCE, PLAIN, JetStream, Nats, Server, Worker, needs_fleet, wait_until
-from test_batch import Batch, lines
 
 pytestmark = needs_fleet(BUILD)
 NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))

@@ -17,7 +17,7 @@ from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_
 pytestmark = needs_fleet(BUILD)
 NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))
 KEYS = 10000 if NIGHTLY else 10 ** 9
-SECONDS = 4 * 3600 if NIGHTLY else 40
+SECONDS = float(os.environ.get("PYEXEC_STORM_SECONDS") or (4 * 3600 if NIGHTLY else 40))
 KEY_CLIENTS, SESSION_CLIENTS, BURST = 6, 3, 3
 ANSWER_PATIENCE = 180       # seconds until a client is said to wait forever
 TICK = {"code": "tick()", "tools": [{"name": "tick"}]}
@@ -70,7 +70,7 @@ class Fleet:
         return "node w%d serves" % number in worker.text()
 
     def break_all(self, stop):
-        chance, kinds = random.Random(11), []
+        chance, kinds = random.Random(os.environ.get("PYEXEC_STORM_SEED") or 11), []
         while not stop.is_set():
             if not kinds:
                 kinds = list(itertools.product(["server", "worker"], ["kill", "stop", "stop for long"]))

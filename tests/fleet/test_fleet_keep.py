@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that a fleet keeps (Pyexec-Keep): the same request gets its answer again, whoever is killed meanwhile."""
+import contextlib
 import json
 import os
+import re
 import secrets
 import time
 
@@ -9,16 +11,25 @@ import pytest
 
 from conftest import BUILD
 from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, JetStream, Nats, Server, Worker, b64, needs_fleet, wait_until
+from serving import Connection
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"
 LONG = {"timeout_ms": 100000, "max_stdout_bytes": 8000000}
 
 
+def start(program, server, node, folder):
+    """Starts a worker that also serves HTTP, at its `socket`."""
+    socket = "%s/%s.socket" % (folder, node)
+    worker = Worker(program, server, node, "--timeout", "100s", "--max-stdout-bytes", "8000000", "--listen", "unix:" + socket, env=PLAIN)
+    worker.socket = socket
+    return worker
+
+
 @pytest.fixture
-def fleet(pyexec):
-    with Server() as server, Worker(pyexec, server, "k0", "--timeout", "100s", "--max-stdout-bytes", "8000000", env=PLAIN) as first, \
-            Worker(pyexec, server, "k1", "--timeout", "100s", "--max-stdout-bytes", "8000000", env=PLAIN) as second:
+def fleet(pyexec, open_folder):
+    open_folder.chmod(0o777)
+    with Server() as server, start(pyexec, server, "k0", open_folder) as first, start(pyexec, server, "k1", open_folder) as second:
         server.workers = {"k0": first, "k1": second}
         yield server
 
@@ -29,6 +40,13 @@ def kept(key=None):
 
 def slow(seconds, value):
     return {"code": "import time\ntime.sleep(%g)\n%r" % (seconds, value), "policy": LONG}
+
+
+def running(worker):
+    """Returns how many runs the worker's server has."""
+    with contextlib.closing(Connection(worker.socket)) as connection:
+        connection.request("GET", "/metrics")
+        return int(re.search(rb"^pyexec_running (\d+)$", connection.getresponse().read(), re.M)[1])
 
 
 def again(nats, body, headers, wanted=200):
@@ -128,7 +146,7 @@ def test_a_nats_server_that_is_killed_loses_no_answer(fleet):
         assert call.next()[0] == "accepted"
         wait_until(lambda: Call(nats, RUN, slow(2, 8), headers=headers).end().json()["code"] == "in_progress", "the start")
     fleet.kill()
-    time.sleep(3)           # the run has ended, and its answer waits for the server
+    wait_until(lambda: running(fleet.workers[call.node]) == 0, "the end of the run")    # its answer waits for the server
     fleet.start()
     with Nats(fleet.port) as nats:
         def ask():

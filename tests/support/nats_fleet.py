@@ -53,7 +53,8 @@ def wait_until(condition, what, patience=PATIENCE):
 
 
 def server_program():
-    return shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/bin")
+    """Returns the nats-server: that of NATS_SERVER, or the machine's."""
+    return os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/bin")
 
 
 class Server:

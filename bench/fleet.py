@@ -89,6 +89,7 @@ class Row:
         self.name, self.fleet, self.is_http = name, fleet, is_http
         self.size = 1 if is_http else fleet.size
         self.senders = {kind: [] for kind in KINDS}
+        self.memory = (0, 0)        # bytes of one worker with its sessions, and of the NATS server
 
     async def connect(self):
         count = IN_FLIGHT * self.size
@@ -145,6 +146,8 @@ async def measure(row, kind, how, rate, seconds, cell):
     senders = row.senders[kind]
     latencies, found = await (load.keep_busy(senders, seconds) if how == BUSY else load.arrive(senders, rate * row.size, seconds))
     after = row.fleet.cpu()
+    if how == BUSY:
+        row.memory = tuple(map(max, row.memory, row.fleet.memory_bytes()))
     if cell:
         cell.add(latencies, found, time.perf_counter() - begun, after[0] - before[0], after[1] - before[1])
 
@@ -203,8 +206,8 @@ def print_fleets(found, quota, memory):
             print("  %s: predicted %.2f, measured %.2f, error %+.1f %%" % (name, guess, real, 100 * (guess - real) / real))
     cell = found["runs", BUSY, name_of(SIZES[-1])]
     if cell["cpu_ms"]:
-        print("\na million runs: %.0f s of processor time at the workers, %.0f s at the NATS server; memory: %.0f MiB a worker, %.0f MiB the NATS server" % (
-            1000 * cell["cpu_ms"], 1000 * cell["nats_cpu_ms"], memory[0] / 2 ** 20, memory[1] / 2 ** 20))
+        print("\na million runs: %.0f s of processor time at the workers, %.0f s at the NATS server; at most %.0f MiB of memory a worker with %d sessions, "
+              "%.0f MiB the NATS server" % (1000 * cell["cpu_ms"], 1000 * cell["nats_cpu_ms"], memory[0] / 2 ** 20, IN_FLIGHT, memory[1] / 2 ** 20))
 
 
 def print_limits(found, fleet_found):
@@ -217,12 +220,14 @@ def print_limits(found, fleet_found):
     if not fleet_found:
         return
     constants, _ = model(fleet_found, "runs")
-    if constants["nats"]:
-        used = fleet_found["runs", BUSY, "1 worker"]["used"]
-        print("One processor of nats-server carries %.0f runs per second: %.0f workers with a whole processor each." % (
-            1000 / constants["nats"], 1000 / constants["nats"] / (constants["runs"] / used)))
-        for name, row in found["claims"].items():
-            print("If each run began a session of its own, %s would end at %.1f workers with a whole processor each." % (name, row["per_second"] / (constants["runs"] / used)))
+    if not constants["nats"]:
+        return
+    whole = constants["runs"] / fleet_found["runs", BUSY, "1 worker"]["used"]
+    print("A worker with a whole processor does %.0f runs per second. So one processor of nats-server is enough for %.0f workers, by the processor time of"
+          " the fleets above, in which each message wakes it; and for %.0f, by that of many requests at a time." % (
+              whole, 1000 / constants["nats"] / whole, 1e6 / found["echo"][128]["cpu_us"] / whole))
+    for name, row in found["claims"].items():
+        print("claims of sessions, %s: enough for %.0f workers if each run had a session of its own" % (name, row["per_second"] / whole))
 
 
 def driver(command):
@@ -254,9 +259,10 @@ def ask(process, line):
 
 
 async def raw_calls(fleet, rounds):
-    """Without a client: one connection each, as in the fleets."""
+    """Without a client: one connection each, as in the fleets. Clients ask for events over NATS, so that they can cancel a run."""
     nats, http = await load.dial(load.NatsLink, fleet.server.port), await load.dial(load.HttpLink, fleet.http_port)
-    ways = {"http": lambda: http.ask(b"/v1/execute", BODY, TOKEN.encode()), "nats": lambda: nats.ask(b"pyexec.v1.run", BODY)}
+    ways = {"http": lambda: http.ask(b"/v1/execute", BODY, TOKEN.encode()), "nats": lambda: nats.ask(b"pyexec.v1.run", BODY),
+            "events": lambda: nats.ask(b"pyexec.v1.run", BODY, b"Accept: text/event-stream\r\n")}
     taken = {way: [] for way in ways}
     for number in range(rounds + BLOCK):
         for way, call in ways.items():
@@ -270,7 +276,8 @@ async def raw_calls(fleet, rounds):
 
 def clients(build, fleet, rounds):
     """Returns the latencies in ms by client and way; and, of the Python client, by size of the input and way."""
-    found = {"no client": asyncio.run(raw_calls(fleet, rounds))}
+    raw = asyncio.run(raw_calls(fleet, rounds))
+    found = {"no client": {"http": raw["http"], "nats": raw["nats"]}, "with events": {"http": raw["http"], "nats": raw["events"]}}
     with tempfile.TemporaryDirectory() as folder:
         running = dict(drivers(build, fleet, folder))
         found.update({name: {"http": [], "nats": []} for name in running})
@@ -295,11 +302,11 @@ def clients(build, fleet, rounds):
 
 
 def print_clients(found, sizes):
-    print("\n%-12s %14s %14s %18s %14s" % ("one run", "HTTP p50 ms", "NATS p50 ms", "NATS adds, p50 ms", "p99 ms"))
+    print("\n%-12s %10s %10s %18s %9s %9s %16s" % ("one run, ms", "HTTP p50", "NATS p50", "NATS adds: p10", "p25", "p50", "p99"))
     for name, ways in found.items():
-        middle = {way: statistics.median(taken) for way, taken in ways.items()}
-        late = {way: statistics.quantiles(taken, n=100)[98] for way, taken in ways.items()}
-        print("%-12s %14.2f %14.2f %18.2f %14s" % (name, middle["http"], middle["nats"], middle["nats"] - middle["http"], "%.1f / %.1f" % (late["http"], late["nats"])))
+        cuts = {way: statistics.quantiles(taken, n=100) for way, taken in ways.items()}
+        adds = ["%9.2f" % (cuts["nats"][at] - cuts["http"][at]) for at in (9, 24, 49)]
+        print("%-12s %10.2f %10.2f %18s %s %s %16s" % (name, cuts["http"][49], cuts["nats"][49], *adds, "%.1f / %.1f" % (cuts["http"][98], cuts["nats"][98])))
     for size, ways in sizes.items():
         middle = {way: statistics.median(taken) for way, taken in ways.items()}
         print("an input of %2d MiB (Python): HTTP %.1f ms, NATS %.1f ms" % (size >> 20, middle["http"], middle["nats"]))
@@ -326,7 +333,7 @@ def main():
                 print("no group for processor time can be made here: the workers have no limit, and nothing is accounted (needs root)", file=sys.stderr)
             rows = [Row("HTTP", alone, True), *(Row(name_of(size), made[size], False) for size in SIZES)]
             found = asyncio.run(fleets(rows, options.rounds, options.seconds))
-            memory = made[SIZES[-1]].memory_bytes()
+            memory = rows[-1].memory
             everything["fleets"] = {" / ".join(key): value for key, value in found.items()}
             everything["memory"] = memory
             print_fleets(found, options.quota if made[1].shares else 0, memory)

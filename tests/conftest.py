@@ -44,6 +44,7 @@ MUSL_GUEST = "pyexec_guest_musl.abi3.so"             # tests/kernel/test_musl.py
 COPY = "/nowhere"               # the copy of the program, when it has been made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"]
 ORDINARY = 60123                # an id that no account has
+SLOWER = int(os.environ.get("PYEXEC_TEST_SLOWER", "1"))     # so many times slower is an emulated machine (tests/support/vm.py)
 
 
 @atexit.register

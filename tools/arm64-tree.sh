@@ -10,7 +10,7 @@ folder=$(mkdir -p "${1:?usage: tools/arm64-tree.sh FOLDER [PACKAGES]}" && cd "$1
 release=bookworm
 packages=libc6-dev,python3,python3-dev,python3-pytest,libjansson-dev,libseccomp-dev,libedit-dev,libcmocka-dev,libmicrohttpd-dev
 packages=$packages,libarchive-dev,libcurl4-openssl-dev,libssl-dev,libsystemd-dev,libevent-dev,libc-ares-dev
-packages=${2:-$packages,musl-dev,busybox-static,util-linux,linux-image-cloud-arm64}
+packages=${2:-$packages,musl-dev,busybox-static,util-linux,strace,linux-image-cloud-arm64}
 
 for tool in mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64; do
     command -v "$tool" >/dev/null ||

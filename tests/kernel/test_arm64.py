@@ -2,13 +2,11 @@
 
 The core runs for every commit. With PYEXEC_NIGHTLY=1 whole files run too (make nightly)."""
 import os
-import shutil
-import subprocess
 
 import pytest
 
 import vm
-from conftest import BUILD, PARTS, ROOT
+from conftest import PARTS
 from test_escape import compile_attack
 
 # The core: file → names of tests. A name without parameters is all of its tests. At most CORE_MOST run, by one pytest, because the
@@ -64,17 +62,7 @@ RUN_CORE = "import pytest, sys\nsys.exit(pytest.main([*sys.argv[1:], *open('/cor
 
 @pytest.fixture(scope="module")
 def initrd(tmp_path_factory):
-    if os.environ.get("SANITIZE"):
-        pytest.skip("emulated and sanitized is too slow; the plain build boots")
-    if not shutil.which("apt-get"):
-        pytest.skip("the machine is made of Debian's packages, by apt")
-    # Here everything is there, or can be downloaded (tools/bootstrap.sh test): what is missing is a failure.
-    if not shutil.which("qemu-system-aarch64"):
-        pytest.fail("qemu-system-aarch64 is missing: tools/bootstrap.sh test", pytrace=False)
-    built = subprocess.run([ROOT + "/tools/arm64.sh", BUILD, *TARGETS], capture_output=True, text=True)
-    if built.returncode != 0:
-        pytest.fail("no build for arm64 (tools/arm64.sh ended with %d; 3: packages are missing or can't be downloaded): %s%s" % (
-            built.returncode, built.stdout[-3000:], built.stderr[-3000:]), pytrace=False)
+    vm.build_arm64(TARGETS)
     folder = tmp_path_factory.mktemp("arm64")
     compile_attack(str(folder), "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objcopy")
     (folder / "core").write_text("".join("%s::%s\n" % (file, name) for file, names in CORE.items() for name in names))

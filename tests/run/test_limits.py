@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from conftest import SLOWER
 from library import Executor
 from peak_memory import PeakMemory
 from syscalls_needed import FOREVER
@@ -53,9 +54,10 @@ def test_everything_ends_at_the_wall(own, name, code):
 
 
 def test_the_wall_as_each_user(pyexec, nothing_left):
-    result = pyexec.result(STUBBORN, "--timeout", "100ms")
+    timeout_ms = 100 * SLOWER       # the script must be in its inner loop by then
+    result = pyexec.result(STUBBORN, "--timeout", "%dms" % timeout_ms)
     assert (result["status"], result["exit_code"]) == ("timeout", 124), result
-    assert 550 < result["usage"]["wall_ms"] < 1500, result["usage"]
+    assert timeout_ms + 450 < result["usage"]["wall_ms"] < timeout_ms + 1400 * SLOWER, result["usage"]
 
 
 def test_waiting_for_input_ends(own):

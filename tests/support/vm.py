@@ -19,17 +19,20 @@ import os
 import re
 import secrets
 import select
+import shutil
 import stat
 import struct
 import subprocess
 import sys
 import time
 
+import pytest
+
 from conftest import BUILD, PARTS, ROOT
 from syscalls_needed import HEADERS
 
 PACKAGES = ["pytest", "_pytest", "pluggy", "iniconfig", "packaging", "attr", "attrs", "py.py"]
-LEFT_OUT = ("/test", "/idlelib", "/tkinter", "/lib2to3", "/ensurepip", "/pydoc_data", "/config-3", "/__pycache__", "/turtledemo", "/distutils")
+LEFT_OUT = ("/test", "/idlelib", "/tkinter", "/lib2to3", "/ensurepip", "/pydoc_data", "/config-3", "/turtledemo", "/distutils")
 INIT = """#!/bin/busybox sh
 export PATH=/usr/bin:/bin
 /bin/busybox mkdir -p /proc /sys /dev /tmp /run /new /root /var/tmp /etc /home/ordinary
@@ -84,6 +87,20 @@ ARM64 = Machine("aarch64", BUILD + "/arm64/tree", BUILD + "/arm64/build",
                 ["qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"], "ttyAMA0")
 
 
+def build_arm64(targets):
+    """Builds targets for arm64. On Debian everything is there, or can be downloaded (tools/bootstrap.sh test): what is missing is a failure."""
+    if os.environ.get("SANITIZE"):
+        pytest.skip("emulated and sanitized is too slow; the plain build boots")
+    if not shutil.which("apt-get"):
+        pytest.skip("the machine is made of Debian's packages, by apt")
+    if not shutil.which("qemu-system-aarch64"):
+        pytest.fail("qemu-system-aarch64 is missing: tools/bootstrap.sh test", pytrace=False)
+    built = subprocess.run([ROOT + "/tools/arm64.sh", BUILD, *targets], capture_output=True, text=True)
+    if built.returncode != 0:
+        pytest.fail("no build for arm64: tools/arm64.sh ended with %d (3: a tool is missing; others: Debian's packages could not be downloaded, or "
+                    "the build failed): %s%s" % (built.returncode, built.stdout[-3000:], built.stderr[-3000:]), pytrace=False)
+
+
 def arm64_kernel():
     return glob.glob(ARM64.tree + "/boot/vmlinuz-*")[0]
 
@@ -134,11 +151,11 @@ class Archive:
             if os.path.exists(self.machine.path(needed)):       # the others are parts of the build
                 self.program(self.machine.path(needed), needed)
 
-    def tree(self, folder):
-        """Adds a folder of the machine's tree."""
-        source = self.machine.path(folder)
+    def tree(self, folder, source=None, left_out=()):
+        """Adds a folder of Python modules, by default of the machine's tree."""
+        source = source or self.machine.path(folder)
         for path, _, files in os.walk(source):
-            if any(part in path[len(source):] for part in LEFT_OUT):
+            if any(part in path[len(source):] for part in (*left_out, "/__pycache__")):
                 continue
             for file in files:
                 if os.path.exists(os.path.join(path, file)):
@@ -186,7 +203,7 @@ class Archive:
 
 def make_initrd(machine, path, more=(), whole=False):
     """Writes what the machine has: Python with pytest, the build in /build, the tests in /tests, or instead of these the `whole` tree.
-    `more`: pairs of a file and its path in the machine."""
+    `more`: pairs of a file, or a folder of Python modules, and its path in the machine."""
     archive = Archive(machine)
     if whole:
         archive.whole()
@@ -203,7 +220,7 @@ def make_initrd(machine, path, more=(), whole=False):
     if not whole:
         _add_tests(archive)
     for source, name in more:
-        archive.program(source, name)
+        archive.tree(name, str(source), left_out=("/tests",)) if os.path.isdir(source) else archive.program(source, name)
     with open(path, "wb") as file:
         file.write(archive.bytes())
 
@@ -212,7 +229,7 @@ def _add_tests(archive):
     machine = archive.machine
     python = machine.path("/usr/bin/python3")
     archive.program(python, "/usr/bin/python3")
-    archive.tree("/usr/lib/" + os.path.basename(python))
+    archive.tree("/usr/lib/" + os.path.basename(python), left_out=LEFT_OUT)
     for package in PACKAGES:
         name = "/usr/lib/python3/dist-packages/" + package
         if os.path.isdir(machine.path(name)):
@@ -288,7 +305,7 @@ def pytest_command(python, *arguments):
     """Returns the command for one pytest in the machine: what Python runs, and arguments. Emulation is slow, so the default limits of time
     are longer; those that a test sets stay as they are."""
     options = "-q -p no:cacheprovider --color=no --tb=short --durations=15 -rfEs"
-    return ("export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60 PYEXEC_ATTACK=/attack\n"
+    return ("export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60 PYEXEC_TEST_SLOWER=10 PYEXEC_ATTACK=/attack\n"
             "python3 %s %s %s" % (python, options, " ".join(arguments)))
 
 

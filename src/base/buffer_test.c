@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 
 static void check_invariants(const struct px_buffer *buffer)
@@ -46,6 +47,7 @@ static void test_append(void **state)
         check_invariants(&buffer);
     }
     px_buffer_add(&buffer, NULL, 0);
+    px_buffer_add_buffer(&buffer, &(struct px_buffer){0});
     px_buffer_printf(&buffer, "%s", "");
     assert_true(px_buffer_ok(&buffer));
     assert_int_equal(buffer.length, 1000 * 3 + 10 + 90 * 2 + 900 * 3);
@@ -95,9 +97,14 @@ static void test_failure_sticks(void **state)
     assert_null(px_buffer_reserve(&buffer, 1));
     assert_null(px_buffer_string(&buffer));
     assert_string_equal(px_buffer_shown(&buffer), "");
+    assert_int_equal(px_buffer_length(&buffer), 0);
     px_auto_buffer struct px_buffer other = {0};
     px_buffer_add_string(&other, px_buffer_string(&buffer));
     assert_false(px_buffer_ok(&other));
+    px_auto_buffer struct px_buffer third = {0};
+    px_buffer_add_buffer(&third, &buffer);
+    assert_false(px_buffer_ok(&third));
+    assert_int_equal(px_buffer_length(&third), 0);
     assert_null(px_buffer_take(&buffer));
     assert_true(px_buffer_ok(&buffer));
     assert_null(buffer.data);

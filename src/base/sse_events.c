@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sse_events.h"
+#include "base/buffer_text.h"
 
 #include <string.h>
 
@@ -48,7 +49,8 @@ static void take_field(struct px_sse_events *events, const char *line, size_t le
 static void end_event(struct px_sse_events *events, void (*take)(void *closure, const struct px_sse_event *event),
                       void *closure)
 {
-    const struct px_sse_event event = {events->name, events->id, px_buffer_shown(&events->data), events->data.length};
+    const struct px_sse_event event = {events->name, events->id, px_buffer_shown(&events->data),
+                                       px_buffer_length(&events->data)};
     if (events->has_data && px_buffer_ok(&events->data))
         take(closure, &event);
     px_buffer_done(&events->data); /* it may be many megabytes */
@@ -61,7 +63,7 @@ static void take_line(struct px_sse_events *events, void (*take)(void *closure, 
 {
     static const char mark[] = "\xEF\xBB\xBF";
     const char *line = px_buffer_shown(&events->line);
-    size_t length = events->line.length;
+    size_t length = px_buffer_length(&events->line);
     if (!events->begun && length >= 3 && memcmp(line, mark, 3) == 0) {
         line += 3;
         length -= 3;

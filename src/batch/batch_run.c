@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -203,7 +204,7 @@ static void take_problem(const struct batch_seat *seat, struct batch_end *ret)
     const struct server_answer *answer = &seat->answer;
     json_error_t ignored;
     px_auto_json json_t *problem =
-        px_json_read(px_buffer_shown(&answer->body), answer->body.length, JSON_ALLOW_NUL, &ignored);
+        px_json_read(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, &ignored);
     const char *title = json_string_value(json_object_get(problem, "title"));
     const char *hint = json_string_value(json_object_get(problem, "hint"));
     const char *name = json_string_value(json_object_get(problem, "code"));
@@ -245,7 +246,7 @@ static void take_answer(struct batch_seat *seat, struct batch_end *ret)
         return;
     }
     const char *text = px_buffer_shown(&answer->body);
-    size_t length = answer->body.length;
+    size_t length = px_buffer_length(&answer->body);
     while (length && strchr(" \t\r\n", text[length - 1]))
         length--;
     json_error_t ignored;

@@ -2,6 +2,7 @@
 /* pyexec fleet: the nodes of a fleet, as a gateway sees them (src/gateway). */
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -40,7 +41,7 @@ static json_t *ask(const struct fleet_arguments *arguments, struct px_fleet_call
     call->principal = "local";
     fleet->call(fleet, call, &answer);
     fleet->close(fleet);
-    px_auto_json json_t *got = px_json_read(px_buffer_shown(&answer.body), answer.body.length, 0, &problem);
+    px_auto_json json_t *got = px_json_read(px_buffer_shown(&answer.body), px_buffer_length(&answer.body), 0, &problem);
     if (got && answer.status < 400)
         return json_incref(got);
     const char *title = json_string_value(json_object_get(got, "title")),

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
@@ -71,7 +72,8 @@ static char *stubs_of_list(const struct cli_arguments *arguments, unsigned flags
     }
     if (read_tools(arguments->operands.items[0], &json, error) < 0)
         return NULL;
-    if (!px_utf8_valid(px_buffer_shown(&json), json.length, NULL) || strlen(px_buffer_shown(&json)) != json.length) {
+    if (!px_utf8_valid(px_buffer_shown(&json), px_buffer_length(&json), NULL) ||
+        strlen(px_buffer_shown(&json)) != px_buffer_length(&json)) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the tools are not UTF-8 text");
         px_error_hint(error, "Save the file as UTF-8, without NUL characters.");
         return NULL;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -111,7 +112,7 @@ static int print_output(struct remote *remote, int stream, const json_t *event)
     px_auto_buffer struct px_buffer bytes = {0};
     if (px_base64_decode(&bytes, json_string_value(raw), json_string_length(raw)) < 0)
         return 0;
-    return run_stream_write(remote->stream, stream, px_buffer_shown(&bytes), bytes.length);
+    return run_stream_write(remote->stream, stream, px_buffer_shown(&bytes), px_buffer_length(&bytes));
 }
 
 /* As run_display_write() does. */
@@ -262,7 +263,7 @@ static int64_t taken_of(const struct server_answer *answer)
 {
     json_error_t problem;
     px_auto_json json_t *object =
-        px_json_read(px_buffer_shown(&answer->body), answer->body.length, JSON_ALLOW_NUL, &problem);
+        px_json_read(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, &problem);
     return answer->status == 200 ? json_integer_value(json_object_get(object, "taken")) : -1;
 }
 
@@ -381,7 +382,7 @@ static int follow(struct remote *remote, pyexec_error *error)
         if (step(remote, error) < 0)
             return -1;
     if (remote->events.status && remote->events.status != 200 && !remote->failed)
-        take_problem(remote, px_buffer_shown(&remote->events.body), remote->events.body.length);
+        take_problem(remote, px_buffer_shown(&remote->events.body), px_buffer_length(&remote->events.body));
     if (remote->failed || remote->result.length)
         return 0;
     return lost(remote, error);
@@ -420,8 +421,8 @@ static int begin(struct remote *remote, const struct run_call *call, const struc
     if (input)
         read_ahead(remote, &whole);
     remote->input_open = !whole;
-    if (run_body_make(call, policy, whole ? px_buffer_shown(&remote->input) : NULL, remote->input.length, &body,
-                      error) < 0)
+    if (run_body_make(call, policy, whole ? px_buffer_shown(&remote->input) : NULL, px_buffer_length(&remote->input),
+                      &body, error) < 0)
         return -1;
     remote->signals = cli_signals_for_server();
     if (remote->signals < 0)

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -225,7 +226,7 @@ int server_send(const struct server *server, struct server_answer *answer, const
         px_buffer_add_string(&request, "localhost");
     else
         px_buffer_printf(&request, "%s%s%s:%s", colons ? "[" : "", server->host, colons ? "]" : "", server->port);
-    if (server->token.length)
+    if (px_buffer_length(&server->token))
         px_buffer_printf(&request, "\r\nAuthorization: Bearer %s", px_buffer_shown(&server->token));
     px_buffer_printf(&request, "\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
                      headers ? headers : "", length);

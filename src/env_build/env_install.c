@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
@@ -285,9 +286,9 @@ static int check_interpreter(const struct env_install *install, const struct int
 {
     px_auto(interpreter_done) struct interpreter after = {0};
     if (read_interpreter(install, &after, error) == 0 && strcmp(after.program, before->program) == 0 &&
-        after.configuration.length == before->configuration.length &&
+        px_buffer_length(&after.configuration) == px_buffer_length(&before->configuration) &&
         memcmp(px_buffer_shown(&after.configuration), px_buffer_shown(&before->configuration),
-               after.configuration.length) == 0)
+               px_buffer_length(&after.configuration)) == 0)
         return 0;
     px_error_set(
         error, PYEXEC_INVALID_REQUEST,

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/paths.h"
@@ -194,7 +195,7 @@ static int refuse(const struct candidates *candidates, const char *what, const c
         error,
         "There are: %s. pyexec takes CPython 3.%d to 3.%d. Install another one from the distribution, or with `uv "
         "python install`, or give the path of an interpreter: --python /PATH/bin/python3.",
-        list.length ? px_buffer_shown(&list) : "none", OLDEST_MINOR, NEWEST_MINOR);
+        px_buffer_length(&list) ? px_buffer_shown(&list) : "none", OLDEST_MINOR, NEWEST_MINOR);
 }
 
 static int take(struct env_python *from, struct env_python *ret)

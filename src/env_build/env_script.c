@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 
@@ -62,7 +63,7 @@ static void take_block(const char **at, const char *end, struct px_buffer *out)
     while (next_line(&next, end, &line) && line.length && *line.start == '#' &&
            (line.length == 1 || line.start[1] == ' ')) {
         if (is_line(&line, END)) {
-            px_buffer_add(out, px_buffer_shown(&text), text.length);
+            px_buffer_add_buffer(out, &text);
             px_buffer_add_byte(out, '\n');
             text.length = 0;
             *at = next;
@@ -84,7 +85,7 @@ static int find_metadata(const char *code, size_t length, struct px_buffer *ret,
         take_block(&at, end, &block);
         if (block.length && ret->length)
             return refuse("there are two of them", error);
-        px_buffer_add(ret, px_buffer_shown(&block), block.length);
+        px_buffer_add_buffer(ret, &block);
         ret->failed |= block.failed;
     }
     return px_buffer_ok(ret) ? 0 : px_error_oom(error);
@@ -288,7 +289,7 @@ int env_script_read(const char *code, size_t length, struct env_script *ret, pye
         return 0;
     if (find_metadata(code, length, &text, error) < 0)
         return -1;
-    if (memchr(px_buffer_shown(&text), 0, text.length))
+    if (memchr(px_buffer_shown(&text), 0, px_buffer_length(&text)))
         return refuse("it has a NUL byte", error);
     struct toml toml = {px_buffer_shown(&text), error};
     for (skip_space(&toml, true); *toml.at && *toml.at != '['; skip_space(&toml, true)) {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -154,7 +155,7 @@ static int load(const struct px_environments *store, const char *name, const cha
     struct px_buffer px_auto_buffer text = {0};
     struct stat status;
     if (read_file(file, name, &text, &status, error) < 0 ||
-        px_environment_parse(px_buffer_shown(&text), text.length, name, folder, ret, error) < 0)
+        px_environment_parse(px_buffer_shown(&text), px_buffer_length(&text), name, folder, ret, error) < 0)
         return -1;
     struct px_environment *own = (struct px_environment *)(uintptr_t)*ret; /* nobody else has it yet */
     own->device = status.st_dev;

@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -452,7 +453,7 @@ static char *compose(struct verify *verify)
         if (!text->length)
             px_verdict_write(text, &verify->tests, i, verify->outcomes[i].verdict, NULL, NULL);
         px_buffer_add_string(&out, i ? "," : "");
-        px_buffer_add(&out, px_buffer_shown(text), text->length);
+        px_buffer_add_buffer(&out, text);
         out.failed |= !px_buffer_ok(text);
         px_buffer_done(text);
     }

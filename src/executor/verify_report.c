@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/json_text.h"
 #include "base/utf8.h"
@@ -42,7 +43,7 @@ static enum px_verdict verdict_of_text(const struct px_verify_tests *tests, cons
     const struct px_stream *stream = &result->streams[0];
     bool same = !stream->truncated &&
                 px_compare_text(&tests->compare, json_string_value(test->expected), json_string_length(test->expected),
-                                px_buffer_shown(&stream->text), stream->text.length);
+                                px_buffer_shown(&stream->text), px_buffer_length(&stream->text));
     return same ? PX_VERDICT_PASS : PX_VERDICT_WRONG;
 }
 
@@ -71,7 +72,7 @@ static int verdict_of_value(const struct px_verify_tests *tests, const struct px
         *ret = PX_VERDICT_PASS;
         return 0;
     }
-    px_auto_json json_t *sent = px_json_read(px_buffer_shown(text), text->length,
+    px_auto_json json_t *sent = px_json_read(px_buffer_shown(text), px_buffer_length(text),
                                              JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (!sent && px_json_no_memory(&problem))
         return -1;
@@ -102,7 +103,8 @@ int px_verdict_decide(const struct px_verify_tests *tests, const struct px_verif
 static void write_shown(struct px_buffer *out, const char *key, const struct px_buffer *text, size_t limit)
 {
     px_buffer_printf(out, ",\"%s\":", key);
-    px_json_text_string(out, px_buffer_shown(text), px_utf8_truncate(px_buffer_shown(text), text->length, limit));
+    px_json_text_string(out, px_buffer_shown(text),
+                        px_utf8_truncate(px_buffer_shown(text), px_buffer_length(text), limit));
 }
 
 static void write_stream(struct px_buffer *out, const char *key, const struct px_stream *stream, size_t limit)

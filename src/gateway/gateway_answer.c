@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/retry.h"
@@ -28,7 +29,7 @@ static void add_header(struct px_fleet_answer *answer, const char *name, const c
 
 const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name)
 {
-    const char *at = px_buffer_shown(&answer->headers), *end = at + answer->headers.length;
+    const char *at = px_buffer_shown(&answer->headers), *end = at + px_buffer_length(&answer->headers);
     while (at < end) {
         const char *value = at + strlen(at) + 1;
         if (strcmp(at, name) == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/spelling.h"
 #include "gateway/gateway.h"
@@ -128,7 +129,7 @@ static void open_session(struct px_gateway *gateway, struct px_fleet_call *call,
         px_gateway_failed(gateway, end, NULL, ret);
         return;
     }
-    px_auto_json json_t *session = px_json_loadb(px_buffer_shown(&ret->body), ret->body.length, 0, NULL);
+    px_auto_json json_t *session = px_json_loadb(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), 0, NULL);
     const char *id = json_string_value(json_object_get(session, "id")),
                *node = px_gateway_answer_header(ret, "Pyexec-Node");
     if (ret->status == 201 && id && px_word_is_plain(node, PX_GATEWAY_NODE_MAX))

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/spelling.h"
@@ -130,7 +131,8 @@ static void merge(json_t *into, const json_t *object)
 /* The list of one node is not there. */
 static void add_missing(json_t *missing, const char *node, const struct px_fleet_answer *answer)
 {
-    px_auto_json json_t *problem = px_json_loadb(px_buffer_shown(&answer->body), answer->body.length, 0, NULL);
+    px_auto_json json_t *problem =
+        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
     const char *title = json_string_value(json_object_get(problem, "title"));
     px_json_append(missing, json_pack("{s:s, s:i, s:s}", "node", node, "status", answer->status, "title",
                                       title ? title : "its answer is not valid"));
@@ -156,8 +158,9 @@ void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, s
         if (bytes > GATHERED_MAX)
             px_gateway_problem(ret, 502, "internal", "Ask the nodes.", "all lists together are larger than 32 MiB");
         px_auto_json json_t *list =
-            ret->status >= 400 ? NULL
-                               : px_json_loadb(px_buffer_shown(&ret->body), ret->body.length, JSON_ALLOW_NUL, NULL);
+            ret->status >= 400
+                ? NULL
+                : px_json_loadb(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), JSON_ALLOW_NUL, NULL);
         if (json_is_object(list))
             merge(whole, list);
         else

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "gateway/gateway.h"
@@ -39,7 +40,7 @@ static void write_key(struct px_buffer *key, char kind, const char *principal, c
 
 static struct px_place **row_of(struct px_places *places, const struct px_buffer *key)
 {
-    return &places->rows[px_hash(px_buffer_shown(key), key->length) % PLACES];
+    return &places->rows[px_hash(px_buffer_shown(key), px_buffer_length(key)) % PLACES];
 }
 
 static bool is_of(const struct px_place *place, const struct px_buffer *key)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/spelling.h"
 #include "gateway/gateway.h"
@@ -76,7 +77,7 @@ static bool take_node(const struct px_fleet_answer *answer, char ret[PX_GATEWAY_
 static void say_created(struct px_fleet_answer *answer)
 {
     px_auto_json json_t *result =
-        px_json_loadb(px_buffer_shown(&answer->body), answer->body.length, JSON_ALLOW_NUL, NULL);
+        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, NULL);
     json_t *session = json_object_get(result, "session");
     if (!json_is_object(session))
         return;
@@ -91,7 +92,8 @@ static void say_created(struct px_fleet_answer *answer)
 static void keep_branches(struct px_gateway *gateway, const struct px_fleet_call *call, const char *node,
                           const struct px_fleet_answer *answer)
 {
-    px_auto_json json_t *forked = px_json_loadb(px_buffer_shown(&answer->body), answer->body.length, 0, NULL);
+    px_auto_json json_t *forked =
+        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
     json_t *id;
     size_t i;
     json_array_foreach(json_object_get(forked, "sessions"), i, id)

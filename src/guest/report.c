@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include "guest/display/display.h"
@@ -173,7 +174,7 @@ void px_report_exception(struct px_report *report, const struct px_script *run, 
         px_suggest(&report->suggestion, exception, false);
         px_advice_add(&report->advice, exception, px_buffer_shown(&report->message), run, sources);
         px_traceback_format(&report->traceback, exception, message, sources);
-        px_buffer_add(&report->printed, px_buffer_shown(&report->traceback), report->traceback.length);
+        px_buffer_add_buffer(&report->printed, &report->traceback);
         px_traceback_squeeze(&report->traceback, TRACEBACK_KEPT);
     }
     /* The exception holds the last references to the variables of its frames. Releasing them closes files and runs
@@ -189,7 +190,7 @@ void px_report_exception(struct px_report *report, const struct px_script *run, 
 static int put_text(struct px_wire_writer *out, uint16_t kind, const struct px_buffer *text, size_t limit)
 {
     const char *bytes = px_buffer_shown(text);
-    return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, text->length, limit));
+    return px_wire_put(out, kind, bytes, px_utf8_truncate(bytes, px_buffer_length(text), limit));
 }
 
 int px_report_send(struct px_report *report, const struct px_script *run)

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
@@ -248,7 +249,7 @@ static void print_error(struct px_report *report)
     if (!report->printed.length)
         return;
     flush_streams();
-    px_write_all(STDERR_FILENO, px_buffer_shown(&report->printed), report->printed.length);
+    px_write_all(STDERR_FILENO, px_buffer_shown(&report->printed), px_buffer_length(&report->printed));
     px_buffer_done(&report->printed);
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -254,8 +255,8 @@ static void explain(const struct json_walk *walk, const json_error_t *problem, p
     }
     for (size_t i = 0; i < PX_COUNT(refusals); i++)
         if (refusals[i].code == json_error_code(problem)) {
-            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%s%s", px_buffer_shown(&name), name.length ? ": " : "",
-                         refusals[i].what);
+            px_error_set(error, PYEXEC_INVALID_REQUEST, "%s%s%s", px_buffer_shown(&name),
+                         px_buffer_length(&name) ? ": " : "", refusals[i].what);
             px_error_hint(error, "%s", refusals[i].hint);
             return;
         }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "mcp/mcp.h"
 
@@ -85,8 +86,8 @@ static char *write_question(const pyexec_tool_call *held)
     add_visible(&text, arguments, length);
     px_buffer_add_string(&text, "\nAccept to allow this call, decline to refuse it.");
     return px_json_take_text(json_pack("{s:s, s:s, s:s, s:{s:s%, s:{s:s, s:{}}}}", "jsonrpc", "2.0", "id", id, "method",
-                                       "elicitation/create", "params", "message", px_buffer_shown(&text), text.length,
-                                       "requestedSchema", "type", "object", "properties"));
+                                       "elicitation/create", "params", "message", px_buffer_shown(&text),
+                                       px_buffer_length(&text), "requestedSchema", "type", "object", "properties"));
 }
 
 /* Keeps the question, and drops those whose scripts no longer wait. False: there is no memory. */

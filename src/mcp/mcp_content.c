@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -130,7 +131,7 @@ static void add_files(struct px_buffer *out, const pyexec_result *result)
     if (!count)
         return;
     end_line(out);
-    add_text(out, px_buffer_shown(&names), names.length); /* a path may have 4 KiB */
+    add_text(out, px_buffer_shown(&names), px_buffer_length(&names)); /* a path may have 4 KiB */
 }
 
 static void add_restart(struct px_buffer *out, const pyexec_result *result)

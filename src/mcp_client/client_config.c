@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
@@ -207,8 +208,8 @@ static int read_file(const char *path, struct px_client_entries *ret, pyexec_err
     if (fd < 0 || px_read_all(fd, &text, FILE_BYTES_MAX) < 0)
         return px_error_of_request(error, errno, "Give a readable file of at most 1 MiB with mcpServers.",
                                    "can't read the MCP servers from '%.500s'", path);
-    px_auto_json json_t *file =
-        px_json_read(px_buffer_shown(&text), text.length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    px_auto_json json_t *file = px_json_read(px_buffer_shown(&text), px_buffer_length(&text),
+                                             JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
     if (!file && px_json_no_memory(&problem))
         return px_error_oom(error);
     if (!file) {

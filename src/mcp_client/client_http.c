@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/libexec.h"
@@ -58,7 +59,7 @@ static char *expand(const struct px_client_entry *entry, const char *what, const
     const char *at = text;
     while ((unsigned char)*at >= 0x20 && *at != 0x7F)
         at++;
-    if (missing.length)
+    if (px_buffer_length(&missing))
         refuse(entry, error, "the environment has no variable %.80s", px_buffer_shown(&missing));
     else if (*at)
         refuse(entry, error, "%.80s has characters that are not allowed", what);

@@ -2,6 +2,7 @@
 /* Writes the JSON-RPC messages of an MCP client, and makes the result for the script from an answer. */
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include "mcp_client/client_private.h"
@@ -106,12 +107,12 @@ void px_client_message_result(pyexec_tool_call *call, const json_t *result)
         fail(call, "the server asks for more input, which a script can't give, or its answer is not valid in MCP",
              NULL);
     } else if (json_is_true(json_object_get(result, "isError"))) {
-        fail(call, text.length ? px_buffer_shown(&text) : "the tool failed without a message",
+        fail(call, px_buffer_length(&text) ? px_buffer_shown(&text) : "the tool failed without a message",
              structured && !json_is_null(structured) ? structured : NULL);
     } else if (structured && !json_is_null(structured)) {
         answer(call, structured);
     } else if (texts) {
-        px_auto_json json_t *string = json_stringn(px_buffer_shown(&text), text.length);
+        px_auto_json json_t *string = json_stringn(px_buffer_shown(&text), px_buffer_length(&text));
         answer(call, string);
     } else {
         answer(call, content);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -47,7 +48,7 @@ static void add_last_words(const struct px_client_server *server, struct px_buff
 {
     px_auto_buffer struct px_buffer text = {0};
     const char *shown = px_buffer_shown(&server->errors);
-    size_t length = server->errors.length;
+    size_t length = px_buffer_length(&server->errors);
     while (length && strchr(" \r\n\t", shown[length - 1]))
         length--;
     size_t from = length > 300 ? length - 300 : 0;

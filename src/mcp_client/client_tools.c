@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/spelling.h"
@@ -115,7 +116,7 @@ static char *definition_of(const json_t *tool, const char *name, bool schemas, b
     if (strcmp(original, name) != 0)
         px_buffer_printf(&text, "%sThe tool '%s' of the MCP server.", text.length ? "\n\n" : "", original);
     json_t *definition =
-        json_pack("{s:s%, s:o}", "description", px_buffer_shown(&text), text.length, "parameters",
+        json_pack("{s:s%, s:o}", "description", px_buffer_shown(&text), px_buffer_length(&text), "parameters",
                   schemas ? parameters_of(tool) : json_pack("{s:s, s:b}", "type", "object", "additionalProperties", 1));
     if (definition && schemas && json_is_object(returns))
         px_json_set(definition, "returns", json_incref(returns));

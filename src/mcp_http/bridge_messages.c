@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/utf8.h"
@@ -264,12 +265,13 @@ static void finish_request(struct px_bridge_exchange *exchange, const char *why)
 {
     px_auto_json json_t *message = NULL;
     json_error_t problem = {0};
-    if (!why && !exchange->answered && exchange->text.length)
-        message = px_json_read(px_buffer_shown(&exchange->text), exchange->text.length, JSON_ALLOW_NUL, &problem);
+    if (!why && !exchange->answered && px_buffer_length(&exchange->text))
+        message =
+            px_json_read(px_buffer_shown(&exchange->text), px_buffer_length(&exchange->text), JSON_ALLOW_NUL, &problem);
     if (!why && !exchange->answered && lost_session(exchange, message) && wait_for_session(exchange))
         return;
-    if (!why && !exchange->answered && exchange->text.length)
-        px_bridge_take_message(exchange, px_buffer_shown(&exchange->text), exchange->text.length);
+    if (!why && !exchange->answered && px_buffer_length(&exchange->text))
+        px_bridge_take_message(exchange, px_buffer_shown(&exchange->text), px_buffer_length(&exchange->text));
     if (!exchange->answered && exchange->kind == PX_BRIDGE_REQUEST)
         tell_failure(exchange, why);
     px_bridge_exchange_free(exchange);
@@ -285,8 +287,8 @@ void px_bridge_finish(struct px_bridge_exchange *exchange, const char *why)
         bridge->listen_at_ns = served ? px_now_ns() + LISTEN_AGAIN_NS : 0;
         px_bridge_exchange_free(exchange);
     } else if (exchange->kind == PX_BRIDGE_AGAIN) {
-        if (exchange->text.length)
-            px_bridge_take_message(exchange, px_buffer_shown(&exchange->text), exchange->text.length);
+        if (px_buffer_length(&exchange->text))
+            px_bridge_take_message(exchange, px_buffer_shown(&exchange->text), px_buffer_length(&exchange->text));
         finish_again(exchange, why);
     } else if (exchange->kind == PX_BRIDGE_REQUEST) {
         finish_request(exchange, why);

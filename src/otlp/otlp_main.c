@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -60,7 +61,7 @@ static void set_why(struct otlp *otlp, const char *text)
 /* A 200 can say that a part of the spans was not taken: {"partialSuccess": {"rejectedSpans", "errorMessage"}}. It is not repeated. */
 static void read_success(struct otlp *otlp)
 {
-    px_auto_json json_t *reply = px_json_loadb(px_buffer_shown(&otlp->reply), otlp->reply.length, 0, NULL);
+    px_auto_json json_t *reply = px_json_loadb(px_buffer_shown(&otlp->reply), px_buffer_length(&otlp->reply), 0, NULL);
     const json_t *part = json_object_get(reply, "partialSuccess"), *count = json_object_get(part, "rejectedSpans");
     const char *message = json_string_value(json_object_get(part, "errorMessage"));
     otlp->rejected = json_is_string(count) ? strtoll(json_string_value(count), NULL, 10) : json_integer_value(count);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/host_entry.h"
 #include "base/json.h"
@@ -279,12 +280,13 @@ int px_policy_limit_environment(struct px_policy *policy, const struct px_policy
     px_auto_buffer struct px_buffer allowed = {0};
     add_allowed(&allowed, ceiling);
     px_error_set(error, PYEXEC_INVALID_POLICY, "environment: '%s' is beyond this caller's ceiling, which allows %.300s",
-                 policy->environment, allowed.length ? px_buffer_shown(&allowed) : "none");
+                 policy->environment, px_buffer_length(&allowed) ? px_buffer_shown(&allowed) : "none");
     return px_error_hint(
         error,
         "%s%.300s. The operator can allow others with allowed_environments in the server's policy, or in "
         "the line of the caller's token.",
-        allowed.length ? "Leave it out, or ask for " : "Leave it out", allowed.length ? px_buffer_shown(&allowed) : "");
+        px_buffer_length(&allowed) ? "Leave it out, or ask for " : "Leave it out",
+        px_buffer_length(&allowed) ? px_buffer_shown(&allowed) : "");
 }
 
 /* A ceiling below what the packages of the environment need. The request did not ask for less, so this is said now, and not

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "policy/fields.h"
 
@@ -129,8 +130,7 @@ int px_requirement_parse(const char *text, size_t length, struct px_buffer *ret,
     px_auto_buffer struct px_buffer out = {0};
     char shown[PX_SHOWN_MAX];
     if (length <= REQUIREMENT_LONGEST && strlen(text) == length && parse(text, &out, ret_named)) {
-        px_buffer_add(ret, px_buffer_shown(&out), out.length);
-        ret->failed |= out.failed;
+        px_buffer_add_buffer(ret, &out);
         return px_buffer_ok(ret) ? 0 : px_error_oom(error);
     }
     px_error_set(error, PYEXEC_INVALID_REQUEST, "packages: %s is not the name of a package with versions",

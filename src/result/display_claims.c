@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/json.h"
 #include "base/json_memory.h"
 #include "base/json_text.h"
@@ -120,8 +121,8 @@ static void end_form(struct px_displays *displays)
 {
     const struct px_buffer *name = &displays->name;
     if (name->length && !displays->bad) {
-        enum px_mime mime = px_mime_of(px_buffer_shown(name), name->length);
-        size_t cost = px_mime_cost(mime, px_buffer_shown(&displays->data), displays->data.length);
+        enum px_mime mime = px_mime_of(px_buffer_shown(name), px_buffer_length(name));
+        size_t cost = px_mime_cost(mime, px_buffer_shown(&displays->data), px_buffer_length(&displays->data));
         if (is_repeated(displays) || !fits(displays, cost) || !data_ok(displays, mime)) {
             displays->bad = true;
         } else {
@@ -143,7 +144,7 @@ static void add_bytes(struct px_displays *displays, struct px_buffer *to, const 
     displays->lost |= !px_buffer_ok(to);
     if (displays->lost)
         return;
-    enum px_mime mime = px_mime_of(px_buffer_shown(&displays->name), displays->name.length);
+    enum px_mime mime = px_mime_of(px_buffer_shown(&displays->name), px_buffer_length(&displays->name));
     displays->bad = !fits(displays, px_mime_least_cost(mime, displays->data.length)) ||
                     displays->coming.metadata.length > PX_METADATA_MAX;
 }

@@ -8,6 +8,7 @@
 
 #include "base/base64.h"
 #include "base/buffer.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -351,7 +352,7 @@ static void refuse_line(struct px_rpc *rpc, const char *line, size_t length, con
     struct px_buffer px_auto_buffer id = {0};
     pyexec_error error;
     int code = px_json_diagnose_message(line, length, problem, &id, &error);
-    if (!code && px_rpc_take_bad_answer(rpc, px_buffer_shown(&id), id.length, PX_RPC_PYEXEC_FAILED, &error))
+    if (!code && px_rpc_take_bad_answer(rpc, px_buffer_shown(&id), px_buffer_length(&id), PX_RPC_PYEXEC_FAILED, &error))
         return;
     if (!code) {
         px_rpc_fail(rpc, px_buffer_shown(&id), &error);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -58,7 +59,7 @@ void px_rpc_send_parts(struct px_rpc_job *job, const struct iovec *parts, size_t
 static bool send_held(struct px_rpc_job *job, int stream, bool end)
 {
     struct px_buffer *held = &job->held[stream - 1];
-    size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_shown(held), held->length);
+    size_t tail = end ? 0 : px_utf8_incomplete_tail(px_buffer_shown(held), px_buffer_length(held));
     if (job->lost || held->length == tail)
         return false;
     struct px_buffer px_auto_buffer line = {0};
@@ -138,7 +139,7 @@ int px_rpc_on_display(void *data, const char *json, size_t length)
     for (int stream = 1; stream <= 2 && !job->lost; stream++) {
         struct px_buffer *held = &job->held[stream - 1];
         struct px_buffer px_auto_buffer line = {0};
-        size_t whole = held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length);
+        size_t whole = px_buffer_length(held) - px_utf8_incomplete_tail(px_buffer_shown(held), px_buffer_length(held));
         if (!whole)
             continue;
         add_output(&line, job, stream, held->data, whole);

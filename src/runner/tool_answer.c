@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -36,7 +37,7 @@ static json_t *clean_string(const char *text)
     struct px_buffer px_auto_buffer repaired = {0};
     px_utf8_repair(&repaired, text, strlen(text));
     return json_stringn(px_buffer_shown(&repaired),
-                        px_utf8_truncate(px_buffer_shown(&repaired), repaired.length, TEXT_MAX));
+                        px_utf8_truncate(px_buffer_shown(&repaired), px_buffer_length(&repaired), TEXT_MAX));
 }
 
 char *px_tool_answer_error(const char *message, const char *data_json)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -249,7 +250,9 @@ static int show_output(void *closure, int which, const char *bytes, size_t lengt
     struct px_detached *detached = closure;
     struct px_buffer *held = &detached->held[which - 1];
     px_buffer_add(held, bytes, length);
-    size_t whole = px_buffer_ok(held) ? held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length) : 0;
+    size_t whole = px_buffer_ok(held)
+                       ? px_buffer_length(held) - px_utf8_incomplete_tail(px_buffer_shown(held), px_buffer_length(held))
+                       : 0;
     if (whole)
         emit_text(detached, which, held->data, whole);
     px_buffer_consume(held, whole);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -25,7 +26,7 @@ static struct px_principal *find_basic(struct px_principals *principals, const c
     if (px_base64_decode(&text, header, strlen(header)) < 0)
         return NULL;
     const char *colon = strchr(px_buffer_shown(&text), ':');
-    bool whole = strlen(px_buffer_shown(&text)) == text.length; /* no NUL in it */
+    bool whole = strlen(px_buffer_shown(&text)) == px_buffer_length(&text); /* no NUL in it */
     return colon && whole ? px_principals_find_token(principals, colon + 1) : NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
@@ -274,7 +275,7 @@ static void add_without_own_frames(struct px_buffer *out, const char *text, size
 static void let_go(struct command_output *output)
 {
     px_auto_buffer struct px_buffer text = {0};
-    add_without_own_frames(&text, px_buffer_shown(&output->held), output->held.length);
+    add_without_own_frames(&text, px_buffer_shown(&output->held), px_buffer_length(&output->held));
     send_data(output->request, 2, px_buffer_string(&text), text.length);
     px_buffer_consume(&output->held, output->held.length);
 }

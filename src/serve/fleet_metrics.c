@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -113,7 +114,7 @@ static void ask_nodes(struct px_fleet *fleet, struct px_buffer *ret)
     struct px_fleet_answer answer __attribute__((cleanup(px_fleet_answer_done))) = {0};
     fleet->call(fleet, &call, &answer);
     json_error_t problem;
-    px_auto_json json_t *got = px_json_read(px_buffer_shown(&answer.body), answer.body.length, 0, &problem);
+    px_auto_json json_t *got = px_json_read(px_buffer_shown(&answer.body), px_buffer_length(&answer.body), 0, &problem);
     const json_t *nodes = json_object_get(got, "nodes");
     ret->length = 0;
     if (answer.status == 200 && json_is_array(nodes))
@@ -129,7 +130,7 @@ static void add_nodes(struct px_server *server, struct px_buffer *out)
         ask_nodes(server->options->fleet, &page->nodes);
         page->made_ns = px_now_ns();
     }
-    px_buffer_add(out, px_buffer_shown(&page->nodes), page->nodes.length);
+    px_buffer_add_buffer(out, &page->nodes);
     pthread_mutex_unlock(&page->lock);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "serve/fleet.h"
@@ -57,7 +58,7 @@ static void end_stream(struct px_http_request *request, const struct px_fleet_an
 {
     px_auto_buffer struct px_buffer text = {0};
     add_line(&text, answer->status == MHD_HTTP_OK ? "result" : "error", NULL, px_buffer_shown(&answer->body),
-             answer->body.length);
+             px_buffer_length(&answer->body));
     px_sse_add(request, &text, true);
 }
 
@@ -67,7 +68,7 @@ static void respond(struct px_http_request *request, struct px_fleet_answer *ans
     char *bytes = px_buffer_take(&answer->body);
     struct MHD_Response *response =
         bytes ? MHD_create_response_from_buffer(length, bytes, MHD_RESPMEM_MUST_FREE) : NULL;
-    const char *at = px_buffer_shown(&answer->headers), *end = at + answer->headers.length;
+    const char *at = px_buffer_shown(&answer->headers), *end = at + px_buffer_length(&answer->headers);
     for (; response && at < end; at += strlen(at) + 1) {
         const char *name = at;
         at += strlen(at) + 1;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -61,7 +62,7 @@ static int refuse(const char *name, const struct px_strings *allowed, pyexec_err
         error,
         "It may ask for %s%s. The operator can allow others with allow_requests in the section [env], or in the "
         "line of the caller's token.",
-        px_buffer_shown(&list), list.length < ALLOWED_SHOWN ? "" : " …");
+        px_buffer_shown(&list), px_buffer_length(&list) < ALLOWED_SHOWN ? "" : " …");
 }
 
 /* ---- The member ---- */

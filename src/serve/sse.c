@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -206,7 +207,7 @@ static void send_text(struct px_http_request *request, int which, const char *by
     px_auto_json json_t *string = json_stringn(px_buffer_string(&text), text.length);
     px_auto_free char *quoted = string ? px_json_dumps(string, JSON_ENCODE_ANY) : NULL;
     const char *name = which == 1 ? "stdout" : "stderr", *shown = quoted ? quoted : "";
-    bool same = text.length == length && memcmp(px_buffer_shown(&text), bytes, length) == 0;
+    bool same = px_buffer_length(&text) == length && memcmp(px_buffer_shown(&text), bytes, length) == 0;
     if (request->stream->lines)
         px_buffer_printf(&event, "{\"type\":\"%s\",\"text\":%s,\"timestamp\":%lld}\n", name, shown, unix_ns());
     else
@@ -230,7 +231,9 @@ int px_sse_output(void *closure, int which, const char *bytes, size_t length)
     px_buffer_add(held, bytes, length);
     if (!px_buffer_ok(held))
         lose(request);
-    size_t whole = px_buffer_ok(held) ? held->length - px_utf8_incomplete_tail(px_buffer_shown(held), held->length) : 0;
+    size_t whole = px_buffer_ok(held)
+                       ? px_buffer_length(held) - px_utf8_incomplete_tail(px_buffer_shown(held), px_buffer_length(held))
+                       : 0;
     if (whole)
         send_text(request, which, held->data, whole);
     px_buffer_consume(held, whole);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -227,8 +228,9 @@ static void read_former(struct px_state *state)
     if (px_state_file_read(&state->file, &text, &error) < 0) {
         say(state, event, error.message);
         px_state_file_put_aside(&state->file);
-    } else if (text.length && (px_state_table_init(&former) < 0 ||
-                               px_state_table_read(&former, px_buffer_shown(&text), text.length, &bad) < 0)) {
+    } else if (px_buffer_length(&text) &&
+               (px_state_table_init(&former) < 0 ||
+                px_state_table_read(&former, px_buffer_shown(&text), px_buffer_length(&text), &bad) < 0)) {
         say(state, event, "it is not of this version of pyexec; it is kept as " PX_STATE_FILE ".unreadable");
         px_state_file_put_aside(&state->file);
     } else if (text.length) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/trace_context.h"
@@ -89,9 +90,10 @@ void px_forks_claim(struct px_node_request *request)
 /* Replaces `count` by ids. False: the server says what is wrong with the body. */
 bool px_forks_name(struct px_node_request *request)
 {
-    px_auto_json json_t *body = request->body.length ? px_json_loadb(px_buffer_shown(&request->body),
-                                                                     request->body.length, JSON_REJECT_DUPLICATES, NULL)
-                                                     : json_object();
+    px_auto_json json_t *body = px_buffer_length(&request->body)
+                                    ? px_json_loadb(px_buffer_shown(&request->body), px_buffer_length(&request->body),
+                                                    JSON_REJECT_DUPLICATES, NULL)
+                                    : json_object();
     const json_t *ids = json_object_get(body, "ids"), *count = json_object_get(body, "count");
     size_t i;
     json_t *row;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "worker/worker.h"
 
@@ -136,7 +137,7 @@ static size_t take_header(char *line, size_t size, size_t count, void *closure)
 
 const char *px_node_passed(const struct px_node_request *request, const char *name)
 {
-    const char *at = px_buffer_shown(&request->passed), *end = at + request->passed.length;
+    const char *at = px_buffer_shown(&request->passed), *end = at + px_buffer_length(&request->passed);
     while (at < end) {
         const char *value = at + strlen(at) + 1;
         if (strcmp(at, name) == 0)
@@ -216,7 +217,7 @@ static int add_header(struct px_node_request *request, const char *line)
 
 static int add_headers(struct px_node_request *request)
 {
-    const char *at = px_buffer_shown(&request->headers), *end = at + request->headers.length;
+    const char *at = px_buffer_shown(&request->headers), *end = at + px_buffer_length(&request->headers);
     px_auto_buffer struct px_buffer principal = {0};
     if (request->principal) {
         px_buffer_printf(&principal, "Pyexec-Principal: %s", request->principal);

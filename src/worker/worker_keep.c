@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/spelling.h"
@@ -68,7 +69,7 @@ static void deliver(struct px_node_request *request)
     keep->again_ns = 0;
     request->kept = true;
     px_answer_last(request, keep->status, type_of(keep->status), px_buffer_shown(&keep->text) + ANSWER_HEAD,
-                   keep->text.length - ANSWER_HEAD);
+                   px_buffer_length(&keep->text) - ANSWER_HEAD);
 }
 
 static void write_part(struct px_node_request *request);
@@ -262,7 +263,7 @@ static void take_part(struct px_node_request *request, struct px_search *search,
     }
     request->worker->figures->kept_read++;
     px_answer_last(request, search->status, type_of(search->status), px_buffer_shown(&search->answer),
-                   search->answer.length);
+                   px_buffer_length(&search->answer));
     px_sessions_left(request);
     end_search(search);
 }
@@ -328,7 +329,7 @@ static void key_read(struct px_worker *worker, void *closure, natsMsg *message)
         refuse_search(request, search);
         return;
     }
-    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&value), value.length, 0, NULL);
+    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&value), px_buffer_length(&value), 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *first = json_string_value(json_object_get(entry, "request"));
     if (!px_word_is_plain(node, PX_NODE_NAME_MAX) ||

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -252,7 +253,7 @@ static void list_done(struct px_node_request *request)
     static const char own[] = PX_RUN_SUBJECT ".", others[] = PX_RUN_AS_SUBJECT ".";
     struct px_worker *worker = request->worker;
     px_auto_json json_t *answer =
-        px_json_loadb(px_buffer_shown(&request->answer), request->answer.length, JSON_ALLOW_NUL, NULL);
+        px_json_loadb(px_buffer_shown(&request->answer), px_buffer_length(&request->answer), JSON_ALLOW_NUL, NULL);
     const json_t *list = json_object_get(answer, "environments");
     size_t i;
     json_t *row;

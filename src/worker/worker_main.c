@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fds.h"
@@ -182,7 +183,7 @@ static int read_config(struct px_worker *worker)
     px_auto_buffer struct px_buffer text = {0};
     if (px_read_all(STDIN_FILENO, &text, WORKER_CONFIG_MAX) < 0)
         return -1;
-    json_t *config = worker->config = px_json_loadb(px_buffer_shown(&text), text.length, 0, NULL);
+    json_t *config = worker->config = px_json_loadb(px_buffer_shown(&text), px_buffer_length(&text), 0, NULL);
     worker->node = json_string_value(json_object_get(config, "node"));
     worker->queue = json_string_value(json_object_get(config, "queue"));
     worker->principal = json_string_value(json_object_get(config, "principal"));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/trace_context.h"
@@ -405,7 +406,7 @@ void px_node_http_over(struct px_node_request *request, CURLcode code)
             answer_failure(request, code);
         else
             px_answer_last(request, (int)status, px_node_passed(request, "Content-Type"),
-                           px_buffer_shown(&request->answer), request->answer.length);
+                           px_buffer_shown(&request->answer), px_buffer_length(&request->answer));
     }
     px_buffer_done(&request->answer);
     px_buffer_done(&request->body);

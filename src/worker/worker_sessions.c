@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/spelling.h"
@@ -143,7 +144,7 @@ static void lose(struct px_seat *seat)
 /* Returns the value of a header of the HTTP request, or NULL. */
 static const char *header_of(const struct px_node_request *request, const char *name)
 {
-    const char *at = px_buffer_shown(&request->headers), *end = at + request->headers.length;
+    const char *at = px_buffer_shown(&request->headers), *end = at + px_buffer_length(&request->headers);
     size_t length = strlen(name);
     for (; at < end; at += strlen(at) + 1)
         if (strncmp(at, name, length) == 0 && strncmp(at + length, ": ", 2) == 0)
@@ -166,7 +167,7 @@ static bool forward(struct px_seat *seat, struct px_node_request *request)
         return false;
     snprintf(subject, sizeof subject, "pyexec.v1.node.%s.s.%s", seat->other, seat->key);
     if (px_link_say(worker, subject, request->reply, headers, PX_COUNT(headers), px_buffer_shown(&request->body),
-                    request->body.length) < 0)
+                    px_buffer_length(&request->body)) < 0)
         return false;
     px_node_abandon(request);
     return true;
@@ -281,7 +282,7 @@ static bool read_entry(struct px_seat *seat, const json_t *message)
     const char *data = json_string_value(json_object_get(message, "data"));
     if (!data || px_base64_decode(&text, data, strlen(data)) < 0)
         return false;
-    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&text), text.length, 0, NULL);
+    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&text), px_buffer_length(&text), 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *boot = json_string_value(json_object_get(entry, "boot"));
     if (!px_word_is_plain(node, PX_NODE_NAME_MAX) || !boot)
@@ -370,8 +371,8 @@ static bool name_session(struct px_node_request *request)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
     char made[PX_NODE_ID_SIZE + 2] = "s-";
-    px_auto_json json_t *body = request->body.length
-                                    ? px_json_loadb(px_buffer_shown(&request->body), request->body.length,
+    px_auto_json json_t *body = px_buffer_length(&request->body)
+                                    ? px_json_loadb(px_buffer_shown(&request->body), px_buffer_length(&request->body),
                                                     JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL)
                                     : json_object();
     const json_t *given = json_object_get(body, "id");

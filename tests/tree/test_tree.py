@@ -256,6 +256,20 @@ def test_each_source_names_its_license():
             assert "SPDX-License-Identifier: Apache-2.0" in file.readline(), path
 
 
+def test_the_text_of_a_failed_buffer_has_its_own_length():
+    """px_buffer_shown() is "" after a failed allocation, while `length` is that of what was kept: a reader of both reads past the end."""
+    wrong = []
+    for path in SOURCES:
+        with open(path) as file:
+            statements = re.split("[;{}]", file.read()) if path.endswith(".c") and not path.endswith(("_test.c", "base/buffer.c")) else []
+        for statement in statements:
+            for shown in re.findall(r"px_buffer_shown\(\s*(&?[\w.>\[\]-]+?)\s*\)", statement):
+                member = shown[1:] + ".length" if shown[0] == "&" else shown + "->length"
+                if re.search(r"(?<![\w.>])" + re.escape(member) + r"\b(?!\s*=[^=])", statement):
+                    wrong.append((os.path.relpath(path, ROOT), shown))
+    assert not wrong, "write px_buffer_length(%s): %s" % (wrong[0][1], wrong)
+
+
 FRONTS = ("cli", "batch", "bench", "rpc", "mcp", "serve", "jsonrpc")
 
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/mime.h"
@@ -54,7 +55,7 @@ static int print(const struct px_buffer *text)
 {
     unsigned before = px_signals_fired();
     px_streams_flush(true);
-    px_write_all(STDERR_FILENO, px_buffer_shown(text), text->length);
+    px_write_all(STDERR_FILENO, px_buffer_shown(text), px_buffer_length(text));
     if (px_signals_fired() == before)
         return 0;
     px_signals_raise_last(); /* flushing has swallowed the exception */
@@ -201,7 +202,7 @@ static PyObject *mime_kind(PyObject *self, PyObject *name)
     px_auto_buffer struct px_buffer text = {0};
     if (!PyUnicode_Check(name) || !px_pyobject_text(&text, name, PX_MIME_MAX))
         Py_RETURN_NONE;
-    enum px_mime mime = px_mime_of(px_buffer_shown(&text), text.length);
+    enum px_mime mime = px_mime_of(px_buffer_shown(&text), px_buffer_length(&text));
     if (mime == PX_MIME_BAD)
         Py_RETURN_NONE;
     return PyUnicode_FromString(kinds[mime]);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buffer.h"
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "guest/pyobject_access.h"
 
@@ -72,7 +73,7 @@ PyObject *px_plain_json(PyObject *self, PyObject *arguments)
     }
     px_buffer_add_byte(&text, '}');
     PyErr_Clear();
-    if (plain && !text.failed && text.length <= (size_t)limit)
-        return PyUnicode_DecodeUTF8(px_buffer_shown(&text), (Py_ssize_t)text.length, NULL);
+    if (plain && !text.failed && px_buffer_length(&text) <= (size_t)limit)
+        return PyUnicode_DecodeUTF8(px_buffer_shown(&text), (Py_ssize_t)px_buffer_length(&text), NULL);
     Py_RETURN_NONE;
 }

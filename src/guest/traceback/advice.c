@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/paths.h"
 #include "base/utf8.h"
@@ -142,8 +143,9 @@ static void add_name(struct px_buffer *to, const char *name)
 {
     px_auto_buffer struct px_buffer clean = {0};
     px_utf8_repair(&clean, name, strlen(name));
-    size_t length = px_utf8_truncate(px_buffer_shown(&clean), clean.length, SHOWN_MAX_BYTES);
-    px_buffer_printf(to, "'%.*s'%s", (int)length, px_buffer_shown(&clean), length < clean.length ? "…" : "");
+    size_t length = px_utf8_truncate(px_buffer_shown(&clean), px_buffer_length(&clean), SHOWN_MAX_BYTES);
+    px_buffer_printf(to, "'%.*s'%s", (int)length, px_buffer_shown(&clean),
+                     length < px_buffer_length(&clean) ? "…" : "");
 }
 
 static void add_files(struct px_buffer *to, const char *path)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer_text.h"
 #include "base/utf8.h"
 #include "guest/pyobject_access.h"
 #include "guest/traceback/traceback.h"
@@ -123,11 +124,11 @@ bool px_syntax_add(struct px_buffer *to, PyObject *exception, struct px_source *
         if (line)
             px_buffer_add(&text, line, px_utf8_truncate(line, length, LINE_LIMIT));
     }
-    if (text.length)
+    if (px_buffer_length(&text))
         add_text(to, px_buffer_shown(&text), place);
     px_pyobject_text_attribute(&message, exception, px_name.msg, MESSAGE_LIMIT);
     px_traceback_type(to, (PyObject *)Py_TYPE(exception), true);
-    px_buffer_printf(to, ": %s\n", message.length ? px_buffer_shown(&message) : "<no detail available>");
+    px_buffer_printf(to, ": %s\n", px_buffer_length(&message) ? px_buffer_shown(&message) : "<no detail available>");
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/fds.h"
 #include "base/retry.h"
@@ -82,13 +83,13 @@ void px_traceback_type(struct px_buffer *to, PyObject *type, bool as_printed)
     bool plain =
         !strcmp(px_buffer_shown(&text), "builtins") || (!prints_main && !strcmp(px_buffer_shown(&text), "__main__"));
     if (!plain) {
-        px_buffer_add(to, px_buffer_shown(&text), text.length);
+        px_buffer_add_buffer(to, &text);
         px_buffer_add_byte(to, '.');
     }
     text.length = 0;
     if (name && PyUnicode_Check(name))
         px_pyobject_text(&text, name, TRACEBACK_NAME_MAX / 2);
-    px_buffer_add_string(to, text.length ? px_buffer_shown(&text) : "<unknown>");
+    px_buffer_add_string(to, px_buffer_length(&text) ? px_buffer_shown(&text) : "<unknown>");
 }
 
 void px_traceback_squeeze(struct px_buffer *text, size_t limit)
@@ -237,7 +238,7 @@ static void add_frames(struct px_buffer *to, PyObject *traceback, size_t total, 
             px_pyobject_text_attribute(&name, walk.code, px_name.co_name, TRACEBACK_NAME_MAX);
         }
         if (++repeats <= REPEAT_MAX)
-            add_frame(to, &walk, name.length ? px_buffer_shown(&name) : "?", sources);
+            add_frame(to, &walk, px_buffer_length(&name) ? px_buffer_shown(&name) : "?", sources);
     }
     add_repeats(to, repeats);
 }
@@ -337,9 +338,9 @@ static void add_message(struct px_buffer *to, PyObject *exception, const struct 
         px_buffer_add_string(&message, "<exception str() failed>");
     px_auto_buffer struct px_buffer suggestion = {0};
     px_suggest(&suggestion, exception, true);
-    if (message.length || suggestion.length)
+    if (px_buffer_length(&message) || suggestion.length)
         px_buffer_printf(to, ": %s", px_buffer_shown(&message));
-    if (suggestion.length)
+    if (px_buffer_length(&suggestion))
         px_buffer_printf(to, ". %s", px_buffer_shown(&suggestion));
     px_buffer_add_byte(to, '\n');
 }

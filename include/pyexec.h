@@ -828,6 +828,10 @@ PYEXEC_API struct json_t *pyexec_result_network_object(const pyexec_result *resu
 PYEXEC_API int pyexec_request_set_object(pyexec_request *request, struct json_t *object, pyexec_error *error);
 PYEXEC_API int pyexec_request_set_span_object(pyexec_request *request, const char *name, int kind, const char *span_id,
                                               struct json_t *attributes);
+/* The request came as a message over a queue: a span of kind CONSUMER with this name, above that of the execution, has the time since it
+ * arrived (CLOCK_MONOTONIC). attributes: as for pyexec_request_set_span(). Returns 0, or -1 when there is no memory. */
+PYEXEC_API int pyexec_request_set_message_object(pyexec_request *request, const char *name, int64_t arrived_ns,
+                                                 struct json_t *attributes);
 PYEXEC_API int pyexec_request_set_policy_object(pyexec_request *request, struct json_t *policy);
 PYEXEC_API int pyexec_request_add_tools_object(pyexec_request *request, struct json_t *tools, pyexec_tool_fn callback,
                                                void *userdata, pyexec_error *error);

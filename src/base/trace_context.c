@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/trace_context.h"
 
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/retry.h"
@@ -76,6 +78,33 @@ bool px_trace_state_is_valid(const char *tracestate)
             return members > 0;
         at += length + 1;
     }
+}
+
+int px_trace_sampler_parse(const char *text, double ratio, struct px_trace_sampler *ret)
+{
+    static const char parentbased[] = "parentbased_";
+    bool follows = strncmp(text, parentbased, sizeof parentbased - 1) == 0;
+    const char *word = text + (follows ? sizeof parentbased - 1 : 0);
+    bool by_ratio = strcmp(word, "traceidratio") == 0, always = strcmp(word, "always_on") == 0;
+    if ((!by_ratio && !always && strcmp(word, "always_off") != 0) || (by_ratio && !(ratio >= 0 && ratio <= 1)))
+        return -1;
+    *ret = (struct px_trace_sampler){.follows_parent = follows, .ratio = by_ratio ? ratio : always};
+    return 0;
+}
+
+/* The last 16 digits of the id decide, as in the samplers of Go and Python: with the same ratio they choose the same traces. */
+static bool is_chosen(const char *trace_id, double ratio)
+{
+    uint64_t number = strtoull(trace_id + 16, NULL, 16) >> 1;
+    return ratio >= 1 || number < (uint64_t)(ratio * (double)(UINT64_C(1) << 63));
+}
+
+bool px_trace_is_recorded(const struct px_trace_sampler *sampler, const struct px_trace_context *parent,
+                          const char *trace_id)
+{
+    if (*parent->trace_id && sampler->follows_parent)
+        return parent->flags & PX_TRACE_SAMPLED;
+    return is_chosen(trace_id, sampler->ratio);
 }
 
 int px_trace_make_id(char *ret, size_t digits)

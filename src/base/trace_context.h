@@ -25,6 +25,20 @@ void px_trace_context_format(const struct px_trace_context *context, char ret[PX
 /* True for a tracestate that may be passed on. */
 bool px_trace_state_is_valid(const char *tracestate);
 
+/* Which traces are recorded. */
+struct px_trace_sampler {
+    bool follows_parent; /* a caller's decision counts */
+    double ratio;        /* the part of the other traces that is recorded, from 0 to 1 */
+};
+
+/* Reads always_on, always_off or traceidratio, or one of these after parentbased_. Returns -1 for other texts, and for a ratio that is
+ * not between 0 and 1. */
+int px_trace_sampler_parse(const char *text, double ratio, struct px_trace_sampler *ret);
+
+/* `parent`: the caller's span, or an empty one. */
+bool px_trace_is_recorded(const struct px_trace_sampler *sampler, const struct px_trace_context *parent,
+                          const char *trace_id);
+
 /* Makes random ids that are not 0: a trace's id has 32 digits, a span's has 16. `ret` has room for the digits and a NUL. Returns
  * 0, or -1 with errno. */
 int px_trace_make_id(char *ret, size_t digits);

@@ -23,8 +23,7 @@ struct px_tracing {
     pyexec_spans_fn fn; /* NULL: no execution is traced */
     void *userdata;
     unsigned flags;
-    bool follows_parent; /* a caller's decision counts */
-    double ratio;        /* the part of the other traces that is recorded, from 0 to 1 */
+    struct px_trace_sampler sampler;
 };
 
 struct pyexec_executor {

@@ -144,7 +144,8 @@ struct px_exchange {
 
     /* In progress. */
     struct px_waiter *waiter;
-    char about[PX_GATEWAY_SUBJECT_SIZE]; /* the beginning of subjects about it; "": not known yet */
+    char traceparent[PX_TRACEPARENT_SIZE]; /* of the span of this request over NATS, or "" */
+    char about[PX_GATEWAY_SUBJECT_SIZE];   /* the beginning of subjects about it; "": not known yet */
     int64_t heard_ns, pinged_ns, gone_ns;
     unsigned long long number; /* of the next message */
     struct px_message *early;  /* messages that came before their turn, by number */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway/gateway.h"
+#include "nats_link/subject_template.h"
 
 #define SECOND_NS (INT64_C(1000000000))
 #define EXCHANGE_LOOK_NS (250 * PX_NS_PER_MS)
@@ -77,9 +78,13 @@ static int send_first(struct px_exchange *exchange)
     exchange->room = room_of(exchange->gateway);
     exchange->part_count = exchange->length ? (exchange->length + exchange->room - 1) / exchange->room : 1;
     exchange->part = 1;
+    const char *own = *exchange->traceparent ? "traceparent" : "";
     for (size_t i = 0; exchange->passes && i < call->header_count; i++)
-        if (!exchange->events || strcmp(call->headers[i].name, "Accept") != 0)
+        if (strcmp(call->headers[i].name, own) != 0 &&
+            (!exchange->events || strcmp(call->headers[i].name, "Accept") != 0))
             headers[count++] = call->headers[i];
+    if (*own)
+        headers[count++] = (struct px_fleet_header){own, exchange->traceparent};
     if (exchange->events)
         headers[count++] = (struct px_fleet_header){"Accept", "text/event-stream"};
     headers[count++] = (struct px_fleet_header){"Pyexec-Call", exchange->pyexec_call};
@@ -222,12 +227,37 @@ static enum px_exchange_end run(struct px_exchange *exchange, struct px_fleet_an
     return end;
 }
 
+static void trace(const struct px_exchange *exchange, int64_t begun_ns, enum px_exchange_end end,
+                  const struct px_fleet_answer *answer)
+{
+    static const char *const ends[] = {
+#define END_NAME(name) #name,
+        PX_FLEET_ENDS(END_NAME)
+#undef END_NAME
+    };
+    char destination[PX_SUBJECT_TEMPLATE_SIZE];
+    px_subject_template(exchange->subject, destination);
+    const struct px_fleet_sent sent = {.destination = destination,
+                                       .node = px_gateway_answer_header(answer, "Pyexec-Node"),
+                                       .bytes = exchange->length,
+                                       .begun_ns = begun_ns,
+                                       .status = answer->status,
+                                       .failed = end == PX_EXCHANGE_ANSWERED ? NULL : ends[end]};
+    exchange->call->tracer->ended(exchange->call->tracer, &sent);
+}
+
 enum px_exchange_end px_exchange_run(struct px_exchange *exchange, struct px_fleet_answer *ret)
 {
     struct px_gateway *gateway = exchange->gateway;
+    struct px_fleet_tracer *tracer = exchange->call->tracer;
+    int64_t begun = px_now_ns();
+    if (tracer)
+        tracer->begins(tracer, exchange->traceparent);
     gateway->waiting++;
     enum px_exchange_end end = run(exchange, ret);
     gateway->waiting--;
     gateway->ends[end]++;
+    if (tracer)
+        trace(exchange, begun, end, ret);
     return end;
 }

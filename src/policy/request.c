@@ -63,6 +63,8 @@ void pyexec_request_free(pyexec_request *request)
     free(request->tracestate);
     free(request->span.name);
     json_decref(request->span.attributes);
+    free(request->message.name);
+    json_decref(request->message.attributes);
     close(request->wake);
     free(request);
 }
@@ -201,6 +203,17 @@ int pyexec_request_set_span_object(pyexec_request *request, const char *name, in
     snprintf(span->id, sizeof span->id, "%s", span_id ? span_id : "");
     json_decref(span->attributes);
     span->attributes = json_incref(attributes);
+    return 0;
+}
+
+int pyexec_request_set_message_object(pyexec_request *request, const char *name, int64_t arrived_ns, json_t *attributes)
+{
+    struct px_request_message *message = &request->message;
+    if (!json_is_object(attributes) || replace(&message->name, NULL, name, strlen(name)) < 0)
+        return -1;
+    message->arrived_ns = arrived_ns;
+    json_decref(message->attributes);
+    message->attributes = json_incref(attributes);
     return 0;
 }
 

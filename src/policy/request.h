@@ -31,6 +31,13 @@ struct px_request_span {
     json_t *attributes; /* an object of strings, numbers and booleans, or NULL */
 };
 
+/* The message with which the request came, if it came over a queue. Its span is above that of the request. */
+struct px_request_message {
+    char *name; /* NULL: there was none */
+    int64_t arrived_ns;
+    json_t *attributes; /* as above */
+};
+
 struct pyexec_request {
     char *code;
     size_t code_length;
@@ -71,6 +78,7 @@ struct pyexec_request {
     struct px_trace_context parent; /* the caller's span; trace_id "": none */
     char *tracestate;               /* the caller's, or NULL */
     struct px_request_span span;
+    struct px_request_message message;
     struct px_trace *trace; /* the trace of the execution in progress; NULL: it is not traced */
     unsigned restricted;    /* PYEXEC_NO_… */
     bool sent;              /* the code of the last execution, as it is sent to a process */

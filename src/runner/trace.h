@@ -27,6 +27,7 @@ struct px_trace_tool {
 struct px_trace {
     struct px_trace_context context; /* context of the execution's span */
     char parent[17];                 /* the caller's span, or "" */
+    char message_span[17];           /* of the message with which the request came, or "" */
     char run_span[17];
     bool recorded;                                                     /* false: only the context is passed on */
     int64_t begin_ns, admitted_ns, child_ns, run_begin_ns, run_end_ns; /* 0: not reached */

@@ -377,6 +377,7 @@ static struct px_detached *make(struct px_http_request *request, struct px_execu
     carrier->body_fd = -1;
     memcpy(carrier->id, request->id, sizeof carrier->id);
     carrier->caller = request->caller;
+    memcpy(carrier->message, request->message, sizeof carrier->message);
     memcpy(carrier->span, request->span, sizeof carrier->span);
     memcpy(carrier->tracestate, request->tracestate, sizeof carrier->tracestate);
     carrier->route = request->route;

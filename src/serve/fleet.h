@@ -11,9 +11,26 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/trace_context.h"
 
 struct px_fleet_header {
     const char *name, *value; /* NULL: the header is left out */
+};
+
+/* A request over NATS that has ended, for its span. */
+struct px_fleet_sent {
+    const char *destination; /* the subject, with {session} and the like in place of ids */
+    const char *node;        /* that answered, or NULL */
+    size_t bytes;            /* of the body */
+    int64_t begun_ns;
+    int status;         /* of the answer; 0: none */
+    const char *failed; /* NULL, or one of PX_FLEET_ENDS */
+};
+
+/* Makes a span for each request over NATS of a call. The thread that waits for the call calls both. */
+struct px_fleet_tracer {
+    void (*begins)(struct px_fleet_tracer *tracer, char traceparent[PX_TRACEPARENT_SIZE]);
+    void (*ended)(struct px_fleet_tracer *tracer, const struct px_fleet_sent *sent);
 };
 
 struct px_fleet_call {
@@ -32,6 +49,7 @@ struct px_fleet_call {
     /* False while the client must read before it gets more. NULL: always true. */
     bool (*may_send)(void *closure);
     void *closure;
+    struct px_fleet_tracer *tracer; /* NULL: the call is not traced */
     /* Of px_fleet_cancel(). */
     atomic_bool cancelled;
     _Atomic long waits_at; /* 0: nowhere */

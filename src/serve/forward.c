@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "serve/fleet.h"
+#include "serve/forward_trace.h"
 #include "serve/run_request.h"
 #include "serve/server.h"
 #include "serve/sse.h"
@@ -120,6 +121,11 @@ void px_forward_serve(struct px_http_request *request)
                                  .event = take_event,
                                  .may_send = may_send,
                                  .closure = request};
+    struct px_forward_trace trace;
+    px_forward_trace_begin(&trace, request, &call);
+    for (size_t i = 0; call.tracer && i < PX_COUNT(headers); i++)
+        if (strcmp(headers[i].name, "tracestate") == 0 && *trace.tracestate)
+            headers[i].value = trace.tracestate;
     pthread_mutex_lock(&request->lock);
     request->forwarded = &call;
     call.cancelled = request->cancelled;
@@ -130,6 +136,7 @@ void px_forward_serve(struct px_http_request *request)
     pthread_mutex_lock(&request->lock);
     request->forwarded = NULL;
     pthread_mutex_unlock(&request->lock);
+    px_forward_trace_end(&trace, answer.status); /* before the client has the answer */
     if (request->stream)
         end_stream(request, &answer);
     else if (call.events && answer.status == MHD_HTTP_OK && has_events(request->route) && begin(request))

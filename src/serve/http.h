@@ -66,6 +66,7 @@ struct px_http_request {
     const struct px_route *route;
     char method[16];                        /* a copy: libmicrohttpd's does not live as long */
     char id[129];                           /* X-Request-Id, from the client or made here */
+    char message[256];                      /* of a worker: what it says about the message (forward_trace.h), or "" */
     struct px_trace_context caller;         /* the caller's span; trace_id "": none */
     char span[17];                          /* the id of this request's own span; "" if `caller` is none */
     char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */

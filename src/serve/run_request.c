@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/run_request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,25 @@ static int execute(struct px_http_request *request, pyexec_request *run, pyexec_
     return status;
 }
 
+/* A worker says when the message came, how large it was, the node, the subject and the queue group. */
+static int take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+{
+    long long arrived, bytes;
+    char node[65], destination[129], queue[65] = "", name[160];
+    if (sscanf(request->message, "%lld %lld %64s %128s %64s", &arrived, &bytes, node, destination, queue) < 4)
+        return 0;
+    snprintf(name, sizeof name, "process %s", destination);
+    px_auto_json json_t *attributes =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "messaging.system", "nats", "messaging.operation.name",
+                  "process", "messaging.operation.type", "process", "messaging.destination.template", destination,
+                  "messaging.message.body.size", (json_int_t)bytes, "pyexec.node", node, "pyexec.principal",
+                  request->principal->name);
+    if (*queue && attributes)
+        px_json_set(attributes, "messaging.consumer.group.name", json_string(queue));
+    return attributes && pyexec_request_set_message_object(run, name, arrived, attributes) == 0 ? 0
+                                                                                                : px_error_oom(error);
+}
+
 /* The caller's span is in the headers, or else in the body. */
 static int take_trace(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
 {
@@ -100,6 +120,8 @@ static int take_trace(const struct px_http_request *request, pyexec_request *run
         pyexec_request_set_traceparent(run, traceparent, *request->tracestate ? request->tracestate : NULL);
     if (!pyexec_executor_has_tracing(request->server->executor))
         return 0;
+    if (*request->message && take_message(request, run, error) < 0)
+        return -1;
     const char *route = request->route ? request->route->path : "";
     snprintf(name, sizeof name, "%s %s", request->method, route);
     px_auto_json json_t *attributes = json_pack("{s:s, s:s, s:s}", "http.request.method", request->method, "http.route",

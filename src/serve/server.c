@@ -205,6 +205,8 @@ static int open_fleet(struct px_server *server, pyexec_error *error)
 {
     struct px_fleet *fleet = server->options->fleet;
     fleet->log_to(fleet, log_line, &server->log);
+    if (px_telemetry_start(server->options->telemetry, log_line, &server->log, &server->telemetry, error) < 0)
+        return -1;
     if (!server->dialects)
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY, "e2b, dify_sandbox and sandbox_fusion can't be served for a fleet");

@@ -221,6 +221,17 @@ int px_telemetry_attach(struct px_telemetry *telemetry, pyexec_executor *executo
                      : 0;
 }
 
+void px_telemetry_add(struct px_telemetry *telemetry, const struct px_span_text *spans)
+{
+    if (px_buffer_ok(&spans->text) && spans->count)
+        take_spans(telemetry, spans->text.data, spans->text.length, spans->count);
+}
+
+const struct px_trace_sampler *px_telemetry_sampler(const struct px_telemetry *telemetry)
+{
+    return &telemetry->chosen;
+}
+
 void px_telemetry_stop(struct px_telemetry *telemetry)
 {
     if (!telemetry)

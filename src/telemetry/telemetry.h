@@ -5,6 +5,8 @@
 #ifndef PX_TELEMETRY_TELEMETRY_H
 #define PX_TELEMETRY_TELEMETRY_H
 
+#include "base/span_text.h"
+#include "base/trace_context.h"
 #include "policy/config.h"
 #include "pyexec.h"
 
@@ -20,6 +22,10 @@ int px_telemetry_start(const struct px_telemetry_config *config, px_telemetry_lo
 
 /* Gets the spans of this executor from now on. The executor must be freed first. */
 int px_telemetry_attach(struct px_telemetry *telemetry, pyexec_executor *executor, pyexec_error *error);
+
+/* Sends spans of the front itself, of which px_telemetry_sampler() says whether they are recorded. */
+void px_telemetry_add(struct px_telemetry *telemetry, const struct px_span_text *spans);
+const struct px_trace_sampler *px_telemetry_sampler(const struct px_telemetry *telemetry);
 
 /* Sends what waits, for at most 2 seconds, and ends the program. */
 void px_telemetry_stop(struct px_telemetry *telemetry);

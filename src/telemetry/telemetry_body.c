@@ -176,8 +176,10 @@ int px_telemetry_read(struct px_telemetry *telemetry, const struct px_telemetry_
     telemetry->sender.program = px_libexec_find("pyexec-otlp");
     if (!telemetry->sampler)
         return px_error_oom(error);
-    return read_ratio(config->sampler_arg, &telemetry->ratio, error) < 0 ||
-                   make_greeting(telemetry, config, error) < 0 || make_head(telemetry, config, error) < 0
-               ? -1
-               : 0;
+    if (read_ratio(config->sampler_arg, &telemetry->ratio, error) < 0)
+        return -1;
+    if (px_trace_sampler_parse(telemetry->sampler, telemetry->ratio, &telemetry->chosen) < 0)
+        return refuse("sampler", "not always_on, always_off or traceidratio, or one of these after parentbased_",
+                      error);
+    return make_greeting(telemetry, config, error) < 0 || make_head(telemetry, config, error) < 0 ? -1 : 0;
 }

@@ -47,6 +47,7 @@ struct px_telemetry {
     bool failing;
     char *sampler;
     double ratio;
+    struct px_trace_sampler chosen; /* by these two */
     unsigned flags;
     char *head; /* the body before the spans */
     struct px_telemetry_sender sender;

@@ -7,6 +7,7 @@
 
 #include "base/base64.h"
 #include "base/cleanup.h"
+#include "nats_link/subject_template.h"
 #include "worker/worker.h"
 
 #define ROUTE_TOKENS 8
@@ -218,7 +219,17 @@ static bool route_other(struct px_node_request *request, const struct tokens *to
     return has_path(request);
 }
 
-bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)
+/* The server makes a span of a message whose code it runs. The size of the body is that of the message. */
+static void describe(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)
+{
+    char destination[PX_SUBJECT_TEMPLATE_SIZE];
+    px_subject_template(subject, destination);
+    snprintf(request->message, sizeof request->message, "Pyexec-Message: %lld %d %s %s %s",
+             (long long)request->started_ns, natsMsg_GetDataLength(message), request->worker->node, destination,
+             kind == PX_TOPIC_RUN ? request->worker->queue : "");
+}
+
+static bool route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)
 {
     struct tokens tokens = split(subject);
     if (!take_headers(request, message))
@@ -228,4 +239,13 @@ bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, con
     if (is(&tokens, 2, "as"))
         return take_principal(request, tokens.at[3], tokens.length[3]) && route_run(request, &tokens, 4, message);
     return route_run(request, &tokens, 2, message);
+}
+
+bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)
+{
+    if (!route(request, kind, subject, message))
+        return false;
+    if (request->counted)
+        describe(request, kind, subject, message);
+    return true;
 }

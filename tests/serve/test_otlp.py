@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-import environments
-from collector import attributes, collecting
-from conftest import BUILD, ROOT
+from collector import attributes, check_exports, collecting
+from conftest import BUILD
 from serving import serving, wait_for
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-otlp"), reason="this build has no libcurl")
@@ -23,15 +22,7 @@ SOON = {"OTEL_BSP_SCHEDULE_DELAY": "20"}
 
 @pytest.fixture(scope="module")
 def checked():
-    """Checks the exports that a collector has taken, and returns how many spans they have."""
-    python = environments.kept("otlp", ROOT + "/tests/serve/otlp-requirements.txt")
-
-    def check(collector):
-        done = subprocess.run([python, ROOT + "/tests/support/otlp_check.py"], input="".join(body.strip() + "\n" for body in collector.bodies),
-                              capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return sum(int(line) for line in done.stdout.split())
-    return check
+    return check_exports
 
 
 @pytest.fixture

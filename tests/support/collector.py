@@ -3,8 +3,11 @@ import collections
 import contextlib
 import http.server
 import json
+import subprocess
 import threading
 
+import environments
+from conftest import ROOT
 from serving import wait_for
 
 
@@ -74,3 +77,12 @@ def collecting():
 
 def attributes(span):
     return {item["key"]: next(iter(item["value"].values())) for item in span["attributes"]}
+
+
+def check_exports(collector):
+    """Checks the exports that a collector has taken against OpenTelemetry's own definitions, and returns how many spans they have."""
+    python = environments.kept("otlp", ROOT + "/tests/serve/otlp-requirements.txt")
+    done = subprocess.run([python, ROOT + "/tests/support/otlp_check.py"], input="".join(body.strip() + "\n" for body in collector.bodies),
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return sum(int(line) for line in done.stdout.split())

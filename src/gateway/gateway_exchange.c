@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/spelling.h"
 #include "gateway/gateway.h"
 #include "nats_link/subject_template.h"
 
@@ -236,9 +237,10 @@ static void trace(const struct px_exchange *exchange, int64_t begun_ns, enum px_
 #undef END_NAME
     };
     char destination[PX_SUBJECT_TEMPLATE_SIZE];
+    const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
     px_subject_template(exchange->subject, destination);
     const struct px_fleet_sent sent = {.destination = destination,
-                                       .node = px_gateway_answer_header(answer, "Pyexec-Node"),
+                                       .node = px_word_is_plain(node, PX_GATEWAY_NODE_MAX) ? node : NULL,
                                        .bytes = exchange->length,
                                        .begun_ns = begun_ns,
                                        .status = answer->status,

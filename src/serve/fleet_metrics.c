@@ -8,11 +8,11 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/node_figures.h"
+#include "base/spelling.h"
 #include "serve/fleet.h"
 #include "serve/server.h"
 
 #define LABEL_MAX 64u
-#define LABEL_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #define NODES_KEPT_NS (1000 * PX_NS_PER_MS) /* callers who ask more often do not make the nodes busy */
 
 /* ---- A node ---- */
@@ -77,7 +77,7 @@ static const struct {
 static const char *name_of(const json_t *node)
 {
     const char *name = json_string_value(json_object_get(node, "node"));
-    return name && *name && strlen(name) <= LABEL_MAX && strspn(name, LABEL_CHARACTERS) == strlen(name) ? name : NULL;
+    return px_word_is_plain(name, LABEL_MAX) ? name : NULL;
 }
 
 static unsigned long long number_of(const json_t *value)

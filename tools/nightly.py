@@ -88,6 +88,14 @@ def batch():
     return "`%s`, 100,000 tasks and 200 kills" % path, output.strip().splitlines()[-1], status == 0
 
 
+def fleet():
+    """Runs a storm of faults with 10,000 keyed requests; and, with PYEXEC_OLD, an older build beside this one."""
+    paths = ["tests/fleet/test_fleet_faults.py"] + ["tests/fleet/test_fleet_skew.py"] * bool(os.environ.get("PYEXEC_OLD"))
+    done = [run_tests(path) for path in paths]
+    return ", ".join("`%s`" % path for path in paths), "; ".join(output.strip().splitlines()[-1] for _, output in done), not any(
+        status for status, _ in done)
+
+
 def arm64():
     """Runs the suite on an emulated arm64 machine, cross-built, and traces the system calls there."""
     paths = ["tests/kernel/test_arm64.py", "tests/kernel/test_arm64_calls.py"]
@@ -176,13 +184,13 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, arm64, musl, artifacts, collector, chart, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, fleet, arm64, musl, artifacts, collector, chart, fuzz, soak, runs")
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "branches": branches, "batch": batch, "arm64": arm64, "musl": musl, "artifacts": artifacts, "collector": collector,
+             "kills": kills, "branches": branches, "batch": batch, "fleet": fleet, "arm64": arm64, "musl": musl, "artifacts": artifacts, "collector": collector,
              "chart": chart,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
              "runs": lambda: runs(given.runs)}

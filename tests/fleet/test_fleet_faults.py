@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A storm: three NATS servers, three workers, and clients with keyed requests and sessions, while each part is killed (SIGKILL) or stopped
-for a while (SIGSTOP) at random. The usual suite has a short form; PYEXEC_NIGHTLY=1 makes 10,000 keyed requests."""
+for a while (SIGSTOP) at random. The usual suite has a short form; PYEXEC_NIGHTLY=1 makes 10,000 keyed requests. The NATS servers are of
+server-requirements.txt (docs/scale.md, "The NATS server"); PYEXEC_STORM_SERVER names another one, to see what it loses, PYEXEC_STORM_SECONDS and
+PYEXEC_STORM_SEED change the time and the order of faults."""
 import collections
 import itertools
 import os
@@ -11,8 +13,10 @@ import signal
 import threading
 import time
 
+import pytest
+
 from conftest import BUILD
-from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_fleet, session_subject, wait_until
+from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_fleet, newer_server_program, session_subject, wait_until
 
 pytestmark = needs_fleet(BUILD)
 NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))
@@ -28,8 +32,8 @@ LOST = "lost"
 class Fleet:
     """The parts, which one thread breaks and repairs."""
 
-    def __init__(self, program):
-        self.program, self.servers, self.workers = program, cluster(), []
+    def __init__(self, program, server):
+        self.program, self.servers, self.workers = program, cluster(program=server), []
         self.kills = collections.Counter()      # of each node, counted before the kill
         self.faults = collections.Counter()
         try:
@@ -215,18 +219,16 @@ class Session(Client):
     def __init__(self, fleet, number, more):
         super().__init__(fleet, number)
         self.id, self.more = "s%d-%s" % (number, secrets.token_hex(4)), more
-        self.node, self.failures, self.seen = None, [], collections.Counter()
-        self.forget()
-
-    def forget(self):
-        """The state is lost, or there was none."""
-        self.last, self.unknown, self.node = 0, 0, None
+        self.node, self.seen = None, collections.Counter()
+        self.losses, self.miscounts, self.errors = [], [], []     # what must never be
+        self.last, self.unknown = 0, 0
 
     def lose(self, why):
+        """The state is lost. Calls without an answer may still come to the new session."""
         if self.node and self.fleet.kills[self.node] == self.generation:
-            self.failures.append("the state at %s is lost, which was not killed: %s" % (self.node, why))
+            self.losses.append("%s: the state at %s is lost, which was not killed: %s" % (self.id, self.node, why))
         self.seen["lost state"] += bool(self.node)
-        self.forget()
+        self.last, self.node = 0, None
 
     def open(self):
         before = dict(self.fleet.kills)
@@ -247,9 +249,9 @@ class Session(Client):
         if self.last and (answer.json()["session"]["created"] or (value <= self.last and self.fleet.kills[self.node] > self.generation)):
             node, generation = self.node, self.fleet.kills[self.node]
             self.lose("the session was made anew: %s" % answer.json()["session"])
-            self.node, self.generation, self.last = node, generation, value - 1
+            self.node, self.generation = node, generation
         if not self.last < value <= self.last + 1 + self.unknown:
-            self.failures.append("%s: %d after %d, with %d calls without an answer" % (self.id, value, self.last, self.unknown))
+            self.miscounts.append("%s: %d after %d, with %d calls without an answer" % (self.id, value, self.last, self.unknown))
         self.unknown -= min(self.unknown, max(0, value - self.last - 1))
         self.last = value
 
@@ -274,11 +276,29 @@ class Session(Client):
                 elif status == 410:
                     self.lose("410")
                 elif status not in (421, 429, 503, "no responders"):
-                    self.failures.append("%s: %s" % (status, answer.data))
+                    self.errors.append("%s: %s" % (status, answer.data))
 
 
-def test_a_storm_of_kills_and_stops(own, nothing_left, capsys):
-    fleet, stop, numbers, start = Fleet(own), threading.Event(), itertools.count(), time.monotonic()
+@pytest.fixture(scope="module")
+def server():
+    return os.environ.get("PYEXEC_STORM_SERVER") or newer_server_program()
+
+
+def test_a_worker_warns_about_an_old_cluster(own):
+    servers = cluster()
+    try:
+        with Worker(own, servers, "warned", env={**PLAIN, "PYEXEC_NATS_REPLICAS": "3"}) as worker, Nats(servers[0].port) as nats:
+            if tuple(int(each) for each in nats.info["version"].split(".")[:2]) >= (2, 12):
+                pytest.skip("this machine's nats-server is not old")
+            wait_until(lambda: nats.request("pyexec.v1.open", "{}").status == 201, "the cluster's JetStream")
+            assert worker.text().count("the NATS server is older than 2.12") == 1, worker.text()
+    finally:
+        for each in servers:
+            each.close()
+
+
+def test_a_storm_of_kills_and_stops(own, server, nothing_left, capsys):
+    fleet, stop, numbers, start = Fleet(own, server), threading.Event(), itertools.count(), time.monotonic()
     keys, sessions, crashes = [], [], []
     done = threading.Event()
 
@@ -324,22 +344,25 @@ def test_a_storm_of_kills_and_stops(own, nothing_left, capsys):
             ticks.update(client.ticks)
             seen.update(client.seen)
         never = [key for key, end in ends.items() if end == 409 and not ticks[key]]
-        failures = [failure for client in sessions for failure in client.failures]
+        losses, miscounts, errors = ([each for client in sessions for each in getattr(client, kind)] for kind in ("losses", "miscounts", "errors"))
         with capsys.disabled():
             print("\n%d keyed requests in %d s: %d answered 200, %d answered 409 after they ran, %d answered 409 and never ran. "
                   "Attempts: %s\n"
-                  "Sessions: %s\nOf sessions that were not at a killed node: %s\nFaults: %s" % (
+                  "Sessions: %s\nState lost at live nodes: %s\nWrong counts: %s\nFaults: %s" % (
                       len(ends), time.monotonic() - start, sum(end == 200 for end in ends.values()),
                       sum(end == 409 for end in ends.values()) - len(never), len(never), dict(seen),
-                      [dict(client.seen) for client in sessions], failures, dict(fleet.faults)))
+                      [dict(client.seen) for client in sessions], losses, miscounts, dict(fleet.faults)))
         assert max(ticks.values()) == 1, "a request ran twice: %s" % [key for key in ticks if ticks[key] > 1]
         assert all(ticks[key] == 1 for key, end in ends.items() if end == 200)
         assert len(never) <= max(5, len(ends) // 10), never
-        # docs/nightly.md, "fleet faults": `open` still says now and then that a session is lost whose node was not killed.
-        assert len(failures) <= sum(fleet.faults.values()) // 4, failures
+        # Errors that say so (`seen`) are allowed while a node or NATS is away.
+        assert not losses, "the state of a session is lost although its node lived"
+        assert not miscounts, "a count went back, or jumped"
+        assert not errors, "an answer that no fault explains"
         assert all(client.seen[200] for client in sessions) and sum(end == 200 for end in ends.values()) > 20
         for worker in fleet.workers:
             assert worker.stop() == 0, worker.text()
+            assert "is older than" not in worker.text() or "PYEXEC_STORM_SERVER" in os.environ
     finally:
         stop.set()
         done.set()

@@ -53,14 +53,21 @@ def wait_until(condition, what, patience=PATIENCE):
 
 
 def server_program():
-    """Returns the nats-server: that of NATS_SERVER, or the machine's."""
-    return os.environ.get("NATS_SERVER") or shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/bin")
+    return shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/bin")
+
+
+def newer_server_program():
+    """Returns the nats-server of tests/fleet/server-requirements.txt, from PyPI."""
+    import environments     # the tests of clients do not have its imports
+    pins = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fleet", "server-requirements.txt")
+    return os.path.join(os.path.dirname(environments.kept("nats-server", pins)), "nats-server")
 
 
 class Server:
-    """A nats-server with JetStream, on a free port. `settings` is text of its configuration."""
+    """A nats-server with JetStream, on a free port. `settings` is text of its configuration. `program`: another one than the machine's."""
 
-    def __init__(self, settings="", port=-1, name="solo", jetstream=True, folder=None):
+    def __init__(self, settings="", port=-1, name="solo", jetstream=True, folder=None, program=None):
+        self.program = program or server_program()
         self.folder = folder or tempfile.mkdtemp(prefix="pyexec-test-nats-")
         self.name, self.settings, self.jetstream = name, settings, jetstream
         self.start(port)
@@ -73,7 +80,7 @@ class Server:
             file.write("server_name: %s\nlisten: 127.0.0.1:%d\nports_file_dir: %s\n%s\n%s\n" % (
                 self.name, port, self.folder, "jetstream { store_dir: %s/js }" % self.folder if self.jetstream else "", self.settings))
         self.log = open(self.folder + "/log", "ab")
-        self.process = subprocess.Popen([server_program(), "-c", self.folder + "/server.conf"], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([self.program, "-c", self.folder + "/server.conf"], stdout=self.log, stderr=self.log)
         files = wait_until(lambda: self.process.poll() is not None or glob.glob(self.folder + "/*.ports"), "nats-server")
         assert self.process.poll() is None, open(self.folder + "/log").read()
         text = wait_until(lambda: open(files[0]).read(), "the ports")
@@ -97,7 +104,7 @@ class Server:
         self.close()
 
 
-def cluster(count=3):
+def cluster(count=3, program=None):
     """Returns servers that are one cluster."""
     holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     routes = [holder.getsockname()[1] for holder in holders]
@@ -108,7 +115,7 @@ def cluster(count=3):
     try:
         for number, route in enumerate(routes):
             others = ", ".join("nats://127.0.0.1:%d" % other for other in routes if other != route)
-            servers.append(Server(settings % (route, others), name="s%d" % number))
+            servers.append(Server(settings % (route, others), name="s%d" % number, program=program))
     except BaseException:
         for server in servers:
             server.close()

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "cli/help.h"
+#include "env_build/env_install.h"
 #include "env_build/env_store.h"
 
 #define DOCTOR_MIB ((uint64_t)1 << 20)
@@ -77,6 +78,17 @@ static void look_at_all(json_t *found, struct px_environments *store, const stru
     compare_memory(found, needed, largest, most);
 }
 
+/* Requests may ask for packages, which are then installed. Whether the package index can be reached is not tried: doctor uses no network. */
+static void look_for_installer(json_t *found, const struct cli_settings *settings, const json_t *doctor)
+{
+    pyexec_error error;
+    const char *python = text_of(json_object_get(doctor, "python"), "path");
+    if (!settings->env.allow_requests.count || env_install_check(settings->env.uv, python, &error) == 0)
+        return;
+    px_json_set(found, "installer_error", json_string(error.message));
+    px_json_set(found, "installer_hint", json_string(error.hint));
+}
+
 json_t *cli_doctor_environments(const struct cli_settings *settings, const json_t *doctor)
 {
     const json_t *details = json_object_get(doctor, "details");
@@ -94,6 +106,7 @@ json_t *cli_doctor_environments(const struct cli_settings *settings, const json_
     else
         look_at_all(found, store, &settings->host, most, &names);
     px_json_set(found, "cached", json_integer((json_int_t)cached));
+    look_for_installer(found, settings, doctor);
     if (written.root)
         px_json_set(found, "root", json_string(written.root));
     px_environments_free(store);
@@ -119,6 +132,10 @@ void cli_doctor_add_environments(struct px_buffer *out, const json_t *found)
     add_pair(out, "folder", text_of(found, "root"));
     add_pair(out, "why", text_of(found, "error"));
     add_pair(out, "remedy", text_of(found, "hint"));
+    if (*text_of(found, "installer_error"))
+        add_pair(out, "packages of requests", "can't be installed");
+    add_pair(out, "  why", text_of(found, "installer_error"));
+    add_pair(out, "  remedy", text_of(found, "installer_hint"));
     if (!list)
         return;
     px_buffer_printf(&counts, "%lld, and %lld cached", (long long)json_integer_value(json_object_get(found, "count")),

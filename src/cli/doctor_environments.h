@@ -8,7 +8,7 @@
 #include "cli/settings.h"
 
 /* `doctor`: the findings of the library. Returns those about environments: root, count, cached, broken (name, error, hint), preload_bytes and
- * zygote_memory_bytes; error and hint if the store can't be used; warning and warning_hint if the preloads need more memory than they may take. */
+ * zygote_memory_bytes; error and hint if the store can't be used; installer_error and installer_hint if requests may ask for packages and nothing can install them; warning and warning_hint if the preloads need more memory than they may take. */
 json_t *cli_doctor_environments(const struct cli_settings *settings, const json_t *doctor);
 
 /* Appends them as a part of the page. */

@@ -173,6 +173,28 @@ static int find_uv(const struct env_install *install, struct installer *installe
     return -1;
 }
 
+int env_install_check(const char *uv, const char *python, pyexec_error *error)
+{
+    px_auto_free char *found = find_program(uv);
+    px_auto(px_texts_done) struct px_texts environment = {0};
+    px_auto_buffer struct px_buffer output = {0};
+    struct env_command command = {.environment = &environment, .lock = -1, .folder = "/"};
+    /* find_pip() makes a virtual environment if the interpreter has no pip of its own. */
+    const char *const all[] = {
+        python, "-I", "-c",
+        "import importlib.util as u, sys; sys.exit(not (u.find_spec('pip') or (u.find_spec('venv') and u.find_spec('ensurepip'))))"};
+    if (found)
+        return 0;
+    add_all(&command.arguments, all, PX_COUNT(all));
+    env_command_environment(&environment, false, NULL);
+    int status = env_command_run(&command, &output, error);
+    px_texts_done(&command.arguments);
+    if (status == 0)
+        return 0;
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "there is no uv, and '%s' has no pip", python);
+    return px_error_hint(error, "Install uv, or pip for this Python: on Debian and Ubuntu apt install python3-venv.");
+}
+
 /* pip has a variable for its option --no-index, and uv has none. */
 static bool wants_no_index(void)
 {

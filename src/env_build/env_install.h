@@ -21,6 +21,9 @@ struct env_install {
 #define ENV_TOOL_MAX 64
 int env_install(const struct env_install *install, char ret_tool[ENV_TOOL_MAX], pyexec_error *error);
 
+/* Looks whether there is a program that installs packages: uv, or pip for this interpreter. Returns 0, or -1 with an error. */
+int env_install_check(const char *uv, const char *python, pyexec_error *error);
+
 /* An error for an installation that failed, from the installer's output: invalid_request if other requirements could help, else internal with
  * the errno that comes nearest (ENOSPC: the disk is full; ENETUNREACH: the index can't be reached). */
 int env_install_explain(const char *tool, int status, const char *output, pyexec_error *error);

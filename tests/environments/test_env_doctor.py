@@ -2,6 +2,7 @@
 """pyexec doctor says what is wrong with environments, and what to do."""
 import json
 import os
+import shutil
 
 import pytest
 
@@ -72,3 +73,27 @@ def test_preloads_that_need_more_than_zygote_memory(store):
     assert "zygote_memory is 60 MiB" in page and "Set zygote_memory" in found["warning_hint"]
     found, page = doctor(store, PYEXEC_HOST_ZYGOTES="2", PYEXEC_HOST_ZYGOTE_MEMORY="60M")
     assert "of one environment alone take" in found["warning"] and 3.8 * each < found["preload_bytes"] < 4.2 * each
+
+
+def python_without_installers(folder):
+    """Returns a copy of the system's interpreter, whose library has no ensurepip and no pip."""
+    real = os.path.realpath("/usr/bin/python3")
+    version = "lib/" + os.path.basename(real)
+    for name in ("bin", version):
+        os.makedirs(folder / name)
+    for name in os.listdir("/usr/" + version):
+        if name != "ensurepip":
+            os.symlink("/usr/%s/%s" % (version, name), folder / version / name)
+    return shutil.copy(real, folder / "bin/python3")
+
+
+def test_requests_may_ask_for_packages_that_nothing_can_install(store, open_folder):
+    uv, python = open_folder / "uv", python_without_installers(open_folder)
+    allowed = {"PYEXEC_ENV_ALLOW_REQUESTS": "alpha", "PYEXEC_ENV_UV": str(uv)}
+    found, page = doctor(store, "--python-bin", python, **allowed)
+    assert "no uv" in found["installer_error"] and "Install uv" in found["installer_hint"] and "packages of requests can't be installed" in page
+    assert "installer_error" not in doctor(store, "--python-bin", python, **{**allowed, "PYEXEC_ENV_ALLOW_REQUESTS": ""})[0]
+    uv.write_text("#!/bin/sh\n")
+    os.chmod(uv, 0o755)
+    assert "installer_error" not in doctor(store, "--python-bin", python, **allowed)[0]
+    assert "installer_error" not in doctor(store, **{**allowed, "PYEXEC_ENV_UV": "/nowhere/uv"})[0]      # the system's interpreter has pip

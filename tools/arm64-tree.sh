@@ -16,13 +16,15 @@ for tool in mmdebstrap aarch64-linux-gnu-gcc qemu-aarch64; do
     command -v "$tool" >/dev/null ||
         { echo "pyexec: $tool is missing (Debian: mmdebstrap gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)" >&2; exit 3; }
 done
-# "extract" runs none of the packages' scripts, and writes no database of dpkg. tools/sbom.py asks that for the package of a file.
+# "extract" runs none of the packages' scripts, and writes no database of dpkg. tools/sbom.py asks that for the package of a library, and
+# dpkg for what is installed.
 # shellcheck disable=SC2016
 record='for deb in "$1"/var/cache/apt/archives/*.deb; do
+    { dpkg-deb -f "$deb"; printf "Status: install ok installed\n\n"; } >>"$1/var/lib/dpkg/status"
+    case $deb in *-dev_*) ;; *) continue ;; esac
     name=$(dpkg-deb -f "$deb" Package)
     [ "$(dpkg-deb -f "$deb" Multi-Arch)" != same ] || name=$name:$(dpkg-deb -f "$deb" Architecture)
     dpkg-deb --fsys-tarfile "$deb" | tar -t | sed "s#^\.##; s#/\$##; s#^\$#/.#" >"$1/var/lib/dpkg/info/$name.list"
-    { dpkg-deb -f "$deb"; printf "Status: install ok installed\n\n"; } >>"$1/var/lib/dpkg/status"
 done'
 # A tree that was made in another way is made again.
 stamp=$(sha256sum <"$0")$packages

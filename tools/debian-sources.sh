@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Functions of tools/old-libc.sh and tools/musl-python.sh, which read it: sources from Debian, below $folder. Nothing outside of it changes.
-# The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR. They are of this
-# machine's architecture, or of PYEXEC_DEBIAN_ARCHITECTURE.
+# The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR.
 
 # A command whose output is only of interest when it fails.
 quietly() {
@@ -37,8 +36,6 @@ Dir::State::status "$folder/apt/status";
 Dir::Cache "$folder/apt/cache";
 APT::Sandbox::User "$(id -un)";
 END
-    [ -z "${PYEXEC_DEBIAN_ARCHITECTURE:-}" ] ||
-        printf 'APT::Architecture "%s";\nAPT::Architectures { "%s"; };\n' "$PYEXEC_DEBIAN_ARCHITECTURE" "$PYEXEC_DEBIAN_ARCHITECTURE" >>"$folder/apt/apt.conf"
     export APT_CONFIG="$folder/apt/apt.conf"
     quietly apt-get update -q
 }

@@ -8,9 +8,6 @@
 # libarchive and libcurl need sixty other libraries (LDAP, Kerberos, SSH, GnuTLS, ICU), so these three, and OpenSSL, which Debian 11 has
 # only in a version without updates, are built here from Debian 12's sources, with only what pyexec uses.
 #
-# PYEXEC_MACHINE=aarch64 cross-builds for arm64. Then Python's headers are those of tools/arm64-tree.sh, and the system call filters those
-# of tools/bundle.sh, which both must have run.
-#
 # The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,16 +17,7 @@ folder=$(cd "$1" && pwd)
 program=$(cd "$2" && pwd)
 licences=$(cd "$3" && pwd)
 root=$folder/root
-here=$(uname -m)
-machine=${PYEXEC_MACHINE:-$here}
-headers=/usr/include cross='' hardening=-fcf-protection strip=strip
-if [ "$machine" != "$here" ]; then
-    arm64=${PYEXEC_ARM64:-$source/build/arm64}
-    headers=$arm64/tree/usr/include
-    CC=$machine-linux-gnu-gcc
-    cross="--host=$machine-linux-gnu" hardening='' strip=$machine-linux-gnu-strip
-    PYEXEC_DEBIAN_ARCHITECTURE=arm64
-fi
+machine=$(uname -m)
 old=bullseye
 new=bookworm
 old_packages="libc6 libc6-dev libcrypt1 libcrypt-dev libjansson4 libjansson-dev libedit2 libedit-dev libbsd0 libbsd-dev libmd0 libmd-dev
@@ -81,22 +69,18 @@ make_compiler() {
     printf '#!/bin/sh\nexec %s --sysroot="%s" -B"%s/" -L"%s" -L"%s" -ffile-prefix-map="%s"=. "$@"\n' "${CC:-gcc}" "$root" "$libraries" \
         "$libraries" "$root/lib/$machine-linux-gnu" "$folder" >"$folder/bin/old-gcc"
     chmod +x "$folder/bin/old-gcc"
-    [ -z "$cross" ] || for tool in ar ranlib nm; do
-        ln -sfn "$(command -v "$machine-linux-gnu-$tool")" "$folder/bin/$tool"
-    done
 }
 
 configure() {
     # The patches of Debian are newer than what was made of the patched files.
     find . -name aclocal.m4 -exec touch {} +
     find . \( -name configure -o -name config.h.in -o -name Makefile.in \) -exec touch {} +
-    # shellcheck disable=SC2086
-    quietly ./configure -q $cross --prefix=/usr/local --disable-static "$@"
+    quietly ./configure -q --prefix=/usr/local --disable-static "$@"
 }
 
 build_libraries() {
     # The same hardening as pyexec's own (meson.build).
-    export CFLAGS="-O2 -fPIC -fstack-protector-strong -fstack-clash-protection $hardening -ftrivial-auto-var-init=zero -D_FORTIFY_SOURCE=2"
+    export CFLAGS="-O2 -fPIC -fstack-protector-strong -fstack-clash-protection -fcf-protection -ftrivial-auto-var-init=zero -D_FORTIFY_SOURCE=2"
     export LDFLAGS="-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
     export CC=old-gcc
     cd "$folder/sources/openssl"
@@ -172,7 +156,7 @@ if [ "$(cat "$folder/made" 2>/dev/null)" != "$stamp" ]; then
     done
     build_libraries
     cp -a "$folder/headers/usr/include/." "$root/usr/include/"
-    ln -s "$headers/$machine-linux-gnu"/python3.* "$root/usr/include/$machine-linux-gnu/"
+    ln -s "/usr/include/$machine-linux-gnu"/python3.* "$root/usr/include/$machine-linux-gnu/"
     collect_libraries
     collect_licences
     unset APT_CONFIG
@@ -180,36 +164,13 @@ if [ "$(cat "$folder/made" 2>/dev/null)" != "$stamp" ]; then
 fi
 
 build=$folder/build
-options="--prefix=/usr --buildtype=release -Dold_libc=true -Dserve=enabled -Dhttp=enabled -Degress=disabled -Dworker=disabled -Dtests=false -Dplayground=enabled"
-if [ -n "$cross" ]; then
-    options="$options --cross-file $folder/cross.ini"
-    cat >"$folder/cross.ini" <<END
-[binaries]
-c = '$folder/bin/old-gcc'
-ar = '$machine-linux-gnu-gcc-ar'
-strip = '$strip'
-pkgconfig = 'pkg-config'
-exe_wrapper = ['qemu-$machine', '-L', '$root']
-[properties]
-needs_exe_wrapper = true
-sys_root = '$root'
-pkg_config_libdir = '$PKG_CONFIG_LIBDIR'
-python_includes = ['-I$(echo "$headers"/python3.*)']
-seccomp_filters = '${PYEXEC_BUNDLE_BUILD:-$source/build-bundle}-$machine/seccomp_filters.c'
-[host_machine]
-system = 'linux'
-cpu_family = '$machine'
-cpu = '$machine'
-endian = 'little'
-END
-fi
-# shellcheck disable=SC2086
-[ -f "$build/build.ninja" ] || CC=old-gcc quietly meson setup "$build" "$source" $options
+[ -f "$build/build.ninja" ] || CC=old-gcc quietly meson setup "$build" "$source" --prefix=/usr --buildtype=release -Dold_libc=true -Dserve=enabled \
+    -Dhttp=enabled -Degress=disabled -Dworker=disabled -Dtests=false -Dplayground=enabled
 quietly ninja -C "$build" pyexec libpyexec.so.0.1.0 pyexec-launch pyexec_guest.abi3.so pyexec_serve.so pyexec-mcp-http pyexec-otlp
 for file in pyexec pyexec-launch pyexec_guest.abi3.so pyexec_serve.so pyexec-mcp-http pyexec-otlp; do
-    "$strip" -o "$program/$file" "$build/$file"
+    strip -o "$program/$file" "$build/$file"
 done
-"$strip" -o "$program/libpyexec.so.0" "$build/libpyexec.so.0.1.0"
+strip -o "$program/libpyexec.so.0" "$build/libpyexec.so.0.1.0"
 for file in pyexec pyexec_serve.so; do
     patchelf --set-rpath '$ORIGIN' "$program/$file"
 done

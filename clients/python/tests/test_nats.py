@@ -92,6 +92,17 @@ def test_a_lost_session_is_an_error_once(nats):
             assert result.session.execution_count == 1 and result.last_value_truncated
 
 
+def test_asking_for_a_lost_session_makes_no_new_one(nats):
+    with worker(nats, "drains") as gone, Pyexec.connect(nats.url) as px:
+        session = px.session()
+        session.execute("x = 1")
+        with worker(nats, "stays"):
+            gone.stop()         # the fleet forgets its sessions
+            with pytest.raises(SessionLostError, match="drains"):
+                session.files.list()
+            assert px.sessions() == []
+
+
 def test_two_clients_share_a_session_wherever_it_lives(fleet):
     with Pyexec.connect(fleet.url) as one, Pyexec.connect(fleet.url) as two:
         for number in range(6):

@@ -155,22 +155,21 @@ export class NatsTransport extends RemoteTransport {
   async #ofSession(request: RemoteRequest, take: Take, signal: AbortSignal): Promise<Reply> {
     const session = String(request.params["session_id"]);
     const { session_policy: policy, packages } = request.params;
-    const opens = encode({ id: session, ...(policy ? { policy } : {}), ...(packages ? { packages } : {}) });
     const isKnown = this.#nodes.has(session);
     // All calls wait for the first one's `open`, and then go on in their order.
     let opening = this.#opening.get(session), isMade = false;
     if (!opening && !isKnown && request.method === "execute") {
-      opening = this.#open(session, opens);
+      opening = this.#open(session, encode({ id: session, ...(policy ? { policy } : {}), ...(packages ? { packages } : {}) }));
       this.#opening.set(session, opening);
       opening.then((reply) => (isMade = reply.status === 201), () => undefined);
     }
     const opened = await opening;
     if (opened && opened.status >= 400) return opened;
     if (!this.#nodes.has(session)) this.#remember(session, await this.#anyNode());      // it knows which node has it, or that none has
-    let reply = await this.#atOwner(request, take, signal, opens);
+    let reply = await this.#atOwner(request, take, signal);
     if (reply.status === 421) {
       this.#remember(session, reply.header("Pyexec-Node"));
-      reply = await this.#atOwner(request, take, signal, opens);
+      reply = await this.#atOwner(request, take, signal);
     }
     if (reply.status === 410 || reply.status === 421 || (reply.status === 404 && !isKnown)) this.#nodes.delete(session);
     else if (request.method === "fork_session" && reply.status < 300)
@@ -183,18 +182,25 @@ export class NatsTransport extends RemoteTransport {
     return reply;
   }
 
-  async #atOwner(request: RemoteRequest, take: Take, signal: AbortSignal, opens: Uint8Array, again = true): Promise<Reply> {
+  #sessionAt(node: string, session: string): string {
+    return `pyexec.v1.node.${node}.s.${this.#link.principal}.${subjectToken(session)}`;
+  }
+
+  async #atOwner(request: RemoteRequest, take: Take, signal: AbortSignal, again = true): Promise<Reply> {
     const session = String(request.params["session_id"]);
     const node = this.#nodes.get(session)!;
     const call = [request.verb, request.path.split("/").slice(4).map((part) => "/" + part).join("")].join(" ").trimEnd();
-    const subject = `pyexec.v1.node.${node}.s.${this.#link.principal}.${subjectToken(session)}`;
-    const reply = await this.#ask(subject, call, request.content, headersOf(request), take, signal);
+    const reply = await this.#ask(this.#sessionAt(node, session), call, request.content, headersOf(request), take, signal);
     if (reply) return reply;
     this.#nodes.delete(session);
-    // The node is gone, or it only connects to another NATS server. `open` knows, and makes the fleet forget a session that is lost.
-    const told = await this.#open(session, opens).catch(() => undefined);
+    // The node is gone, or it only connects to another NATS server. Any node that is asked for the session knows, and makes the fleet forget one
+    // that is lost. `open` would make a new one.
+    const told = await this.#anyNode().then((other) => this.#ask(this.#sessionAt(other, session), "GET")).catch(() => undefined);
     if (told?.status === 410) return told;
-    if (told?.status === 200 && again) return this.#atOwner(request, take, signal, opens, false);
+    if ((told?.status === 200 || told?.status === 421) && again) {
+      this.#remember(session, told.header("Pyexec-Node"));
+      return this.#atOwner(request, take, signal, false);
+    }
     throw new SessionLostError(`the session was at node ${node}, which is gone`, {
       hint: "Its state is lost. The next call with its id makes a new session." });
   }

@@ -140,6 +140,18 @@ describe("a fleet", { skip }, () => {
     await other.stop();
   }));
 
+  test("asking for a lost session makes no new one", () => withNats(async (nats) => {
+    const [gone, px] = [await startWorker(nats.url, "drains"), Pyexec.connect(nats.url)];
+    const session = px.session();
+    await session.execute("x = 1");
+    const stays = await startWorker(nats.url, "stays");
+    await gone.stop();          // the fleet forgets its sessions
+    await assert.rejects(session.files.list(), (failure) => failure instanceof SessionLostError && failure.message.includes("drains"));
+    assert.deepEqual(await px.sessions(), []);
+    await px.close();
+    await stays.stop();
+  }));
+
   test("two clients share a session wherever it lives", async () => {
     const [one, two] = [await makeClient("nats"), await makeClient("nats")];
     for (let number = 0; number < 6; number++) {

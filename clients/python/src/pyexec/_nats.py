@@ -423,20 +423,19 @@ class NatsConnection(Connection):
 
     async def _of_session(self, request: Request, take: Optional[Take]) -> Answer:
         session, params = request.params["session_id"], request.params
-        own = {"id": session, "policy": params.get("session_policy"), "packages": params.get("packages")}
-        opens = encode({key: value for key, value in own.items() if value})
         known, made = session in self.nodes, False
         if not known and request.method == "execute":
-            answer = await self._open(session, opens)
+            own = {"id": session, "policy": params.get("session_policy"), "packages": params.get("packages")}
+            answer = await self._open(session, encode({key: value for key, value in own.items() if value}))
             if answer.status >= 400:
                 return answer
             made = answer.status == 201
         elif not known:     # any node knows which one has it, or that there is no such session
             self._remember(session, await self._any_node())
-        answer = await self._at_node(request, take, opens)
+        answer = await self._at_node(request, take)
         if answer.status == 421:
             self._remember(session, _node(answer))
-            answer = await self._at_node(request, take, opens)
+            answer = await self._at_node(request, take)
         if answer.status in (410, 421) or (answer.status == 404 and not known):
             self.nodes.pop(session, None)
         elif request.method == "fork_session" and answer.status < 300:
@@ -448,23 +447,29 @@ class NatsConnection(Connection):
             answer = answer._replace(body=json.dumps(result).encode())
         return answer
 
-    async def _at_node(self, request: Request, take: Optional[Take], opens: bytes, again: bool = True) -> Answer:
+    def _subject(self, session: str) -> str:
+        return "pyexec.v1.node.%s.s.%s.%s" % (self.nodes[session], self.principal, _token(session))
+
+    async def _at_node(self, request: Request, take: Optional[Take], again: bool = True) -> Answer:
         session = request.params["session_id"]
         node = self.nodes[session]
-        subject = "pyexec.v1.node.%s.s.%s.%s" % (node, self.principal, _token(session))
         call = request.verb + " " + "".join("/" + part for part in request.path.split("/")[4:])
         try:
-            return await self.ask(subject, call.rstrip(), request.content, take, request.method != "write_file", request.key)
+            return await self.ask(self._subject(session), call.rstrip(), request.content, take, request.method != "write_file", request.key)
         except _NoResponders:
             self.nodes.pop(session, None)
-        # The node is gone, or it only connects to another NATS server. `open` knows, and makes the fleet forget a session that is lost.
+        # The node is gone, or it only connects to another NATS server. Any node that is asked for the session knows, and makes the fleet
+        # forget one that is lost. `open` would make a new one.
         answer = None
-        with contextlib.suppress(PyexecError):
-            answer = await self._open(session, opens)
+        with contextlib.suppress(PyexecError, _NoResponders):
+            self._remember(session, await self._any_node())
+            answer = await self.ask(self._subject(session), "GET", None)
+        self.nodes.pop(session, None)
         if answer and answer.status == 410:
             return answer
-        if answer and answer.status == 200 and again:
-            return await self._at_node(request, take, opens, again=False)
+        if answer and answer.status in (200, 421) and again:
+            self._remember(session, _node(answer))
+            return await self._at_node(request, take, again=False)
         raise SessionLostError("the session was at node %s, which is gone" % node,
                                "Its state is lost. The next call with its id makes a new session.")
 

@@ -3,6 +3,7 @@
 it take. The nodes are stand-ins, which do what each test says."""
 import contextlib
 import json
+import os
 import threading
 import time
 
@@ -52,7 +53,9 @@ def at_once(*works):
 
 
 def peak(gateway):
-    """Returns the most memory that the process has had, in bytes."""
+    """Returns the most memory that the process has had, in bytes. With a sanitizer, which keeps what was freed, 0."""
+    if os.environ.get("SANITIZE"):
+        return 0
     with open("/proc/%d/status" % gateway.process.pid) as file:
         return int(next(line for line in file if line.startswith("VmHWM:")).split()[1]) << 10
 

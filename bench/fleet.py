@@ -38,6 +38,7 @@ BUSY = "busy"
 KINDS = ("runs", "session calls")
 REST = 0.2                  # seconds before each measurement, in which warm children are forked
 CLIENT_ROUNDS, BLOCK = 600, 20
+PAUSE = 0.005               # before each call of a client, in which a warm child is forked
 
 
 class Program:
@@ -258,6 +259,11 @@ def ask(process, line):
     return float(process.stdout.readline()) / 1000
 
 
+def turns(ways, number):
+    """The order changes each time, so that no way always follows another."""
+    return list(ways)[::1 if number % 2 else -1]
+
+
 async def raw_calls(fleet, rounds):
     """Without a client: one connection each, as in the fleets. Clients ask for events over NATS, so that they can cancel a run."""
     nats, http = await load.dial(load.NatsLink, fleet.server.port), await load.dial(load.HttpLink, fleet.http_port)
@@ -265,10 +271,10 @@ async def raw_calls(fleet, rounds):
             "events": lambda: nats.ask(b"pyexec.v1.run", BODY, b"Accept: text/event-stream\r\n")}
     taken = {way: [] for way in ways}
     for number in range(rounds + BLOCK):
-        for way, call in ways.items():
-            await asyncio.sleep(0.002)
+        for way in turns(ways, number):
+            await asyncio.sleep(PAUSE)
             begun = time.perf_counter()
-            await call()
+            await ways[way]()
             if number >= BLOCK:
                 taken[way].append((time.perf_counter() - begun) * 1000)
     return taken
@@ -283,8 +289,8 @@ def clients(build, fleet, rounds):
         found.update({name: {"http": [], "nats": []} for name in running})
         for number in range(-3 * BLOCK, rounds):        # Java compiles its hot methods meanwhile
             for name, process in running.items():
-                for way in ("http", "nats"):
-                    time.sleep(0.002)                   # a warm child is forked
+                for way in turns(("http", "nats"), number):
+                    time.sleep(PAUSE)
                     got = ask(process, way)
                     if number >= 0:
                         found[name][way].append(got)

@@ -11,7 +11,7 @@ import secrets
 import time
 
 PERIOD_US = 10_000      # of a quota: the default of 100 ms would be seen in each latency
-WEIGHT = 10             # times that of a process of the same machine that has no group
+WEIGHT = 100            # times that of a process of the same machine that has no group
 
 
 class Share:

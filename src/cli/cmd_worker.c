@@ -21,6 +21,7 @@
 #include "base/node_figures.h"
 #include "base/processors.h"
 #include "base/retry.h"
+#include "base/spelling.h"
 #include "cli/commands.h"
 #include "cli/nats_command.h"
 #include "cli/print.h"
@@ -29,7 +30,6 @@
 #include "cli/server_heap.h"
 
 #define WORKER_PROGRAM "pyexec-worker"
-#define NODE_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 #define NODE_MAX 64
 
 struct worker_options {
@@ -84,7 +84,7 @@ static int name_node(struct px_nats_config *nats, pyexec_error *error)
     }
     if (!nats->node)
         return px_error_oom(error);
-    if (*nats->node && strlen(nats->node) <= NODE_MAX && strspn(nats->node, NODE_CHARACTERS) == strlen(nats->node))
+    if (px_word_is_plain(nats->node, NODE_MAX))
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY, "node: '%.80s' can't be the name of a node", nats->node);
     return px_error_hint(error, "Use 1 to 64 of A-Z a-z 0-9 - and _, with --node or [nats] node.");

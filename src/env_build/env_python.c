@@ -13,12 +13,11 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/python_versions.h"
 #include "env_build/env_command.h"
 #include "policy/fields.h"
 
 #define PYTHONS_MAX 64
-#define OLDEST_MINOR 8
-#define NEWEST_MINOR 13
 
 void env_python_done(struct env_python *python)
 {
@@ -60,7 +59,7 @@ static int ask(const char *program, struct env_python *ret)
     int path_at = 0;
     if (!answer ||
         sscanf(answer, "pyexec-python CPython %u.%u.%u %u %n", &major, &minor, &micro, &gil, &path_at) != 4 ||
-        !path_at || major != 3 || minor < OLDEST_MINOR || !gil)
+        !path_at || major != 3 || minor < PX_PYTHON_OLDEST_MINOR || !gil)
         return -1;
     ret->path = strndup(answer + path_at, strcspn(answer + path_at, "\n"));
     snprintf(ret->version, sizeof ret->version, "%u.%u.%u", major, minor, micro);
@@ -163,7 +162,7 @@ static void add_all(struct candidates *candidates, const char *default_python)
     if (default_python && *default_python)
         add_named(candidates, default_python);
     add_named(candidates, "python3");
-    for (int minor = NEWEST_MINOR; minor >= OLDEST_MINOR; minor--) {
+    for (int minor = PX_PYTHON_NEWEST_MINOR; minor >= PX_PYTHON_OLDEST_MINOR; minor--) {
         snprintf(name, sizeof name, "python3.%d", minor);
         add_named(candidates, name);
     }
@@ -191,11 +190,11 @@ static int refuse(const struct candidates *candidates, const char *what, const c
     for (size_t i = 0; i < candidates->count && list.length < 700; i++)
         px_buffer_printf(&list, "%s%s (%s)", i ? ", " : "", candidates->items[i].version, candidates->items[i].path);
     px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "no Python on this machine %s %.100s", what, wanted);
-    return px_error_hint(
-        error,
-        "There are: %s. pyexec takes CPython 3.%d to 3.%d. Install another one from the distribution, or with `uv "
-        "python install`, or give the path of an interpreter: --python /PATH/bin/python3.",
-        px_buffer_length(&list) ? px_buffer_shown(&list) : "none", OLDEST_MINOR, NEWEST_MINOR);
+    return px_error_hint(error,
+                         "There are: %s. pyexec takes " PX_PYTHON_VERSIONS
+                         ". Install another one from the distribution, or with `uv "
+                         "python install`, or give the path of an interpreter: --python /PATH/bin/python3.",
+                         px_buffer_length(&list) ? px_buffer_shown(&list) : "none");
 }
 
 static int take(struct env_python *from, struct env_python *ret)
@@ -227,11 +226,9 @@ static int find_program(const char *program, struct env_python *ret, pyexec_erro
                        : strchr(program, '/') ? "is not a program"
                                               : "is not a program in the folders of PATH";
     px_error_set(error, PYEXEC_PYTHON_NOT_FOUND, "'%.200s' %s", program, what);
-    return px_error_hint(
-        error,
-        "pyexec needs CPython 3.%d to 3.%d with the GIL. Install python3, or name another one: --python with a version "
-        "such as 3.12, a path, or a name in PATH.",
-        OLDEST_MINOR, NEWEST_MINOR);
+    return px_error_hint(error, "pyexec needs " PX_PYTHON_VERSIONS
+                                ". Install python3, or name another one: --python with a version "
+                                "such as 3.12, a path, or a name in PATH.");
 }
 
 int env_python_find(const struct env_python_wish *wish, struct env_python *ret, pyexec_error *error)

@@ -63,29 +63,6 @@ static void python_error(char *text, size_t size)
     Py_XDECREF(traceback);
 }
 
-static int check_interpreter(pyexec_error *error)
-{
-    PyObject *implementation = PySys_GetObject("implementation");
-    PyObject *name = implementation ? PyObject_GetAttrString(implementation, "name") : NULL;
-    bool cpython = name && PyUnicode_CompareWithASCIIString(name, "cpython") == 0;
-    Py_XDECREF(name);
-    PyErr_Clear();
-    if (!cpython)
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "the interpreter is not CPython");
-    if (px_python.version < 0x0308)
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "CPython %d.%d is too old", px_python.version >> 8,
-                            px_python.version & 0xff);
-    PyObject *is_enabled = PySys_GetObject("_is_gil_enabled");
-    PyObject *enabled = is_enabled ? PyObject_CallObject(is_enabled, NULL) : NULL;
-    bool free_threaded = enabled && PyObject_IsTrue(enabled) == 0;
-    Py_XDECREF(enabled);
-    PyErr_Clear();
-    if (free_threaded)
-        return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED,
-                            "the interpreter is free-threaded: it can't be forked safely");
-    return 0;
-}
-
 /* Hides /proc while modules are preloaded. A module that looks there during its import, as threadpoolctl does, must
  * find the same as in a run: self/exe and two empty files. The zygote reads the host's /proc through its own
  * descriptor. */
@@ -285,7 +262,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
     offer_to_oom_killer(zygote);
-    if (check_interpreter(error) < 0 || prepare_display(error) < 0 || import_preloads(zygote, preloads, error) < 0 ||
+    if (prepare_display(error) < 0 || import_preloads(zygote, preloads, error) < 0 ||
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 || drop_ids(zygote, error) < 0 ||
         prepare_python(zygote, error) < 0)
         return -1;

@@ -18,25 +18,36 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/python_versions.h"
 #include "base/retry.h"
 #include "protocol/egress.h"
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
 
 #define ENVIRONMENT_MAX 48
-#define PX_PORT_TEXT_(number) #number
-#define PX_PORT_TEXT(number) PX_PORT_TEXT_(number)
-#define PX_PROXY_URL "http://127.0.0.1:" PX_PORT_TEXT(PX_EGRESS_PORT)
+#define PX_TEXT_(number) #number
+#define PX_TEXT(number) PX_TEXT_(number)
+#define PX_PROXY_URL "http://127.0.0.1:" PX_TEXT(PX_EGRESS_PORT)
 
 /* Runs in the interpreter before anything else. It loads the extension by its descriptor, so that the process
- * keeps no path of the host, and never returns. */
-static const char bootstrap[] = "import sys\n"
-                                "if sys.version_info < (3, 8): sys.exit('it is Python %d.%d, older than 3.8' % "
-                                "sys.version_info[:2])\n"
-                                "import _imp\n"
-                                "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; "
-                                "submodule_search_locations = None\n"
-                                "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
+ * keeps no path of the host, and never returns. The extension needs the C API of CPython, and a zygote of a free-threaded build
+ * could not be forked safely. */
+/* clang-format off */
+#define OLDEST PX_TEXT(PX_PYTHON_OLDEST_MINOR)
+static const char bootstrap[] =
+    "import sys\n"
+    "name, version = sys.implementation.name, '%d.%d' % sys.version_info[:2]\n"
+    "why = ''\n"
+    "if name != 'cpython': why = name + ' for Python ' + version\n"
+    "elif sys.version_info < (3, " OLDEST "): why = 'CPython %s, older than 3." OLDEST "' % version\n"
+    "elif 't' in getattr(sys, 'abiflags', ''): why = 'a free-threaded CPython ' + version\n"
+    "if why:\n"
+    "    sys.stderr.write(why)\n"
+    "    sys.exit(" PX_TEXT(PX_ZYGOTE_EXIT_UNSUPPORTED) ")\n"
+    "import _imp\n"
+    "class S: name = 'pyexec_guest'; origin = '/proc/self/fd/4'; loader = None; submodule_search_locations = None\n"
+    "m = _imp.create_dynamic(S); _imp.exec_dynamic(m); m.zygote()\n";
+/* clang-format on */
 
 /* Says what failed and ends with this exit status. When the machine has no more of a resource, the status tells
  * the errno instead. */

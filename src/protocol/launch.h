@@ -30,6 +30,8 @@
 #define PX_CA_FILE PX_CA_FOLDER "/ca-certificates.crt"
 /* The same, and the authority of the proxy: for runs with secrets. */
 #define PX_CA_FILE_SECRETS PX_CA_FOLDER "/ca-certificates-with-proxy.crt"
+/* The interpreter runs, and pyexec can't use it. Its log says what it is. */
+#define PX_ZYGOTE_EXIT_UNSUPPORTED 124
 /* Exit statuses of a zygote that ended before it became Python. This plus a layer: that layer was refused. */
 #define PX_ZYGOTE_EXIT_LAYER 200
 /* This plus an errno that px_errno_exhausted() knows: the machine has no more processes, memory or descriptors. */

@@ -43,8 +43,10 @@ OPTIONAL = ["pyexec-mcp-http", "pyexec-otlp", "pyexec-egress", "pyexec-worker", 
 MUSL_GUEST = "pyexec_guest_musl.abi3.so"             # tests/kernel/test_musl.py puts it into its build folder
 COPY = "/nowhere"               # the copy of the program, when it has been made
 SANITIZERS = ["ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"]
-ORDINARY = 60123                # an id that no account has
+# Runs the scripts of the tests. The core of the suite (tests/run/test_interpreters.py) runs with others too.
+PYTHON = os.environ.get("PYEXEC_POLICY_PYTHON_BIN", "/usr/bin/python3")
 SLOWER = int(os.environ.get("PYEXEC_TEST_SLOWER", "1"))     # so many times slower is an emulated machine (tests/support/vm.py)
+ORDINARY = 60123                # an id that no account has
 
 
 @atexit.register
@@ -88,7 +90,7 @@ class Program:
             keywords.setdefault("group", self.uid)
             keywords.setdefault("extra_groups", [])
         environment = dict(keywords.pop("env", os.environ))
-        environment.setdefault("PYEXEC_POLICY_PYTHON_BIN", "/usr/bin/python3")
+        environment.setdefault("PYEXEC_POLICY_PYTHON_BIN", PYTHON)
         environment.update(sanitizer_options())
         return subprocess.Popen([self.path, *arguments], env=environment, **keywords)
 

@@ -14,6 +14,7 @@ import argparse
 import concurrent.futures
 import datetime
 import os
+import re
 import subprocess
 import sys
 import time
@@ -39,9 +40,9 @@ def run(command, **environment):
     return done.returncode, done.stdout
 
 
-def run_tests(path):
+def run_tests(path, *options):
     """Runs a file of tests as in the night."""
-    return run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", path], PYEXEC_NIGHTLY="1",
+    return run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", *options, path], PYEXEC_NIGHTLY="1",
                PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
 
 
@@ -109,6 +110,14 @@ def musl():
     path = "tests/kernel/test_musl.py"
     status, output = run_tests(path)
     return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+
+
+def interpreters():
+    """Runs the core of the suite with each CPython of the machine, and with those of Debian 13 and sid in trees."""
+    path = "tests/run/test_interpreters.py"
+    status, output = run_tests(path, "-rP", "-k", "core_holds")
+    counts = [line for line in output.splitlines() if re.search(r"python\S*: \d+ passed", line)]
+    return "`%s -k core_holds`" % path, "; ".join([*counts, output.strip().splitlines()[-1]]), status == 0 and bool(counts)
 
 
 def artifacts():
@@ -184,13 +193,13 @@ def page(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, fleet, arm64, musl, artifacts, collector, chart, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, fleet, arm64, musl, interpreters, artifacts, collector, chart, fuzz, soak, runs")
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "branches": branches, "batch": batch, "fleet": fleet, "arm64": arm64, "musl": musl, "artifacts": artifacts, "collector": collector,
+             "kills": kills, "branches": branches, "batch": batch, "fleet": fleet, "arm64": arm64, "musl": musl, "interpreters": interpreters, "artifacts": artifacts, "collector": collector,
              "chart": chart,
              "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
              "runs": lambda: runs(given.runs)}

@@ -9,13 +9,14 @@ import time
 
 import pytest
 
+from conftest import PYTHON
 from json_lines import JsonLines
 
 
 class Client(JsonLines):
     def __init__(self, program, options=(), start_new_session=False, **initialize):
         super().__init__(program, "rpc", *options, start_new_session=start_new_session)
-        policy = {"python_bin": "/usr/bin/python3", **initialize.pop("policy", {})}
+        policy = {"python_bin": PYTHON, **initialize.pop("policy", {})}
         self.info = self.call("initialize", protocol=1, policy=policy, **initialize)["result"]
 
     call = JsonLines.ask
@@ -60,7 +61,7 @@ def test_answers_move_to_a_socket(own, nothing_left):
             assert client.ask("move_answers", path=path)["result"] == {}
             connection = listener.accept()[0]
             with connection, connection.makefile("r") as lines:
-                initialize = client.send("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3"})
+                initialize = client.send("initialize", protocol=1, policy={"python_bin": PYTHON})
                 assert json.loads(lines.readline())["id"] == initialize
                 number = client.send("execute_once", code="print('x' * 300000)", stream=True)
                 found = [json.loads(lines.readline())]

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from conftest import PYTHON
 from test_rpc import Client
 from test_rpc_lines import SANITIZED, memory_kib
 
@@ -306,7 +307,7 @@ def test_a_client_that_is_killed_leaves_nothing(pyexec, nothing_left):
               "rpc.stdin.flush()\n"
               "while b'tool_call' not in rpc.stdout.readline(): pass\n"
               "print(rpc.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    lines = [{"id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": "/usr/bin/python3", "timeout_ms": 60000}}},
+    lines = [{"id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": PYTHON, "timeout_ms": 60000}}},
              {"id": 2, "method": "execute_once", "params": {"code": "lookup('a')", "tools": TOOLS}}]
     user = {} if pyexec.uid == os.getuid() else {"user": pyexec.uid, "group": pyexec.uid, "extra_groups": []}
     client = subprocess.Popen(["/usr/bin/python3", "-c", script, pyexec.path, "rpc"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -316,7 +317,7 @@ def test_a_client_that_is_killed_leaves_nothing(pyexec, nothing_left):
 
 
 def test_a_drain_fails_calls_that_nobody_can_answer(pyexec, nothing_left):
-    lines = [{"id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": "/usr/bin/python3", "timeout_ms": 60000}}}]
+    lines = [{"id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": PYTHON, "timeout_ms": 60000}}}]
     lines += [{"id": i, "method": "execute_once", "params": {"code": CATCH, "tools": TOOLS}} for i in (2, 3)]
     done = pyexec.run("rpc", "--drain", input="".join(json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in lines))
     assert done.returncode == 0

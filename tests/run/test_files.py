@@ -67,7 +67,7 @@ def test_the_kernel_alone(pyexec, files, path, flags, works):
 
 
 def test_changes_are_listed_and_returned(pyexec, tmp_path, nothing_left):
-    os.chmod(tmp_path, 0o755)
+    reach(tmp_path)
     for name in ("keep", "change", "remove"):
         (tmp_path / name).write_text(name)
     flags = ["--files", "full"]

@@ -14,8 +14,9 @@ import pytest
 from conftest import BUILD, ORDINARY
 
 RELEASES = {"12": "bookworm", "13": "trixie"}
+SUITES = {**RELEASES, "sid": "sid"}
 # Debian 13's apparmor_parser reads profiles for user namespaces; Debian 12's does not.
-INCLUDE = {"12": "python3", "13": "python3,apparmor"}
+INCLUDE = {"12": "python3", "13": "python3,apparmor", "sid": "python3"}
 # The mirror can be a copy of an old day.
 OPTIONS = ["--aptopt=Acquire::Check-Valid-Until \"false\"", "--aptopt=Acquire::Check-Date \"false\"", "--dpkgopt=force-unsafe-io",
            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*"]
@@ -58,7 +59,7 @@ def tree(release):
                 pytest.skip("a tree of Debian needs apt's lists (apt-get update)")
             shutil.rmtree(folder + ".new", ignore_errors=True)
             done = subprocess.run(["unshare", "--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--variant=minbase",
-                                   "--include=" + INCLUDE[release], *OPTIONS, RELEASES[release], folder + ".new", mirror()],
+                                   "--include=" + INCLUDE[release], *OPTIONS, SUITES[release], folder + ".new", mirror()],
                                   capture_output=True, text=True, timeout=1200, env={**os.environ, "TMPDIR": os.path.dirname(folder)})
             if done.returncode:
                 shutil.rmtree(folder + ".new", ignore_errors=True)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 
-from conftest import BUILD
+from conftest import BUILD, PYTHON
 
 
 class Failure(Exception):
@@ -24,7 +24,7 @@ class Executor:
         self.tool = None        # a function that gets the params of each tool call and returns its result
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            self._do("initialize", protocol=1, policy={"python_bin": "/usr/bin/python3", **(policy or {})},
+            self._do("initialize", protocol=1, policy={"python_bin": PYTHON, **(policy or {})},
                      session=session or {}, host=host or {}, **({"env": environments} if environments else {}))
         except Failure:
             self.__exit__()

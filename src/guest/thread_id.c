@@ -2,28 +2,66 @@
 #include "guest/thread_id.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* `cleared` is the word that the kernel clears when the thread ends. glibc gives it the thread's id; musl, the lock of its list of
- * threads, and keeps the id elsewhere. */
+#define WORDS 512u      /* of a thread's descriptor that are searched */
+#define SMALL_NUMBER 64 /* up to here, other words of a descriptor can have the same value as an id */
+
+/* `cleared` is the word that the kernel clears when the thread ends. glibc before 2.43 keeps the thread's id there. glibc 2.43 keeps a
+ * state there, and musl the lock of its list of threads; both keep the id elsewhere. */
 static int *address, *cleared;
 
-/* PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE. On other kernels, and with musl, this searches the thread's
- * descriptor for the number. */
+/* Two threads: the id of each is at the same place of its descriptor. */
+struct pair {
+    const int *descriptor;
+    int id;
+    size_t place;
+};
+
+static int own_id(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+static void *compare(void *closure)
+{
+    struct pair *other = closure;
+    const int *descriptor = (const int *)pthread_self();
+    int id = own_id();
+    while (other->place < WORDS && (other->descriptor[other->place] != other->id || descriptor[other->place] != id))
+        other->place++;
+    return NULL;
+}
+
+/* Any of several words could be the id: a second thread has the answer. */
+static size_t place_by_thread(const int *descriptor, int id)
+{
+    pthread_t thread;
+    struct pair pair = {descriptor, id, 0};
+    if (pthread_create(&thread, NULL, compare, &pair) != 0)
+        return WORDS;
+    pthread_join(thread, NULL);
+    return pair.place;
+}
+
+/* PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE. */
 int *px_thread_id_address(void)
 {
     if (address)
         return address;
-    int id = (int)syscall(SYS_gettid), *descriptor = (int *)pthread_self();
-    if (prctl(PR_GET_TID_ADDRESS, &cleared, 0, 0, 0) == 0 && cleared && *cleared == id)
-        return address = cleared;
-    for (size_t i = 0; i < 512; i++)
-        if (descriptor[i] == id)
-            return address = &descriptor[i];
-    return NULL;
+    int id = own_id(), *descriptor = (int *)pthread_self();
+    size_t place = 0;
+    while (place < WORDS && descriptor[place] != id)
+        place++;
+    bool told = prctl(PR_GET_TID_ADDRESS, &cleared, 0, 0, 0) == 0 && cleared && *cleared == id;
+    bool sure = told ? cleared == &descriptor[place] : id > SMALL_NUMBER;
+    if (!sure)
+        place = place_by_thread(descriptor, id);
+    return address = place < WORDS ? &descriptor[place] : NULL;
 }
 
 void px_thread_id_in_copy(void)

@@ -35,7 +35,8 @@ echo "alice:x:$2:$2::/home/alice:/bin/sh" >> etc/passwd; echo "alice:x:$2:" >> e
 printf '#!/bin/sh\\nexit 101\\n' > usr/sbin/policy-rc.d; chmod 755 usr/sbin/policy-rc.d
 mkdir old; pivot_root . old; umount -l /old; rmdir /old
 echo ready
-exec sleep infinity
+# The first process of a PID namespace gets those whose parents have ended; the shell reaps them while it waits.
+sleep infinity & wait
 """
 
 

@@ -1,6 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes everything that users install, with a bill of materials for each and SHA256SUMS: tools/artifacts.sh FOLDER BUILD
+# FOLDER has what this machine's platform installs, and the jars. Its folders musl, arm64 and arm64-musl have the same for the other platforms, so
+# that a line such as pip install FOLDER/pyexec_*.whl takes what fits.
 #     WITHOUT='jar npm'   leaves these parts out; the parts are: deb tarball wheels jar npm image, and on x86-64 the same but jar with -arm64
 #                         (deb-arm64 …); "arm64" leaves out all of those, and the natives for arm64 in the jar
 #     CHECK=1             makes all but the images once more, from a copy of the source in another folder, and compares the bytes
@@ -31,13 +33,14 @@ with_arm64=false
 
 make_deb() {
     # Their date is that of debian/changelog, as Debian's tools have it.
-    (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb$suffix") && cp "$work/deb$suffix"/*.deb "$target"
+    (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb$suffix") &&
+        mkdir -p "$fits" && cp "$work/deb$suffix"/*.deb "$fits"
 }
 make_tarball() {
-    "$source/tools/tarball.sh" "$target"
+    "$source/tools/tarball.sh" "$fits"
 }
 make_wheels() {
-    "$source/tools/wheels.sh" "$target" && "$source/tools/wheels.sh" --musl "$target"
+    "$source/tools/wheels.sh" "$fits" && "$source/tools/wheels.sh" --musl "$musl"
 }
 make_jar() {
     command -v mvn >/dev/null || { echo "there is no mvn (apt install maven)"; return 1; }
@@ -55,11 +58,13 @@ make_jar() {
             ! -name '*-tests.jar' -exec cp {} "$target" \;
 }
 make_npm() {
-    "$source/tools/npm-package.sh" "$target" "$build"
+    packages=$work/npm$suffix
+    "$source/tools/npm-package.sh" "$packages" "$build" && mkdir -p "$fits" "$musl" && cp "$packages"/pyexec-client-*.tgz "$musl" &&
+        mv "$packages"/pyexec-runtime-*-musl-*.tgz "$musl" && mv "$packages"/*.tgz "$fits"
 }
 make_image() {
     [ -d "$work/deb$suffix" ] || { echo "it is made of the Debian packages, which are not there"; return 1; }
-    "$source/tools/image.sh" "$target" "$work/deb$suffix"
+    "$source/tools/image.sh" "$fits" "$work/deb$suffix"
 }
 
 parts='deb tarball wheels jar npm image'
@@ -69,9 +74,9 @@ if $with_arm64 && ! [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]; then
     WITHOUT="$WITHOUT image-arm64"
 fi
 for part in $parts; do
-    suffix=
+    suffix='' fits=$target musl=$target/musl
     unset PYEXEC_MACHINE
-    case $part in *-arm64) suffix=-arm64 PYEXEC_MACHINE=aarch64; export PYEXEC_MACHINE ;; esac
+    case $part in *-arm64) suffix=-arm64 fits=$target/arm64 musl=$target/arm64-musl PYEXEC_MACHINE=aarch64; export PYEXEC_MACHINE ;; esac
     if left_out "$part"; then
         echo "$part: left out"
         continue
@@ -88,14 +93,14 @@ done
 unset PYEXEC_MACHINE
 
 cd "$target"
-for file in *; do
+for file in * */*; do
     [ -f "$file" ] || continue
     "$source/tools/sbom.py" "$file" >"$work/sbom" || { failed="$failed sbom($file)"; continue; }
     mv "$work/sbom" "$file.spdx.json"
 done
 find . -type f | sed 's#^\./##' | LC_ALL=C sort | xargs sha256sum >"$work/sums"
 mv "$work/sums" SHA256SUMS
-ls -l | awk 'NR > 1 {printf "%10d  %s\n", $5, $9}'
+find . -type f -printf '%10s  %P\n' | LC_ALL=C sort -k 2
 
 if [ -n "${CHECK:-}" ]; then
     again=$work/'built again in a folder with a longer name'

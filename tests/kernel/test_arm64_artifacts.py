@@ -37,7 +37,7 @@ def tool(name, *arguments, **environment):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Returns a folder with all of them."""
+    """Returns a folder with all of them: the jars, and those of tools/artifacts.sh in its folders arm64 and arm64-musl."""
     if not os.environ.get("PYEXEC_NIGHTLY"):
         pytest.skip("they take many minutes: make nightly PARTS=artifacts, or PYEXEC_NIGHTLY=1")
     if os.environ.get("SANITIZE"):
@@ -78,7 +78,7 @@ STATIC = {"pyexec", "pyexec-launch", "pyexec-egress"}
 
 
 def one(made, pattern):
-    found = [path for path in glob.glob(os.path.join(made, pattern)) if re.search(r"linux|py3|-\d+\.jar$", path) and not path.endswith(".spdx.json")]
+    found = [path for path in glob.glob(os.path.join(made, "**", pattern), recursive=True) if re.search(r"linux|py3|-\d+\.jar$", path) and not path.endswith(".spdx.json")]
     if pattern.startswith("ali") and "linux" not in pattern:
         found = [path for path in found if "linux" not in os.path.basename(path)]
     assert len(found) == 1, (pattern, found, os.listdir(made))
@@ -101,10 +101,10 @@ def test_each_program_is_for_arm64_and_needs_no_newer_c_library(made, pattern, t
 
 
 def test_the_packages_of_debian_are_for_arm64(made, tmp_path):
-    names = {os.path.basename(path).split("_")[0] for path in glob.glob(made + "/*_arm64.deb")}
+    names = {os.path.basename(path).split("_")[0] for path in glob.glob(made + "/arm64/*_arm64.deb")}
     assert names == {"pyexec", "pyexec-server", "pyexec-worker", "pyexec-runtime", "libpyexec0", "libpyexec-dev"}
     found = {}
-    for path in glob.glob(made + "/*_arm64.deb"):
+    for path in glob.glob(made + "/arm64/*_arm64.deb"):
         found.update(programs(path))
     assert {"pyexec", "pyexec-launch", "pyexec-egress", "pyexec_serve.so", "pyexec-worker", "pyexec_guest.abi3.so"} <= {os.path.basename(name) for name in found}
     assert all(content[18:20] == b"\xb7\0" for content in found.values()), list(found)
@@ -124,8 +124,8 @@ def guest(made, tmp_path_factory):
                        check=False, stdout=subprocess.DEVNULL)
     folder = tmp_path_factory.mktemp("machine")
     more = [(path, "/files/" + os.path.basename(path)) for path in [
-        *glob.glob(made + "/*_arm64.deb"), one(made, WHEEL), *glob.glob(made + "/pyexec_client-*.whl"), one(made, ARTIFACTS[2]), one(made, ARTIFACTS[5])]]
-    more += [(path, "/npm/" + os.path.basename(path)) for path in [one(made, ARTIFACTS[3]), *glob.glob(made + "/pyexec-client-*.tgz")]]
+        *glob.glob(made + "/arm64/*_arm64.deb"), one(made, WHEEL), *glob.glob(made + "/arm64/pyexec_client-*.whl"), one(made, ARTIFACTS[2]), one(made, ARTIFACTS[5])]]
+    more += [(path, "/npm/" + os.path.basename(path)) for path in [one(made, ARTIFACTS[3]), *glob.glob(made + "/arm64/pyexec-client-*.tgz")]]
     (folder / "run.js").write_text(NODE)
     more += [(folder / "run.js", "/npm/run.js"), *java_program(made, folder)]
     more += interpreters(folder)

@@ -60,7 +60,7 @@ class Share:
             return int(file.read()) / 1e9
 
     def memory_bytes(self):
-        """Of all processes: what each has for itself, and the most that one of them shares. Children share the pages of their zygote."""
+        """The private memory of all processes, plus the largest shared part of one, because children share pages with their zygote."""
         own, shared = 0, [0]
         for pid in self.pids():
             with contextlib.suppress(OSError):      # it has ended

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The text of a buffer together with its length. After a failed allocation px_buffer_shown() is "", while `length` is still that of what
- * was kept: whoever reads both reads past the end of "". tests/tree/test_tree.py finds such readers. */
+/* The text of a buffer together with its length. After a failed allocation px_buffer_shown() is "", while `length` keeps its old value.
+ * Code that uses both would read past the end of "". tests/tree/test_tree.py finds such code. */
 #ifndef PX_BASE_BUFFER_TEXT_H
 #define PX_BASE_BUFFER_TEXT_H
 

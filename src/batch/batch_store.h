@@ -34,9 +34,9 @@ struct batch_store {
     char *paths[BATCH_FILES];
     int fds[BATCH_FILES]; /* -1: not open; the dead letters are opened by the first one */
     off_t ends[BATCH_FILES];
-    bool broken
-        [BATCH_FILES]; /* a part of a line is at its end and could not be cut off: nothing may be written after it */
-    off_t reserved;    /* the end of the space that the file of results has */
+    /* The file ends with half a line that could not be cut off: write nothing after it. */
+    bool broken[BATCH_FILES];
+    off_t reserved; /* the end of the space that the file of results has */
     struct batch_ids
         ids; /* of all tasks. number: their line; 0: not seen yet. settled: with a result or a dead letter */
     struct batch_ids open;      /* those that were started. number: their epoch. settled: their end is known */

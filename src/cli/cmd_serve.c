@@ -142,7 +142,7 @@ int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *b
     return run(&options, error);
 }
 
-/* The nodes decide what scripts may do. A flag that looks like a limit here, and is none, would be a trap. */
+/* The nodes decide what scripts may do, so a policy flag has no effect here. Refuse it instead of ignoring it. */
 static int refuse_flags(const struct cli_arguments *arguments, const struct cli_serve_flags *flags, pyexec_error *error)
 {
     char typed[CLI_FLAG_MAX];

@@ -18,7 +18,8 @@ int pyexec_executor_set_tracing(pyexec_executor *executor, const char *sampler, 
 {
     struct px_trace_sampler chosen;
     if (px_trace_sampler_parse(sampler, ratio, &chosen) < 0) {
-        px_error_set(error, PYEXEC_INVALID_REQUEST, "no such sampler: '%.60s', with a ratio of %g", sampler, ratio);
+        px_error_set(error, PYEXEC_INVALID_REQUEST, "the sampler '%.60s' with the ratio %g is not valid", sampler,
+                     ratio);
         return px_error_hint(
             error,
             "Use always_on, always_off or traceidratio, or one of them after parentbased_. The ratio is the part of the "

@@ -202,8 +202,8 @@ void px_gateway_list_nodes(struct px_gateway *gateway, struct px_fleet_call *cal
 void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 /* Asks all nodes, and puts their lists together. */
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
-/* Asks the nodes one after the other until one knows the thing that the call names. Only a few requests at the same time may do so, and
- * of a principal only as many as it leaves free: the others would need the threads that answers of tools need. */
+/* Asks one node after the other until one knows the named thing. Few requests may do so at once, and those of one principal use at most
+ * half, because each holds a thread that answers of tools need. */
 void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 
 /* ---- Places (gateway_places.c) ---- */

@@ -111,8 +111,8 @@ static void acknowledge(struct px_exchange *exchange, natsMsg *message)
     px_gateway_acknowledge(exchange->gateway, reply);
 }
 
-/* Reserves memory for a whole message before its first part is acknowledged, so that of two answers neither waits for the other. Its
- * client has read what came before: one that does not read holds no memory that others wait for. */
+/* Reserves memory for the whole message before acknowledging its first part, so that two large answers never wait for each other. First
+ * waits until the client has read what came before: a slow client must not hold memory that others need. */
 static void reserve(struct px_exchange *exchange, natsMsg *first)
 {
     unsigned long long parts;

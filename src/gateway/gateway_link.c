@@ -184,8 +184,8 @@ static void cancel_late(struct px_gateway *gateway, natsMsg *message)
     (void)!px_gateway_say(gateway, subject, NULL, PX_MESSAGE_ANSWER, NULL, 0, NULL, 0);
 }
 
-/* With the lock of the waiter. A node sends a few messages ahead, and repeats them while they are not acknowledged. So those that have
- * come before are dropped when some wait already: the node will repeat them. More is only sent by a node that is broken. */
+/* Needs the lock of the waiter. A node sends a few messages ahead and repeats them until they are acknowledged. Repeated ones are dropped
+ * while others wait, because the node sends them again. Only a broken node sends more. */
 static bool has_room(struct px_gateway *gateway, struct px_waiter *waiter, struct px_message *message)
 {
     unsigned long long number;

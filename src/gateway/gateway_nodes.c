@@ -174,7 +174,7 @@ void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, s
     answer_json(ret, 200, json_incref(whole));
 }
 
-/* ---- Things of which nobody knows where they are ---- */
+/* ---- Things whose node is not known ---- */
 
 /* Returns the seat of this request, or -1. */
 static int begin_seek(struct px_gateway *gateway, const char *principal)

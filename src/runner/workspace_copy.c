@@ -288,8 +288,8 @@ static int list_names(struct copying *copying, int folder, struct px_texts *ret)
     return result < 0 || saved ? -1 : 0;
 }
 
-/* Tries it in an empty folder: tmpfs lists the newest entry first in some versions of Linux, and last in others. A file system that
- * sorts the names lists them in the same order whatever the answer is. */
+/* Tries it in an empty folder: tmpfs lists the newest entry first in some versions of Linux, and last in others. If a file system
+ * sorts names, the order of creation does not matter. */
 static bool lists_newest_first(struct copying *copying, int folder)
 {
     static const char *const names[] = {".pyexec-older", ".pyexec-newer"};

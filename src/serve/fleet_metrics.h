@@ -9,7 +9,7 @@ struct px_buffer;
 struct px_http_request;
 struct px_server;
 
-/* Adds the rows. Of a gateway it asks the nodes, which takes a part of a second, so such a page is made on a thread that may wait. */
+/* Adds the rows. For a gateway it asks the nodes and waits 0.3 s, so call it on a thread that may wait. */
 void px_fleet_metrics_add(struct px_server *server, struct px_buffer *out);
 
 /* True for a request for the page of a gateway. */

@@ -26,7 +26,7 @@ static void find_caller(struct px_forward_trace *trace, const struct px_fleet_ca
         snprintf(trace->tracestate, sizeof trace->tracestate, "%s", state);
 }
 
-/* px_fleet_tracer.begins. Without a record the nodes get the span of the caller, and the decision. */
+/* px_fleet_tracer.begins. If the trace is not recorded, nodes get the caller's span and the flag "not sampled". */
 static void begins(struct px_fleet_tracer *tracer, char traceparent[PX_TRACEPARENT_SIZE])
 {
     struct px_forward_trace *trace = (struct px_forward_trace *)tracer;

@@ -66,7 +66,7 @@ struct px_http_request {
     const struct px_route *route;
     char method[16];                        /* a copy: libmicrohttpd's does not live as long */
     char id[129];                           /* X-Request-Id, from the client or made here */
-    char message[256];                      /* of a worker: what it says about the message (forward_trace.h), or "" */
+    char message[256];                      /* of a worker: the message (read by take_message()), or "" */
     struct px_trace_context caller;         /* the caller's span; trace_id "": none */
     char span[17];                          /* the id of this request's own span; "" if `caller` is none */
     char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */
@@ -130,7 +130,7 @@ struct px_route {
     bool open;         /* needs no principal */
     unsigned dialects; /* the dialects that have this route; 0: a route of pyexec itself */
     bool runs;         /* runs code, so it goes through the schedule of runs */
-    bool probe;        /* for those who watch the server: [serve] metrics serves it */
+    bool probe;        /* for monitoring: also served at [serve] metrics */
     bool inline_;      /* answered at once by the thread that read it: `serve` must not wait */
     bool fleet;        /* for the operator of a fleet; not in the OpenAPI document */
     bool page;         /* for browsers: neither in the API nor in its OpenAPI document */

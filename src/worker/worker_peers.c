@@ -3,7 +3,7 @@
  * replicated stream when they were killed (nats-server's issues 4710, 5644 and 5939). So before this node makes a session, or says that one is
  * lost, it asks all nodes, and believes them more than the bucket. A question is one message, which each node answers.
  *
- * It has to know from how many nodes answers must come. Each node says when it begins to serve, connects again, and leaves; the
+ * It must know which nodes have to answer. Each node says when it begins to serve, connects again, and leaves; the
  * answers tell a new node about the others. A node that does not answer for PEERS_WAIT_NS is forgotten until it is heard again. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -27,7 +27,7 @@ struct px_seat {
     bool doubted;  /* this node was away for long: the bucket is asked before the next call */
     bool asking;   /* the bucket, or the other nodes, are being asked about the owner */
     bool invented; /* this node chose the id */
-    bool losing;   /* the entry's node is gone: the session is lost, if no live node has it */
+    bool losing;   /* the entry's node is gone; if no live node has the session, it is lost */
     int tries;
     int64_t absent_ns;           /* since when nobody listens at the owner; 0: not known */
     struct px_seat *next_absent; /* the bucket is asked again at the next tick */

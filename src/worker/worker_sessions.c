@@ -239,7 +239,7 @@ static void owner_found(struct px_worker *worker, void *closure, enum px_peers_o
         take_over(seat, seat->revision);
 }
 
-/* By the bucket this node may make the session, or must say that it is lost. Live nodes know better. */
+/* The bucket says that this node may make the session, or that it is lost. It may be wrong, so ask the live nodes first. */
 static void ask_nodes(struct px_seat *seat, bool losing)
 {
     seat->losing = losing;

@@ -16,7 +16,7 @@
 static int *address, *cleared;
 
 /* Two threads: the id of each is at the same place of its descriptor. */
-struct pair {
+struct id_place {
     const int *descriptor;
     int id;
     size_t place;
@@ -29,7 +29,7 @@ static int own_id(void)
 
 static void *compare(void *closure)
 {
-    struct pair *other = closure;
+    struct id_place *other = closure;
     const int *descriptor = (const int *)pthread_self();
     int id = own_id();
     while (other->place < WORDS && (other->descriptor[other->place] != other->id || descriptor[other->place] != id))
@@ -41,7 +41,7 @@ static void *compare(void *closure)
 static size_t place_by_thread(const int *descriptor, int id)
 {
     pthread_t thread;
-    struct pair pair = {descriptor, id, 0};
+    struct id_place pair = {descriptor, id, 0};
     if (pthread_create(&thread, NULL, compare, &pair) != 0)
         return WORDS;
     pthread_join(thread, NULL);

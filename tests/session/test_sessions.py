@@ -510,7 +510,7 @@ def test_a_host_workspace_that_is_full_takes_nothing_more(pyexec, open_folder):
     user = {} if pyexec.uid == os.getuid() else {"user": pyexec.uid, "group": pyexec.uid, "extra_groups": []}
     os.chown(open_folder, pyexec.uid, pyexec.uid)
     limits = dict(FULL, workspace_bytes=100000)
-    write = "try:\n    open(%r, 'ab').write(bytes(%d))\nexcept OSError as error:\n    print(error)"
+    write = "try:\n    open(%r, 'ab', 0).write(bytes(%d))\nexcept OSError as error:\n    print(error)"
     with Executor(limits, {"workspace_root": str(open_folder)}, program=pyexec.path, cwd="/", **user) as executor:
         for name in "ab":
             assert executor.call("s", write % (name, 90000))["stdout"] is not None

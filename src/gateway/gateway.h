@@ -181,8 +181,6 @@ void px_gateway_answer_clear(struct px_fleet_answer *answer);
 
 /* ---- Calls (gateway_call.c, gateway_session.c, gateway_nodes.c) ---- */
 
-/* Base64url without padding. */
-void px_gateway_token(struct px_buffer *out, const char *text);
 /* METHOD and PATH, for Pyexec-Call. */
 void px_gateway_pyexec_call(struct px_buffer *out, const struct px_fleet_call *call, const char *path);
 /* Asks where `pyexec.v1.as.PRINCIPAL.WHAT` leads. */

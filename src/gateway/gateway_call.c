@@ -14,11 +14,6 @@
 
 /* ---- Texts ---- */
 
-void px_gateway_token(struct px_buffer *out, const char *text)
-{
-    px_base64url_encode(out, text, strlen(text));
-}
-
 void px_gateway_pyexec_call(struct px_buffer *out, const struct px_fleet_call *call, const char *path)
 {
     size_t length = strcmp(call->method, "GET") == 0 ? strlen(path) : strcspn(path, "?");
@@ -81,7 +76,7 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
     px_auto_buffer struct px_buffer subject = {0};
     bool is_open = strcmp(what, "open") == 0; /* it may install packages */
     px_buffer_add_string(&subject, "pyexec.v1.as.");
-    px_gateway_token(&subject, call->principal);
+    px_base64url_encode(&subject, call->principal, strlen(call->principal));
     px_buffer_printf(&subject, ".%s", what);
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,
@@ -146,7 +141,7 @@ enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_f
 {
     px_auto_buffer struct px_buffer subject = {0}, text = {0};
     px_buffer_printf(&subject, "pyexec.v1.node.%s.p.", node);
-    px_gateway_token(&subject, call->principal);
+    px_base64url_encode(&subject, call->principal, strlen(call->principal));
     px_gateway_pyexec_call(&text, call, call->target);
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/spelling.h"
@@ -16,9 +17,9 @@ static enum px_exchange_end send_to(struct px_gateway *gateway, struct px_fleet_
 {
     px_auto_buffer struct px_buffer subject = {0};
     px_buffer_printf(&subject, "pyexec.v1.node.%s.s.", node);
-    px_gateway_token(&subject, call->principal);
+    px_base64url_encode(&subject, call->principal, strlen(call->principal));
     px_buffer_add_byte(&subject, '.');
-    px_gateway_token(&subject, call->session);
+    px_base64url_encode(&subject, call->session, strlen(call->session));
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,
                                    .subject = px_buffer_string(&subject),

@@ -32,15 +32,9 @@ static bool has_path(struct px_node_request *request)
 /* Decodes base64url without padding. NULL: it is not valid, or the text has other characters than `allowed`. */
 static char *decode(const char *token, size_t length, const char *allowed, size_t most)
 {
-    px_auto_buffer struct px_buffer text = {0}, standard = {0};
-    for (size_t i = 0; i < length; i++) {
-        if (!token[i] || !strchr(LETTERS "-_", token[i]))
-            return NULL;
-        px_buffer_add_byte(&standard, token[i] == '-' ? '+' : token[i] == '_' ? '/' : token[i]);
-    }
-    if (!length || !px_buffer_ok(&standard) || px_base64_decode(&text, standard.data, standard.length) < 0 ||
-        !px_buffer_ok(&text) || !text.length || text.length > most || strlen(text.data) != text.length ||
-        strspn(text.data, allowed) != text.length)
+    px_auto_buffer struct px_buffer text = {0};
+    if (px_base64url_decode(&text, token, length) < 0 || !text.length || text.length > most ||
+        strlen(text.data) != text.length || strspn(text.data, allowed) != text.length)
         return NULL;
     return px_buffer_take(&text);
 }

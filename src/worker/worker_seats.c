@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "worker/worker_seats.h"
 
 char *px_seat_key(const char *principal, const char *session)
@@ -18,10 +19,7 @@ char *px_seat_key(const char *principal, const char *session)
 
 static struct px_seat **bucket_of(struct px_worker *worker, const char *key)
 {
-    uint32_t hash = 2166136261u;
-    for (; *key; key++)
-        hash = (hash ^ (unsigned char)*key) * 16777619u;
-    return &worker->seats->buckets[hash % PX_SEAT_BUCKETS];
+    return &worker->seats->buckets[px_hash(key, strlen(key)) % PX_SEAT_BUCKETS];
 }
 
 struct px_seat *px_seat_find(struct px_worker *worker, const char *key)

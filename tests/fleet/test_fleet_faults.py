@@ -74,7 +74,7 @@ class Fleet:
         return "node w%d serves" % number in worker.text()
 
     def break_all(self, stop):
-        chance, kinds = random.Random(os.environ.get("PYEXEC_STORM_SEED") or 11), []
+        chance, kinds = random.Random(int(os.environ.get("PYEXEC_STORM_SEED") or 11)), []
         while not stop.is_set():
             if not kinds:
                 kinds = list(itertools.product(["server", "worker"], ["kill", "stop", "stop for long"]))

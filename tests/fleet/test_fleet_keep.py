@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import time
 
 import pytest
 
@@ -233,10 +232,10 @@ def test_a_principal_pushes_out_only_its_own_answers(pyexec, open_folder):
 def test_an_answer_that_jetstream_has_no_room_for_reaches_its_client_at_once(pyexec, open_folder):
     settings = "jetstream { store_dir: %s/js, max_file_store: 1048576 }" % open_folder
     with Server(settings, jetstream=False) as own, Nats(own.port) as nats, Worker(pyexec, own, "f0", env=PLAIN) as worker:
-        headers, began = kept(), time.monotonic()
+        headers = kept()
         assert Call(nats, RUN, {"code": "1"}, headers=headers).end().status == 200
-        assert time.monotonic() - began < 20, "it tries for 30 seconds to reach a JetStream that does not answer"
-        assert "could not be kept" in worker.text()
+        # After its 30 seconds of trying it would say that JetStream does not answer.
+        assert re.search("could not be kept: JetStream (refuses it|does not make its bucket)", worker.text()), worker.text()
         assert Call(nats, RUN, {"code": "1"}, headers=headers).end().json()["code"] == "already_started"
 
 

@@ -231,9 +231,7 @@ def test_an_answer_that_is_not_valid_ends_the_request(gateway, node, breaks):
     node.serve_pings()
     node.serve(node.about("r1", "cancel"), lambda node, message: None)
     node.serve(ANYBODY + "run", lambda node, message: (node.accept(message), breaks(node, message)))
-    begun = time.monotonic()
     assert ended(gateway.execute("1"), node)
-    assert time.monotonic() - begun < 5
     assert gateway.lines(event="a node's answer is not valid")
 
 
@@ -273,7 +271,7 @@ def test_clients_that_do_not_read_do_not_hold_the_memory_of_large_answers(gatewa
         wait_until(lambda: len(sent) == 33, "the answers")
         node.flush()
         time.sleep(1)
-        assert gateway.execute("'large'", timeout=20).status == 200
+        assert gateway.execute("'large'", timeout=PATIENCE).status == 200
 
 
 def test_lists_of_nodes_have_a_limit(gateway, node):
@@ -308,7 +306,7 @@ def test_calls_that_nobody_knows_do_not_hold_up_the_answers_of_tools(gateway, no
             asking[-1].request("POST", "/v1/calls/unknown-%d" % number, json.dumps({"result": 1}))
         refused = asking[-1].getresponse()
         assert refused.status == 503 and json.loads(refused.read())["code"] == "overloaded" and refused.headers["Retry-After"]
-        assert gateway.ask("POST", "/v1/calls/known", {"result": 1}, timeout=10).status == 204
+        assert gateway.ask("POST", "/v1/calls/known", {"result": 1}, timeout=PATIENCE).status == 204
 
 
 def test_a_list_names_the_nodes_that_are_missing(gateway, node, nats):
@@ -330,6 +328,9 @@ def test_a_request_whose_answer_is_kept_is_not_cancelled_when_its_client_leaves_
     arrived, accepts, ready = threading.Event(), threading.Event(), threading.Event()
 
     def run(node, message):
+        if arrived.is_set():
+            node.answer(message, 200, {"status": "ok"})
+            return
         arrived.set()
         accepts.wait(PATIENCE)
         node.accept(message)
@@ -339,13 +340,11 @@ def test_a_request_whose_answer_is_kept_is_not_cancelled_when_its_client_leaves_
     with contextlib.closing(gateway.connection()) as leaves:
         leaves.request("POST", "/v1/execute", json.dumps({"code": "1"}), {"Pyexec-Key": "k", **({"Pyexec-Keep": "answer"} if keeps else {})})
         assert arrived.wait(PATIENCE)
-    time.sleep(0.5)         # the gateway sees that the client is gone
+    wait_until(lambda: gateway.metric('pyexec_gateway_requests_total{result="cancelled"}') == 1, "the gateway to see that the client is gone")
     accepts.set()
     assert ready.wait(PATIENCE)
-    if keeps:
-        time.sleep(1)
-    else:
-        wait_until(lambda: any(call.subject.endswith(".cancel") for call in node.calls), "the cancellation")
+    assert gateway.execute("2").status == 200       # by then the gateway has handled `accepted`, which came before this answer
+    assert gateway.execute("3").status == 200       # the node has this request, and all messages that were sent before it
     assert any(call.subject.endswith(".cancel") for call in node.calls) == (not keeps)
 
 

@@ -97,7 +97,8 @@ def test_the_core_holds_on_arm64(initrd):
 @pytest.mark.parametrize("part", WHOLE)
 def test_whole_files_hold_on_arm64(initrd, part):
     counts = run_tests(initrd, vm.pytest_command("-m pytest", WHOLE[part]), 3600)
-    assert counts.get("passed", 0) > 0, counts
+    # What a part skips there (a compiler, packages, the proxy) is a small share of it.
+    assert counts.get("passed", 0) > 0 and counts.get("skipped", 0) <= 1 + counts["passed"] // 10, counts
 
 
 def test_commands_run_as_each_user_and_files_come_back(initrd):

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import threading
-import time
 from xml.etree import ElementTree
 
 import pytest
@@ -213,8 +212,8 @@ def test_a_node_and_a_gateway_start_when_they_are_configured(machine):
             connection.close()
             assert (result["last_value_repr"], result["missing_layers"]) == ("42", []), result
         assert os.path.isdir(machine.path("/var/lib/pyexec-worker"))
-        began = time.monotonic()
-        assert machine.run("systemctl", "stop", *names).returncode == 0 and time.monotonic() - began < 30
+        assert machine.run("systemctl", "stop", *names).returncode == 0
+        # A service that does not end in time is killed, and its result is "timeout".
         assert machine.run("systemctl", "show", "--property=Result", "--value", *names).stdout.split() == ["success", "success"]
     finally:
         machine.run("systemctl", "stop", "nats", *names)

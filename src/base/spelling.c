@@ -83,6 +83,12 @@ bool px_word_is_plain(const char *text, size_t most)
     return length && length <= most && !text[length];
 }
 
+bool px_word_is_session_id(const char *text, size_t length, size_t most)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+    return length >= 1 && length <= most && strspn(text, allowed) >= length && strncmp(text, "..", length) != 0;
+}
+
 bool px_name_is_keyword(const char *name)
 {
     return px_word_is_listed("False None True and as assert async await break class continue def del elif else except "

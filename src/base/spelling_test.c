@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -72,6 +73,20 @@ static void test_plain_words(void **state)
         assert_false(px_word_is_plain(bad[i], 64));
 }
 
+static void test_session_ids(void **state)
+{
+    (void)state;
+    const char *const good[] = {"a", "aZ0._:-", "...", ".a", "a..", "..b"};
+    const char *const bad[] = {"", ".", "..", "a/b", "a b", "a%", "a\n", "\xc3\xa4"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(px_word_is_session_id(good[i], strlen(good[i]), 7));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(px_word_is_session_id(bad[i], strlen(bad[i]), 7));
+    assert_false(px_word_is_session_id("aZ0._:-", 7, 6));
+    assert_true(px_word_is_session_id("alice/s", 5, 7)); /* the part before the slash */
+    assert_false(px_word_is_session_id("../s", 2, 7));
+}
+
 static void test_keywords(void **state)
 {
     (void)state;
@@ -86,8 +101,8 @@ static void test_keywords(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nearest),     cmocka_unit_test(test_dunder),   cmocka_unit_test(test_listed_words),
-        cmocka_unit_test(test_plain_words), cmocka_unit_test(test_keywords),
+        cmocka_unit_test(test_nearest),     cmocka_unit_test(test_dunder),      cmocka_unit_test(test_listed_words),
+        cmocka_unit_test(test_plain_words), cmocka_unit_test(test_session_ids), cmocka_unit_test(test_keywords),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

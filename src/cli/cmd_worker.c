@@ -30,7 +30,6 @@
 #include "cli/server_heap.h"
 
 #define WORKER_PROGRAM "pyexec-worker"
-#define NODE_MAX 64
 
 struct worker_options {
     struct cli_serve_flags serve;
@@ -76,7 +75,7 @@ static int set_flags(struct px_nats_config *nats, const struct worker_options *o
 /* Without a name the node has that of the host, up to its first dot. */
 static int name_node(struct px_nats_config *nats, pyexec_error *error)
 {
-    char name[NODE_MAX + 1] = "";
+    char name[PX_NODE_NAME_MAX + 1] = "";
     if (!nats->node) {
         gethostname(name, sizeof name - 1);
         name[strcspn(name, ".")] = '\0';
@@ -84,7 +83,7 @@ static int name_node(struct px_nats_config *nats, pyexec_error *error)
     }
     if (!nats->node)
         return px_error_oom(error);
-    if (px_word_is_plain(nats->node, NODE_MAX))
+    if (px_word_is_plain(nats->node, PX_NODE_NAME_MAX))
         return 0;
     px_error_set(error, PYEXEC_INVALID_POLICY, "node: '%.80s' can't be the name of a node", nats->node);
     return px_error_hint(error, "Use 1 to 64 of A-Z a-z 0-9 - and _, with --node or [nats] node.");

@@ -7,9 +7,9 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/spelling.h"
 #include "executor/session_private.h"
 
-#define ID_MAX 128
 #define PRINCIPAL_MAX 64
 
 const char *px_session_end_name(enum px_session_end end)
@@ -38,24 +38,18 @@ enum px_session_end px_session_end_find(const char *name)
     return (enum px_session_end)end;
 }
 
-static bool is_name(const char *name, size_t length, size_t most)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-    return length >= 1 && length <= most && strspn(name, allowed) >= length && strncmp(name, "..", length) != 0;
-}
-
 int px_session_check_key(const pyexec_executor *executor, const char *key, const char *member, pyexec_error *error)
 {
     const char *slash = executor->principals ? strchr(key, '/') : NULL;
     const char *id = slash ? slash + 1 : key;
-    if (executor->principals && !(slash && is_name(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
+    if (executor->principals && !(slash && px_word_is_session_id(key, (size_t)(slash - key), PRINCIPAL_MAX))) {
         px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%.200s' has no principal", member, key);
         return px_error_hint(error, "Put 1 to %d of A-Z a-z 0-9 . _ : - and a '/' before the id.", PRINCIPAL_MAX);
     }
-    if (is_name(id, strlen(id), ID_MAX))
+    if (px_word_is_session_id(id, strlen(id), PX_SESSION_ID_MAX))
         return 0;
     px_error_set(error, PYEXEC_INVALID_REQUEST, "%s: '%.140s' can't be a session's id", member, id);
-    return px_error_hint(error, "Use 1 to %d of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", ID_MAX);
+    return px_error_hint(error, "Use 1 to %u of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").", PX_SESSION_ID_MAX);
 }
 
 int px_session_refuse_taken(const char *key, pyexec_error *error)

@@ -19,10 +19,10 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "base/spelling.h"
 #include "gateway/gateway_open.h"
 #include "serve/fleet.h"
 
-#define PX_GATEWAY_NODE_MAX 64u
 #define PX_GATEWAY_WAITERS_MAX 4096u /* requests over NATS that are in progress */
 #define PX_GATEWAY_NODES_MAX 1024u
 #define PX_GATEWAY_SUBJECT_SIZE 512
@@ -81,9 +81,9 @@ struct px_gateway {
     pthread_mutex_t log_lock;              /* of the next members. A log that is not read must hold up no request */
     px_fleet_log_fn log;                   /* NULL: standard error */
     void *log_closure;
-    _Atomic size_t held;                                /* bytes of messages that wait for their turn */
-    _Atomic size_t reserved;                            /* bytes of answers in parts */
-    _Atomic uint64_t waiting, ends[PX_FLEET_END_COUNT]; /* requests over NATS: in progress, and how they ended */
+    _Atomic size_t held;                                   /* bytes of messages that wait for their turn */
+    _Atomic size_t reserved;                               /* bytes of answers in parts */
+    _Atomic uint64_t waiting, ends[PX_EXCHANGE_END_COUNT]; /* requests over NATS: in progress, and how they ended */
     struct px_places places;
 };
 
@@ -120,16 +120,6 @@ void px_gateway_count(struct px_fleet *fleet, struct px_fleet_counts *ret);
 void px_waiter_wake(struct px_fleet *fleet, const struct px_fleet_call *call);
 
 /* ---- One request over NATS (gateway_exchange.c, gateway_answer.c) ---- */
-
-/* In the order of PX_FLEET_ENDS. */
-enum px_exchange_end {
-    PX_EXCHANGE_ANSWERED,
-    PX_EXCHANGE_NOBODY,    /* nobody listens on the subject; nothing was started */
-    PX_EXCHANGE_NOT_SENT,  /* no connection, or no room; nothing was started */
-    PX_EXCHANGE_LOST,      /* no answer, and whether something was started is not known */
-    PX_EXCHANGE_CANCELLED, /* the client is gone */
-    PX_EXCHANGE_BROKEN,    /* as PX_EXCHANGE_LOST, because the node's answer is not valid */
-};
 
 struct px_exchange {
     struct px_gateway *gateway;
@@ -173,8 +163,8 @@ void px_exchange_take_part(struct px_exchange *exchange, natsMsg *message);
 
 void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *code, const char *hint, const char *format,
                         ...) __attribute__((format(printf, 5, 6)));
-/* The problem of an exchange without an answer. `whom` is the node, or NULL. */
-void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *whom,
+/* The problem of an exchange without an answer. `node` is the one that was asked, or NULL. */
+void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *node,
                        struct px_fleet_answer *ret);
 const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name);
 void px_gateway_answer_clear(struct px_fleet_answer *answer);
@@ -211,7 +201,7 @@ void px_places_done(struct px_places *places);
 /* `kind`: 's' a session of the principal, 'c' a tool call or a run. */
 void px_places_keep(struct px_places *places, char kind, const char *principal, const char *id, const char *node);
 bool px_places_find(struct px_places *places, char kind, const char *principal, const char *id,
-                    char ret[PX_GATEWAY_NODE_MAX + 1]);
+                    char ret[PX_NODE_NAME_MAX + 1]);
 void px_places_forget(struct px_places *places, char kind, const char *principal, const char *id);
 
 #endif

@@ -57,15 +57,15 @@ void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *cod
     px_buffer_add_string(&ret->body, text);
 }
 
-void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *whom,
+void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *node,
                        struct px_fleet_answer *ret)
 {
     static const char hint[] =
         "It is not known whether it was started. If it had the header Pyexec-Key, send it again with the same key. Otherwise a second "
         "request may run it twice.";
-    if (end == PX_EXCHANGE_NOBODY && whom)
+    if (end == PX_EXCHANGE_NOBODY && node)
         px_gateway_problem(ret, 404, "not_found", "GET /v1/nodes and `pyexec fleet list` name the nodes.",
-                           "there is no node %s", whom);
+                           "there is no node %s", node);
     else if (end == PX_EXCHANGE_NOBODY)
         px_gateway_problem(
             ret, 503, "overloaded",
@@ -153,7 +153,7 @@ static void take_accepted(struct px_exchange *exchange, const char *data, size_t
 /* Remembers where the client's POST /v1/calls/ID or /v1/runs/ID must go. */
 static void keep_place(struct px_exchange *exchange, const char *key, const char *data, size_t length)
 {
-    char node[PX_GATEWAY_NODE_MAX + 1];
+    char node[PX_NODE_NAME_MAX + 1];
     px_auto_json json_t *event = px_json_loadb(data, length, 0, NULL);
     const char *id = json_string_value(json_object_get(event, key));
     if (id && sscanf(exchange->about, "pyexec.v1.node.%64[^.]", node) == 1)

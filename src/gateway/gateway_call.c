@@ -127,7 +127,7 @@ static void open_session(struct px_gateway *gateway, struct px_fleet_call *call,
     px_auto_json json_t *session = px_json_loadb(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), 0, NULL);
     const char *id = json_string_value(json_object_get(session, "id")),
                *node = px_gateway_answer_header(ret, "Pyexec-Node");
-    if (ret->status == 201 && id && px_word_is_plain(node, PX_GATEWAY_NODE_MAX))
+    if (ret->status == 201 && id && px_word_is_plain(node, PX_NODE_NAME_MAX))
         px_places_keep(&gateway->places, 's', call->principal, id, node);
     if (ret->status == 200) /* over HTTP a session is made, or it is an error */
         px_gateway_problem(ret, 409, "conflict", "Use that session, or choose another id.",
@@ -166,18 +166,18 @@ static void ask_one(struct px_gateway *gateway, struct px_fleet_call *call, cons
 }
 
 /* The id of a detached execution is e-NODE-DIGITS. */
-static bool node_of_execution(const char *id, char ret[PX_GATEWAY_NODE_MAX + 1])
+static bool node_of_execution(const char *id, char ret[PX_NODE_NAME_MAX + 1])
 {
     const char *end = id ? strrchr(id, '-') : NULL;
-    if (!id || strncmp(id, "e-", 2) != 0 || end <= id + 2 || end - id - 2 > (long)PX_GATEWAY_NODE_MAX)
+    if (!id || strncmp(id, "e-", 2) != 0 || end <= id + 2 || end - id - 2 > (long)PX_NODE_NAME_MAX)
         return false;
-    snprintf(ret, PX_GATEWAY_NODE_MAX + 1, "%.*s", (int)(end - id - 2), id + 2);
-    return px_word_is_plain(ret, PX_GATEWAY_NODE_MAX);
+    snprintf(ret, PX_NODE_NAME_MAX + 1, "%.*s", (int)(end - id - 2), id + 2);
+    return px_word_is_plain(ret, PX_NODE_NAME_MAX);
 }
 
 static void ask_about(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    char node[PX_GATEWAY_NODE_MAX + 1];
+    char node[PX_NODE_NAME_MAX + 1];
     bool execution = px_gateway_is_route(call, "execution_get execution_cancel");
     if (execution && !node_of_execution(call->named, node))
         px_gateway_problem(ret, 404, "not_found", "Use the id that the answer with status 202 had.",

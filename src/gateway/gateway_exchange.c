@@ -231,20 +231,15 @@ static enum px_exchange_end run(struct px_exchange *exchange, struct px_fleet_an
 static void trace(const struct px_exchange *exchange, int64_t begun_ns, enum px_exchange_end end,
                   const struct px_fleet_answer *answer)
 {
-    static const char *const ends[] = {
-#define END_NAME(name) #name,
-        PX_FLEET_ENDS(END_NAME)
-#undef END_NAME
-    };
     char destination[PX_SUBJECT_TEMPLATE_SIZE];
     const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
     px_subject_template(exchange->subject, destination);
     const struct px_fleet_sent sent = {.destination = destination,
-                                       .node = px_word_is_plain(node, PX_GATEWAY_NODE_MAX) ? node : NULL,
+                                       .node = px_word_is_plain(node, PX_NODE_NAME_MAX) ? node : NULL,
                                        .bytes = exchange->length,
                                        .begun_ns = begun_ns,
                                        .status = answer->status,
-                                       .failed = end == PX_EXCHANGE_ANSWERED ? NULL : ends[end]};
+                                       .failed = end == PX_EXCHANGE_ANSWERED ? NULL : px_exchange_end_name(end)};
     exchange->call->tracer->ended(exchange->call->tracer, &sent);
 }
 

@@ -165,7 +165,7 @@ bool px_gateway_accepted(const char *data, size_t length, char *ret_subject, siz
     px_auto_json json_t *told = px_json_loadb(data, length, 0, NULL);
     const char *node = json_string_value(json_object_get(told, "node")),
                *request = json_string_value(json_object_get(told, "request"));
-    bool good = px_word_is_plain(node, PX_GATEWAY_NODE_MAX) && px_word_is_plain(request, PX_GATEWAY_NODE_MAX);
+    bool good = px_word_is_plain(node, PX_NODE_NAME_MAX) && px_word_is_plain(request, PX_NODE_NAME_MAX);
     if (good)
         snprintf(ret_subject, size, "pyexec.v1.node.%s.r.%s", node, request);
     return good;
@@ -186,7 +186,7 @@ static void cancel_late(struct px_gateway *gateway, natsMsg *message)
 
 /* Needs the lock of the waiter. A node sends a few messages ahead and repeats them until they are acknowledged. Repeated ones are dropped
  * while others wait, because the node sends them again. Only a broken node sends more. */
-static bool has_room(struct px_gateway *gateway, struct px_waiter *waiter, struct px_message *message)
+static bool admit(struct px_gateway *gateway, struct px_waiter *waiter, struct px_message *message)
 {
     unsigned long long number;
     bool numbered = px_gateway_number(message->message, "Pyexec-Seq", &number);
@@ -207,7 +207,7 @@ static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned l
 {
     pthread_mutex_lock(&waiter->lock);
     bool wanted = number && waiter->number == number; /* a waiter that nobody uses has the number 0 */
-    bool taken = wanted && has_room(gateway, waiter, message);
+    bool taken = wanted && admit(gateway, waiter, message);
     if (taken) {
         message->waiter = waiter;
         waiter->held += message->bytes;
@@ -282,7 +282,7 @@ void px_gateway_count(struct px_fleet *fleet, struct px_fleet_counts *ret)
     natsStatistics *statistics = NULL;
     uint64_t ignored;
     *ret = (struct px_fleet_counts){.waiting = gateway->waiting};
-    for (size_t i = 0; i < PX_FLEET_END_COUNT; i++)
+    for (size_t i = 0; i < PX_EXCHANGE_END_COUNT; i++)
         ret->ends[i] = gateway->ends[i];
     if (natsStatistics_Create(&statistics) == NATS_OK &&
         natsConnection_GetStats(gateway->connection, statistics) == NATS_OK)

@@ -22,7 +22,7 @@ static void add_node(json_t *nodes, natsMsg *message)
             : px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
     json_t *data = json_object_get(json_array_get(json_object_get(stats, "endpoints"), 0), "data");
     const char *name = json_string_value(json_object_get(data, "node"));
-    if (px_word_is_plain(name, PX_GATEWAY_NODE_MAX) && !json_object_get(nodes, name) &&
+    if (px_word_is_plain(name, PX_NODE_NAME_MAX) && !json_object_get(nodes, name) &&
         json_object_size(nodes) < PX_GATEWAY_NODES_MAX)
         px_json_set(nodes, name, json_incref(data));
 }
@@ -103,7 +103,7 @@ void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, st
     static const char body[] = "{\"do\":\"drain\"}";
     px_auto_buffer struct px_buffer subject = {0};
     px_buffer_printf(&subject, "pyexec.v1.node.%s", call->named);
-    bool good = px_word_is_plain(call->named, PX_GATEWAY_NODE_MAX);
+    bool good = px_word_is_plain(call->named, PX_NODE_NAME_MAX);
     struct px_exchange exchange = {.gateway = gateway,
                                    .call = call,
                                    .subject = px_buffer_string(&subject),
@@ -138,6 +138,20 @@ static void add_missing(json_t *missing, const char *node, const struct px_fleet
                                       title ? title : "its answer is not valid"));
 }
 
+/* Takes the list of a node, or notes that it is missing. True: it is there. */
+static bool take_list(const char *node, const struct px_fleet_answer *answer, json_t *whole, json_t *missing)
+{
+    px_auto_json json_t *list =
+        answer->status >= 400
+            ? NULL
+            : px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, NULL);
+    if (json_is_object(list))
+        merge(whole, list);
+    else
+        add_missing(missing, node, answer);
+    return json_is_object(list);
+}
+
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     px_auto_json json_t *nodes = discover(gateway, call, ret), *whole = json_object(), *missing = json_array();
@@ -157,15 +171,7 @@ void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, s
         bytes += ret->body.length;
         if (bytes > GATHERED_MAX)
             px_gateway_problem(ret, 502, "internal", "Ask the nodes.", "all lists together are larger than 32 MiB");
-        px_auto_json json_t *list =
-            ret->status >= 400
-                ? NULL
-                : px_json_loadb(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), JSON_ALLOW_NUL, NULL);
-        if (json_is_object(list))
-            merge(whole, list);
-        else
-            add_missing(missing, names[i], ret);
-        lists += json_is_object(list);
+        lists += take_list(names[i], ret, whole, missing);
     }
     if (!nodes || (!lists && json_array_size(missing))) /* the problem of the last node */
         return;

@@ -14,7 +14,7 @@
 #define PLACE_ID_MAX 128u
 
 struct px_place {
-    char node[PX_GATEWAY_NODE_MAX + 1];
+    char node[PX_NODE_NAME_MAX + 1];
     char key[];
 };
 
@@ -69,7 +69,7 @@ void px_places_keep(struct px_places *places, char kind, const char *principal, 
 }
 
 bool px_places_find(struct px_places *places, char kind, const char *principal, const char *id,
-                    char ret[PX_GATEWAY_NODE_MAX + 1])
+                    char ret[PX_NODE_NAME_MAX + 1])
 {
     px_auto_buffer struct px_buffer key = {0};
     write_key(&key, kind, principal, id);

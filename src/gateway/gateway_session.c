@@ -65,10 +65,10 @@ static enum px_exchange_end open_session(struct px_gateway *gateway, struct px_f
     return px_gateway_ask_any(gateway, call, "open", NULL, body ? body : "{}", body ? strlen(body) : 2, false, ret);
 }
 
-static bool take_node(const struct px_fleet_answer *answer, char ret[PX_GATEWAY_NODE_MAX + 1])
+static bool take_node(const struct px_fleet_answer *answer, char ret[PX_NODE_NAME_MAX + 1])
 {
     const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
-    if (!px_word_is_plain(node, PX_GATEWAY_NODE_MAX))
+    if (!px_word_is_plain(node, PX_NODE_NAME_MAX))
         return false;
     strcpy(ret, node);
     return true;
@@ -110,7 +110,7 @@ static bool refuse_nameless(struct px_fleet_answer *ret)
 }
 
 /* Finds a node, which knows where the session is. False: `ret` is the answer. */
-static bool find_any(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+static bool find_any(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_NODE_NAME_MAX + 1],
                      struct px_fleet_answer *ret)
 {
     enum px_exchange_end end = px_gateway_ask_any(gateway, call, "run", "GET /v1/environments", NULL, 0, false, ret);
@@ -121,7 +121,7 @@ static bool find_any(struct px_gateway *gateway, struct px_fleet_call *call, cha
 }
 
 /* Finds the node of the session, or makes it there. *ret_made: the session is new. False: `ret` is the answer. */
-static bool find_or_make(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+static bool find_or_make(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_NODE_NAME_MAX + 1],
                          bool *ret_made, struct px_fleet_answer *ret)
 {
     enum px_exchange_end end = open_session(gateway, call, ret);
@@ -136,10 +136,10 @@ static bool find_or_make(struct px_gateway *gateway, struct px_fleet_call *call,
 /* Nobody listens at the node: it is gone, or it only connects to another NATS server. Any node that is asked for the session knows, and
  * makes the fleet forget a session that is lost. `open` would make a new one. True: the session is still there, at `node`. False: `ret` says
  * that it is lost, or why that is not known. */
-static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_GATEWAY_NODE_MAX + 1],
+static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_NODE_NAME_MAX + 1],
                        struct px_fleet_answer *ret)
 {
-    char gone[PX_GATEWAY_NODE_MAX + 1];
+    char gone[PX_NODE_NAME_MAX + 1];
     strcpy(gone, node);
     px_places_forget(&gateway->places, 's', call->principal, call->session);
     if (!find_any(gateway, call, node, ret))
@@ -160,7 +160,7 @@ static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, c
 
 void px_gateway_session(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    char node[PX_GATEWAY_NODE_MAX + 1];
+    char node[PX_NODE_NAME_MAX + 1];
     bool made = false, known = px_places_find(&gateway->places, 's', call->principal, call->session, node);
     if (!known && !(px_gateway_is_route(call, "session_execute") ? find_or_make(gateway, call, node, &made, ret)
                                                                  : find_any(gateway, call, node, ret)))

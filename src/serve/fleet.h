@@ -17,6 +17,30 @@ struct px_fleet_header {
     const char *name, *value; /* NULL: the header is left out */
 };
 
+/* How a request over NATS ended: a constant, and its name in metrics and spans.
+ *   NOBODY     nobody listens on the subject; nothing was started
+ *   NOT_SENT   no connection, or no room; nothing was started
+ *   LOST       no answer, and whether something was started is not known
+ *   CANCELLED  the client is gone
+ *   BROKEN     as LOST, because the node's answer is not valid */
+#define PX_FLEET_ENDS(END) \
+    END(ANSWERED, answered) \
+    END(NOBODY, no_responders) END(NOT_SENT, not_sent) END(LOST, lost) END(CANCELLED, cancelled) END(BROKEN, broken)
+
+enum px_exchange_end {
+#define PX_FLEET_END_CONSTANT(constant, name) PX_EXCHANGE_##constant,
+    PX_FLEET_ENDS(PX_FLEET_END_CONSTANT) PX_EXCHANGE_END_COUNT
+#undef PX_FLEET_END_CONSTANT
+};
+
+static inline const char *px_exchange_end_name(enum px_exchange_end end)
+{
+#define PX_FLEET_END_NAME(constant, name) #name,
+    static const char *const names[] = {PX_FLEET_ENDS(PX_FLEET_END_NAME)};
+#undef PX_FLEET_END_NAME
+    return names[end];
+}
+
 /* A request over NATS that has ended, for its span. */
 struct px_fleet_sent {
     const char *destination; /* the subject, with {session} and the like in place of ids */
@@ -24,7 +48,7 @@ struct px_fleet_sent {
     size_t bytes;            /* of the body */
     int64_t begun_ns;
     int status;         /* of the answer; 0: none */
-    const char *failed; /* NULL, or one of PX_FLEET_ENDS */
+    const char *failed; /* NULL, or a name of PX_FLEET_ENDS */
 };
 
 /* Makes a span for each request over NATS of a call. The thread that waits for the call calls both. */
@@ -61,12 +85,8 @@ struct px_fleet_answer {
     struct px_buffer body;
 };
 
-/* How requests over NATS ended, for metrics. */
-#define PX_FLEET_ENDS(END) END(answered) END(no_responders) END(not_sent) END(lost) END(cancelled) END(broken)
-#define PX_FLEET_END_COUNT 6
-
 struct px_fleet_counts {
-    uint64_t ends[PX_FLEET_END_COUNT], waiting; /* waiting: in progress */
+    uint64_t ends[PX_EXCHANGE_END_COUNT], waiting; /* waiting: in progress */
     uint64_t reconnects;
 };
 

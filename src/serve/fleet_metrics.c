@@ -12,7 +12,6 @@
 #include "serve/fleet.h"
 #include "serve/server.h"
 
-#define LABEL_MAX 64u
 #define NODES_KEPT_NS (1000 * PX_NS_PER_MS) /* callers who ask more often do not make the nodes busy */
 
 /* ---- A node ---- */
@@ -51,13 +50,6 @@ static void add_worker(const struct px_node_figures *of, const char *node, struc
 
 /* ---- A gateway ---- */
 
-static const char *const ends[] = {
-#define END_NAME(name) #name,
-    PX_FLEET_ENDS(END_NAME)
-#undef END_NAME
-};
-_Static_assert(PX_COUNT(ends) == PX_FLEET_END_COUNT, "each end has a name");
-
 /* What nodes say about themselves: members of an object of GET /v1/nodes. */
 static const struct {
     const char *key, *name, *help;
@@ -77,7 +69,7 @@ static const struct {
 static const char *name_of(const json_t *node)
 {
     const char *name = json_string_value(json_object_get(node, "node"));
-    return px_word_is_plain(name, LABEL_MAX) ? name : NULL;
+    return px_word_is_plain(name, PX_NODE_NAME_MAX) ? name : NULL;
 }
 
 static unsigned long long number_of(const json_t *value)
@@ -147,16 +139,16 @@ static void add_gateway(struct px_server *server, struct px_buffer *out)
                      counts.waiting);
     px_metric_head(out, "pyexec_gateway_requests_total", "counter",
                    "Requests over NATS by how they ended. no_responders: no node had room; lost: the node is gone.");
-    for (size_t i = 0; i < PX_FLEET_END_COUNT; i++)
-        px_buffer_printf(out, "pyexec_gateway_requests_total{result=\"%s\"} %llu\n", ends[i],
-                         (unsigned long long)counts.ends[i]);
+    for (int end = 0; end < PX_EXCHANGE_END_COUNT; end++)
+        px_buffer_printf(out, "pyexec_gateway_requests_total{result=\"%s\"} %llu\n",
+                         px_exchange_end_name((enum px_exchange_end)end), (unsigned long long)counts.ends[end]);
     px_metric_head(out, "pyexec_gateway_request_duration_seconds", "histogram",
                    "How long HTTP requests waited for the answer of a node.");
     px_metric_histogram(out, "pyexec_gateway_request_duration_seconds", "", "", &server->metrics.forwarded);
     add_nodes(server, out);
 }
 
-bool px_fleet_metrics_wait(const struct px_http_request *request)
+bool px_metrics_asks_nodes(const struct px_http_request *request)
 {
     return request->server->options->fleet && strcmp(request->route->name, "metrics") == 0;
 }

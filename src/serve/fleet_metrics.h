@@ -13,6 +13,6 @@ struct px_server;
 void px_fleet_metrics_add(struct px_server *server, struct px_buffer *out);
 
 /* True for a request for the page of a gateway. */
-bool px_fleet_metrics_wait(const struct px_http_request *request);
+bool px_metrics_asks_nodes(const struct px_http_request *request);
 
 #endif

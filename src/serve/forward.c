@@ -93,9 +93,24 @@ static bool may_ask(struct px_http_request *request)
     return false;
 }
 
-void px_forward_serve(struct px_http_request *request)
+/* Waits for the answer. Whoever ends the request meanwhile cancels the call. */
+static void wait_for_node(struct px_http_request *request, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     struct px_fleet *fleet = request->server->options->fleet;
+    pthread_mutex_lock(&request->lock);
+    request->forwarded = call;
+    call->cancelled = request->cancelled;
+    pthread_mutex_unlock(&request->lock);
+    int64_t begun = px_now_ns();
+    fleet->call(fleet, call, ret);
+    px_histogram_add(&request->server->metrics.forwarded, px_now_ns() - begun);
+    pthread_mutex_lock(&request->lock);
+    request->forwarded = NULL;
+    pthread_mutex_unlock(&request->lock);
+}
+
+void px_forward_serve(struct px_http_request *request)
+{
     struct px_fleet_header headers[PX_COUNT(passed) + 1] = {{"X-Request-Id", request->id}};
     struct px_fleet_answer answer __attribute__((cleanup(px_fleet_answer_done))) = {0};
     pyexec_error error;
@@ -126,16 +141,7 @@ void px_forward_serve(struct px_http_request *request)
     for (size_t i = 0; call.tracer && i < PX_COUNT(headers); i++)
         if (strcmp(headers[i].name, "tracestate") == 0 && *trace.tracestate)
             headers[i].value = trace.tracestate;
-    pthread_mutex_lock(&request->lock);
-    request->forwarded = &call;
-    call.cancelled = request->cancelled;
-    pthread_mutex_unlock(&request->lock);
-    int64_t begun = px_now_ns();
-    fleet->call(fleet, &call, &answer);
-    px_histogram_add(&request->server->metrics.forwarded, px_now_ns() - begun);
-    pthread_mutex_lock(&request->lock);
-    request->forwarded = NULL;
-    pthread_mutex_unlock(&request->lock);
+    wait_for_node(request, &call, &answer);
     px_forward_trace_end(&trace, answer.status); /* before the client has the answer */
     if (request->stream)
         end_stream(request, &answer);

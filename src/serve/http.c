@@ -471,7 +471,7 @@ static int submit_first(struct px_http_request *request, pyexec_error *error)
 {
     struct px_server *server = request->server;
     struct px_schedule *others = request->route->late ? server->late : server->chores;
-    if (px_fleet_metrics_wait(request))
+    if (px_metrics_asks_nodes(request))
         return submit(request, server->chores, NULL, serve_job, error);
     if (server->options->fleet) /* a stream or a long poll must not take a thread that a tool's answer needs */
         return submit(request,
@@ -498,7 +498,7 @@ static void dispatch(struct px_http_request *request)
         px_respond_error(request, &request->body_error);
         return;
     }
-    if (request->route->inline_ && !px_fleet_metrics_wait(request)) {
+    if (request->route->inline_ && !px_metrics_asks_nodes(request)) {
         request->route->serve(request);
         return;
     }

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/spelling.h"
 #include "base/utf8.h"
 #include "policy/config.h"
 #include "serve/server.h"
@@ -108,11 +109,10 @@ const char *px_route_allow(struct px_http_request *request)
 
 int px_route_session(struct px_http_request *request)
 {
-    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
     const char *id = request->session;
     if (!id)
         return 0;
-    if (strlen(id) > 128 || strspn(id, characters) != strlen(id) || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
+    if (!px_word_is_session_id(id, strlen(id), PX_SESSION_ID_MAX))
         return -1;
     return asprintf(&request->session_key, "%s/%s", request->principal->name, id) < 0 ? -1 : 0;
 }

@@ -41,16 +41,16 @@
 #include "base/buffer.h"
 #include "base/json.h"
 #include "base/node_figures.h"
+#include "base/spelling.h"
 #include "base/sse_events.h"
 
 #define PX_NODE_BODY_MAX (32u << 20)
 #define PX_NODE_BODIES_MAX (512u << 20)  /* bytes of all bodies of requests */
 #define PX_NODE_ANSWERS_MAX (512u << 20) /* bytes of all answers that wait for their clients */
 #define PX_NODE_REQUESTS_MAX 8192u       /* requests in progress */
-#define PX_NODE_NAME_MAX 64u
-#define PX_NODE_ID_SIZE 33    /* 32 hexadecimal digits and a NUL */
-#define PX_NODE_HEADROOM 4096 /* bytes of a message that its headers may take */
-#define PX_NODE_TICK_MS 250   /* how often the times are looked at */
+#define PX_NODE_ID_SIZE 33               /* 32 hexadecimal digits and a NUL */
+#define PX_NODE_HEADROOM 4096            /* bytes of a message that its headers may take */
+#define PX_NODE_TICK_MS 250              /* how often the times are looked at */
 #define PX_NODE_ENVIRONMENTS_MAX 1000u
 
 struct px_arrived;

@@ -214,6 +214,17 @@ static size_t node_length(const struct px_worker *worker)
     return strlen("pyexec.v1.node.") + strlen(worker->node);
 }
 
+static void count_taken(struct px_worker *worker, enum px_topic_kind kind, const char *subject)
+{
+    worker->served++;
+    if (kind == PX_TOPIC_RUN)
+        worker->figures->taken_runs++;
+    else if (strncmp(subject + node_length(worker), ".s.", 3) == 0)
+        worker->figures->taken_sessions++;
+    else
+        worker->figures->taken_others++;
+}
+
 static void take_request(struct px_worker *worker, enum px_topic_kind kind, natsMsg *message)
 {
     const char *reply = natsMsg_GetReply(message);
@@ -224,10 +235,7 @@ static void take_request(struct px_worker *worker, enum px_topic_kind kind, nats
         px_answer_message(worker, message, 503, "overloaded", "the node has no memory for the request", PX_HINT_AGAIN);
         return;
     }
-    worker->served++;
-    ++*(kind == PX_TOPIC_RUN                                                        ? &worker->figures->taken_runs
-        : strncmp(natsMsg_GetSubject(message) + node_length(worker), ".s.", 3) == 0 ? &worker->figures->taken_sessions
-                                                                                    : &worker->figures->taken_others);
+    count_taken(worker, kind, natsMsg_GetSubject(message));
     if (!px_node_route(request, kind, natsMsg_GetSubject(message), message) ||
         !take_share(request, PX_GOODS_REQUESTS, 1, "requests") || !take_body(request, message)) {
         if (!request->ended)

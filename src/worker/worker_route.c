@@ -7,14 +7,14 @@
 
 #include "base/base64.h"
 #include "base/cleanup.h"
+#include "base/spelling.h"
 #include "nats_link/subject_template.h"
 #include "worker/worker.h"
 
 #define ROUTE_TOKENS 8
 #define ROUTE_VALUE_MAX 1024u
-#define SESSION_ID_MAX 128u
+#define ROUTE_PRINCIPAL_MAX 64u
 #define RUN_KEY_MAX 128u
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 static bool refuse(struct px_node_request *request, int status, const char *code, const char *title, const char *hint)
 {
@@ -29,12 +29,11 @@ static bool has_path(struct px_node_request *request)
                                                        "the node has no memory for the request", PX_HINT_AGAIN));
 }
 
-/* Decodes base64url without padding. NULL: it is not valid, or the text has other characters than `allowed`. */
-static char *decode(const char *token, size_t length, const char *allowed, size_t most)
+/* Decodes base64url without padding. NULL: it is not valid, or the text is empty or has a NUL. */
+static char *decode(const char *token, size_t length)
 {
     px_auto_buffer struct px_buffer text = {0};
-    if (px_base64url_decode(&text, token, length) < 0 || !text.length || text.length > most ||
-        strlen(text.data) != text.length || strspn(text.data, allowed) != text.length)
+    if (px_base64url_decode(&text, token, length) < 0 || !text.length || strlen(text.data) != text.length)
         return NULL;
     return px_buffer_take(&text);
 }
@@ -134,9 +133,13 @@ static bool take_call(struct px_node_request *request, natsMsg *message, const c
 
 static bool take_principal(struct px_node_request *request, const char *token, size_t length)
 {
-    request->principal = decode(token, length, LETTERS "._-", PX_NODE_NAME_MAX);
-    return request->principal || refuse(request, 400, "invalid_request", "the principal in the subject is not valid",
-                                        "It is the principal's name as base64url without padding.");
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    px_auto_free char *name = decode(token, length);
+    if (!name || strlen(name) > ROUTE_PRINCIPAL_MAX || strspn(name, allowed) != strlen(name))
+        return refuse(request, 400, "invalid_request", "the principal in the subject is not valid",
+                      "It is the principal's name as base64url without padding.");
+    request->principal = TAKE_PTR(name);
+    return true;
 }
 
 /* pyexec.v1.run, .run.ENV and .open, also with `as.PRINCIPAL` before it. */
@@ -171,10 +174,11 @@ static bool route_session(struct px_node_request *request, const struct tokens *
     px_auto_buffer struct px_buffer whole = {0};
     if (tokens->count != 7 || !take_principal(request, tokens->at[5], tokens->length[5]))
         return false;
-    request->session = decode(tokens->at[6], tokens->length[6], LETTERS "._:-", SESSION_ID_MAX);
-    if (!request->session || strcmp(request->session, ".") == 0 || strcmp(request->session, "..") == 0)
+    px_auto_free char *session = decode(tokens->at[6], tokens->length[6]);
+    if (!session || !px_word_is_session_id(session, strlen(session), PX_SESSION_ID_MAX))
         return refuse(request, 400, "invalid_request", "the session id in the subject is not valid",
                       "It is base64url without padding, of 1 to 128 of A-Z a-z 0-9 . _ : - (and not \".\" or \"..\").");
+    request->session = TAKE_PTR(session);
     if (!take_call(request, message, "POST /execute", &path))
         return false;
     if (strcmp(request->method, "GET") != 0 &&

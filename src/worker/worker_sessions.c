@@ -369,7 +369,6 @@ static void claim(struct px_seat *seat)
 /* Reads or makes the id. False: the body goes to the server as it is, which says what is wrong with it. */
 static bool name_session(struct px_node_request *request)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
     char made[PX_NODE_ID_SIZE + 2] = "s-";
     px_auto_json json_t *body = px_buffer_length(&request->body)
                                     ? px_json_loadb(px_buffer_shown(&request->body), px_buffer_length(&request->body),
@@ -388,7 +387,7 @@ static bool name_session(struct px_node_request *request)
         px_buffer_done(&request->body);
         px_buffer_add_string(&request->body, text);
     }
-    if (!*id || strlen(id) > 128 || strspn(id, allowed) != strlen(id) || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
+    if (!px_word_is_session_id(id, strlen(id), PX_SESSION_ID_MAX))
         return false;
     free(request->session);
     request->session = strdup(id);

@@ -50,6 +50,10 @@ static inline void px_close_folder(DIR **folder)
         px_taken; \
     })
 
+/* A number that is a macro, as a string constant. */
+#define PX_TEXT_(number) #number
+#define PX_TEXT(number) PX_TEXT_(number)
+
 #define PX_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-#define STRINGIFY_NUMBER(number) #number
-#define AS_TEXT(number) STRINGIFY_NUMBER(number)
+#include "base/cleanup.h"
 
 static bool is_digit(char byte)
 {
@@ -25,7 +24,7 @@ static const char *check_labels(const char *name)
         if (length == 0)
             return "it has an empty label: two dots, or a dot at its beginning";
         if (length > PX_HOST_LABEL_MAX)
-            return "a label between two dots has more than " AS_TEXT(PX_HOST_LABEL_MAX) " bytes";
+            return "a label between two dots has more than " PX_TEXT(PX_HOST_LABEL_MAX) " bytes";
         if (label[0] == '-' || label[length - 1] == '-')
             return "a label begins or ends with '-'";
         if (!label[length])
@@ -41,7 +40,7 @@ const char *px_host_name_parse(const char *text, size_t length, char *ret)
     if (length == 0)
         return "it is empty";
     if (length > PX_HOST_NAME_MAX)
-        return "it has more than " AS_TEXT(PX_HOST_NAME_MAX) " bytes";
+        return "it has more than " PX_TEXT(PX_HOST_NAME_MAX) " bytes";
     for (size_t i = 0; i < length; i++) {
         ret[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
         if (text[i] == ':' || text[i] == '[' || text[i] == '%')
@@ -84,7 +83,7 @@ const char *px_host_entry_parse(const char *text, size_t length, struct px_host_
     size_t skip = ret->wildcard ? 2 : 0;
     const char *why = px_host_name_parse(text + skip, length - skip, ret->name);
     if (!why && ret->wildcard && strlen(ret->name) > PX_HOST_NAME_MAX - 2)
-        return "it has more than " AS_TEXT(PX_HOST_NAME_MAX) " bytes";
+        return "it has more than " PX_TEXT(PX_HOST_NAME_MAX) " bytes";
     return why;
 }
 

@@ -3,8 +3,11 @@
 #ifndef PX_BASE_PYTHON_VERSIONS_H
 #define PX_BASE_PYTHON_VERSIONS_H
 
+#include "base/cleanup.h"
+
 #define PX_PYTHON_OLDEST_MINOR 8
 #define PX_PYTHON_NEWEST_MINOR 15
-#define PX_PYTHON_VERSIONS "CPython 3.8 to 3.15 with the GIL"
+#define PX_PYTHON_VERSIONS \
+    "CPython 3." PX_TEXT(PX_PYTHON_OLDEST_MINOR) " to 3." PX_TEXT(PX_PYTHON_NEWEST_MINOR) " with the GIL"
 
 #endif

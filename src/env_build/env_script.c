@@ -86,7 +86,6 @@ static int find_metadata(const char *code, size_t length, struct px_buffer *ret,
         if (block.length && ret->length)
             return refuse("there are two of them", error);
         px_buffer_add_buffer(ret, &block);
-        ret->failed |= block.failed;
     }
     return px_buffer_ok(ret) ? 0 : px_error_oom(error);
 }

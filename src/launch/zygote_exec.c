@@ -25,8 +25,6 @@
 #include "sandbox/namespaces.h"
 
 #define ENVIRONMENT_MAX 48
-#define PX_TEXT_(number) #number
-#define PX_TEXT(number) PX_TEXT_(number)
 #define PX_PROXY_URL "http://127.0.0.1:" PX_TEXT(PX_EGRESS_PORT)
 
 /* Runs in the interpreter before anything else. It loads the extension by its descriptor, so that the process

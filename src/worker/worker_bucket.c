@@ -56,11 +56,6 @@ bool px_bucket_made(struct px_worker *worker, const char *name, natsMsg *message
     return !bad && !code;
 }
 
-static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
-{
-    px_bucket_made(worker, closure, message);
-}
-
 void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes, px_ask_fn *fn,
                     void *closure)
 {
@@ -74,8 +69,7 @@ void px_bucket_make(struct px_worker *worker, const char *name, const char *age_
                  "{\"name\":\"KV_%s\",\"subjects\":[\"$KV.%s.>\"],\"max_age\":%s,\"max_bytes\":%s,\"discard\":\"%s\","
                  "\"num_replicas\":%lld,%s}",
                  name, name, age_ns, bytes, *bytes == '-' ? "new" : "old", (long long)worker->replicas, limits);
-    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn ? fn : stream_made,
-                fn ? closure : (void *)(uintptr_t)name);
+    px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn, closure);
 }
 
 static void entry_removed(struct px_worker *worker, void *closure, natsMsg *message)
@@ -181,7 +175,7 @@ void px_entry_read(struct px_worker *worker, const char *bucket, const char *key
     px_ask_send(worker, subject, NULL, 0, text, (size_t)length, fn, closure);
 }
 
-enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret)
+enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret, uint64_t *ret_revision)
 {
     px_auto_json json_t *answer = NULL;
     if (!message || natsMsg_IsNoResponders(message))
@@ -189,7 +183,10 @@ enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret)
     long code = px_entry_error(message, &answer);
     if (code == PX_ENTRY_MISSING || code == STREAM_MISSING)
         return PX_ENTRY_NONE;
-    const char *data = json_string_value(json_object_get(json_object_get(answer, "message"), "data"));
+    const json_t *entry = json_object_get(answer, "message");
+    const char *data = json_string_value(json_object_get(entry, "data"));
+    if (ret_revision)
+        *ret_revision = (uint64_t)json_integer_value(json_object_get(entry, "seq"));
     return !code && data && px_base64_decode(ret, data, strlen(data)) == 0 && px_buffer_ok(ret) ? PX_ENTRY_THERE
                                                                                                 : PX_ENTRY_UNKNOWN;
 }

@@ -275,7 +275,7 @@ static void part_read(struct px_worker *worker, void *closure, natsMsg *message)
     px_auto_buffer struct px_buffer value = {0};
     if (!request)
         return;
-    enum px_entry_state state = px_entry_state(message, &value);
+    enum px_entry_state state = px_entry_state(message, &value, NULL);
     if (state == PX_ENTRY_UNKNOWN)
         refuse_search(request, search);
     else if (state == PX_ENTRY_NONE || (!search->part && !read_head(search, &value)))
@@ -325,7 +325,7 @@ static void key_read(struct px_worker *worker, void *closure, natsMsg *message)
     px_auto_buffer struct px_buffer value = {0};
     if (!request)
         return;
-    if (px_entry_state(message, &value) != PX_ENTRY_THERE) { /* not known, or given back meanwhile */
+    if (px_entry_state(message, &value, NULL) != PX_ENTRY_THERE) { /* not known, or given back meanwhile */
         refuse_search(request, search);
         return;
     }

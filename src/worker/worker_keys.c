@@ -10,9 +10,15 @@
 
 #define RUN_KEYS_HINT "Keys " PX_JETSTREAM_NEEDED
 
+static void bucket_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    (void)closure;
+    px_bucket_made(worker, PX_KEYS_BUCKET, message);
+}
+
 void px_keys_ready(struct px_worker *worker)
 {
-    px_bucket_make(worker, PX_KEYS_BUCKET, PX_KEYS_AGE, "-1", NULL, NULL);
+    px_bucket_make(worker, PX_KEYS_BUCKET, PX_KEYS_AGE, "-1", bucket_made, NULL);
 }
 
 bool px_keys_gives_back(int status)

@@ -92,10 +92,10 @@ void px_entry_give(struct px_worker *worker, const char *bucket, const char *key
 void px_entry_read(struct px_worker *worker, const char *bucket, const char *key, px_ask_fn *fn, void *closure);
 /* UNKNOWN: JetStream does not answer, or can't say now. Only NONE says that there is no such entry. */
 enum px_entry_state { PX_ENTRY_THERE, PX_ENTRY_NONE, PX_ENTRY_UNKNOWN };
-/* From the answer that the function got. `ret`: the value of an entry that is there. */
-enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret);
+/* From the answer that the function got. `ret` and `ret_revision` (or NULL): of an entry that is there. */
+enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret, uint64_t *ret_revision);
 /* Makes a bucket, if it is not there. `age_ns`: how long its entries are kept; "0": always. `bytes`: how large it may become, then the
- * oldest entries are removed; "-1": no limit. Without a function the name is a constant. */
+ * oldest entries are removed; "-1": no limit. */
 void px_bucket_make(struct px_worker *worker, const char *name, const char *age_ns, const char *bytes, px_ask_fn *fn,
                     void *closure);
 /* True if the bucket is there, from the answer that the function got. Otherwise the log says why, once. */

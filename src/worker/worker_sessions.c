@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -27,13 +26,19 @@
 #define NODE_GONE_NS (5000 * PX_NS_PER_MS)
 #define NODE_AWAY_NS (4000 * PX_NS_PER_MS)
 
+static void stream_made(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    (void)closure;
+    px_bucket_made(worker, PX_SESSIONS_BUCKET, message);
+}
+
 static void make_stream(struct px_worker *worker)
 {
     int64_t now = px_now_ns();
     if (worker->seats->stream_ns && now - worker->seats->stream_ns < STREAM_AGAIN_NS)
         return;
     worker->seats->stream_ns = now;
-    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0", "-1", NULL, NULL);
+    px_bucket_make(worker, PX_SESSIONS_BUCKET, "0", "-1", stream_made, NULL);
 }
 
 /* ---- Calls of a seat ---- */
@@ -276,13 +281,9 @@ static void other_answered(struct px_worker *worker, void *closure, natsMsg *mes
 }
 
 /* Takes the owner from the entry's value. */
-static bool read_entry(struct px_seat *seat, const json_t *message)
+static bool read_entry(struct px_seat *seat, const struct px_buffer *value, uint64_t revision)
 {
-    px_auto_buffer struct px_buffer text = {0};
-    const char *data = json_string_value(json_object_get(message, "data"));
-    if (!data || px_base64_decode(&text, data, strlen(data)) < 0)
-        return false;
-    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(&text), px_buffer_length(&text), 0, NULL);
+    px_auto_json json_t *entry = px_json_loadb(px_buffer_shown(value), px_buffer_length(value), 0, NULL);
     const char *node = json_string_value(json_object_get(entry, "node")),
                *boot = json_string_value(json_object_get(entry, "boot"));
     if (!px_word_is_plain(node, PX_NODE_NAME_MAX) || !boot)
@@ -290,24 +291,21 @@ static bool read_entry(struct px_seat *seat, const json_t *message)
     free(seat->other);
     seat->other = strdup(node);
     snprintf(seat->other_boot, sizeof seat->other_boot, "%s", boot);
-    seat->revision = (uint64_t)json_integer_value(json_object_get(message, "seq"));
+    seat->revision = revision;
     return seat->other != NULL;
 }
 
 static void entry_read(struct px_worker *worker, void *closure, natsMsg *message)
 {
     struct px_seat *seat = closure;
-    px_auto_json json_t *answer = NULL;
-    if (!message || natsMsg_IsNoResponders(message)) {
-        refuse_unavailable(seat, PX_ENTRY_UNANSWERED);
-        return;
-    }
-    long code = px_entry_error(message, &answer);
-    if (code == PX_ENTRY_MISSING && seat->tries < SEAT_TRIES) { /* it was removed meanwhile */
+    px_auto_buffer struct px_buffer value = {0};
+    uint64_t revision;
+    enum px_entry_state state = px_entry_state(message, &value, &revision);
+    if (state == PX_ENTRY_NONE && seat->tries < SEAT_TRIES) { /* it was removed meanwhile */
         claim(seat);
         return;
     }
-    if (code || !read_entry(seat, json_object_get(answer, "message"))) {
+    if (state != PX_ENTRY_THERE || !read_entry(seat, &value, revision)) {
         refuse_unavailable(seat, PX_ENTRY_UNANSWERED);
         return;
     }

@@ -7,6 +7,7 @@
 #include "base/base64.h"
 #include "base/buffer_text.h"
 #include "base/cleanup.h"
+#include "base/json_find.h"
 #include "base/spelling.h"
 #include "gateway/gateway.h"
 
@@ -26,34 +27,9 @@ bool px_gateway_is_route(const struct px_fleet_call *call, const char *names)
     return px_word_is_listed(names, call->route);
 }
 
-/* Returns the byte after a string that begins at `at`, or `end`. */
-static const char *skip_string(const char *at, const char *end)
-{
-    for (at++; at < end && *at != '"'; at++)
-        at += *at == '\\';
-    return at < end ? at + 1 : end;
-}
-
-/* A body can have 32 MiB, and would take far more memory when it is parsed. So its own members are looked for in the text. */
 bool px_gateway_body_has(const struct px_fleet_call *call, const char *member)
 {
-    size_t depth = 0, length = strlen(member);
-    for (const char *at = call->body, *end = at + call->length; at < end;) {
-        const char *begin = at;
-        if (*at != '"') {
-            depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
-            at++;
-            continue;
-        }
-        at = skip_string(at, end);
-        if (depth != 1 || (size_t)(at - begin) != length + 2 || memcmp(begin + 1, member, length) != 0)
-            continue;
-        while (at < end && strchr(" \t\r\n", *at))
-            at++;
-        if (at < end && *at == ':')
-            return true;
-    }
-    return false;
+    return px_json_find((struct px_json_span){call->body, call->length}, member).at;
 }
 
 /* With events the request can be cancelled, and its node can be asked about it. Tools and control need a client that takes

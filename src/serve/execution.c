@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/json_find.h"
 #include "serve/calls.h"
 #include "serve/detached.h"
 #include "serve/server.h"
@@ -78,9 +79,7 @@ static int check_events(const struct px_http_request *request, pyexec_error *err
 
 bool px_execution_may_detach(const struct px_http_request *request)
 {
-    static const char key[] = "\"detach\"";
-    const struct px_buffer *body = &request->body;
-    return body->length && memmem(body->data, body->length, key, sizeof key - 1);
+    return px_json_find((struct px_json_span){request->body.data, request->body.length}, "detach").at;
 }
 
 static int take_detach(json_t *body, bool *ret, pyexec_error *error)

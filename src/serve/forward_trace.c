@@ -7,17 +7,17 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/json_find.h"
 #include "serve/server.h"
 
 /* The caller's span is in the headers, or else in the body. */
 static void find_caller(struct px_forward_trace *trace, const struct px_fleet_call *call)
 {
-    static const char member[] = "\"traceparent\"";
     json_error_t ignored;
     const struct px_http_request *request = trace->request;
     trace->own = request->caller;
     snprintf(trace->tracestate, sizeof trace->tracestate, "%s", request->tracestate);
-    if (*trace->own.trace_id || !call->length || !memmem(call->body, call->length, member, sizeof member - 1))
+    if (*trace->own.trace_id || !px_json_find((struct px_json_span){call->body, call->length}, "traceparent").at)
         return;
     px_auto_json json_t *body = px_json_read(call->body, call->length, 0, &ignored);
     const char *state = json_string_value(json_object_get(body, "tracestate"));

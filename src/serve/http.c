@@ -282,7 +282,7 @@ static void take_id(struct px_http_request *request)
 /* The caller's span. One that is not valid counts as none. */
 static void take_trace(struct px_http_request *request)
 {
-    const char *message = px_http_request_header(request, "Pyexec-Message");
+    const char *message = px_http_request_header(request, PX_MESSAGE_HEADER);
     if (message && request->listener->names_principals && strlen(message) < sizeof request->message)
         strcpy(request->message, message);
     const char *state = px_http_request_header(request, "tracestate");

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include "base/buffer.h"
+#include "base/message_header.h"
 #include "base/trace_context.h"
 #include "serve/dialect.h"
 #include "serve/http_state.h"
@@ -66,7 +67,7 @@ struct px_http_request {
     const struct px_route *route;
     char method[16];                        /* a copy: libmicrohttpd's does not live as long */
     char id[129];                           /* X-Request-Id, from the client or made here */
-    char message[256];                      /* of a worker: the message (read by take_message()), or "" */
+    char message[PX_MESSAGE_HEADER_SIZE];   /* of a worker: what it says about the message, or "" */
     struct px_trace_context caller;         /* the caller's span; trace_id "": none */
     char span[17];                          /* the id of this request's own span; "" if `caller` is none */
     char tracestate[PX_TRACESTATE_MAX + 1]; /* the caller's, or "" */

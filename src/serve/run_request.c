@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/message_header.h"
 #include "mcp/mcp.h"
 #include "policy/policy.h"
 #include "serve/mcp_servers.h"
@@ -95,20 +96,21 @@ static int execute(struct px_http_request *request, pyexec_request *run, pyexec_
 /* A worker says when the message came, how large it was, the node, the subject and the queue group. */
 static int take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
 {
-    long long arrived, bytes;
-    char node[65], destination[129], queue[65] = "", name[160];
-    if (sscanf(request->message, "%lld %lld %64s %128s %64s", &arrived, &bytes, node, destination, queue) < 4)
+    struct px_message_header told;
+    char name[sizeof told.destination + sizeof "process "];
+    if (!px_message_header_parse(request->message, &told))
         return 0;
-    snprintf(name, sizeof name, "process %s", destination);
+    snprintf(name, sizeof name, "process %s", told.destination);
     px_auto_json json_t *attributes =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "messaging.system", "nats", "messaging.operation.name",
-                  "process", "messaging.operation.type", "process", "messaging.destination.template", destination,
-                  "messaging.message.body.size", (json_int_t)bytes, "pyexec.node", node, "pyexec.principal",
+                  "process", "messaging.operation.type", "process", "messaging.destination.template", told.destination,
+                  "messaging.message.body.size", (json_int_t)told.bytes, "pyexec.node", told.node, "pyexec.principal",
                   request->principal->name);
-    if (*queue && attributes)
-        px_json_set(attributes, "messaging.consumer.group.name", json_string(queue));
-    return attributes && pyexec_request_set_message_object(run, name, arrived, attributes) == 0 ? 0
-                                                                                                : px_error_oom(error);
+    if (*told.queue && attributes)
+        px_json_set(attributes, "messaging.consumer.group.name", json_string(told.queue));
+    return attributes && pyexec_request_set_message_object(run, name, told.arrived_ns, attributes) == 0
+               ? 0
+               : px_error_oom(error);
 }
 
 /* The caller's span is in the headers, or else in the body. */

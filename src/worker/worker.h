@@ -225,8 +225,7 @@ struct px_node_request {
     size_t taken[PX_GOODS_COUNT];
 
     char method[8];
-    char *path;        /* of the HTTP request */
-    char message[320]; /* a header that describes the message to the server, for its span; "": none */
+    char *path; /* of the HTTP request */
     char *principal;
     char *session; /* the session's id, or NULL */
     bool ordered;  /* it waits for the session's calls before it */

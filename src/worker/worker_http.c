@@ -227,8 +227,6 @@ static int add_headers(struct px_node_request *request)
     for (; at < end; at += strlen(at) + 1)
         if (add_header(request, at) < 0)
             return -1;
-    if (*request->message && add_header(request, request->message) < 0)
-        return -1;
     return add_header(request, "Expect:");
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/base64.h"
 #include "base/cleanup.h"
+#include "base/message_header.h"
 #include "base/spelling.h"
 #include "nats_link/subject_template.h"
 #include "worker/worker.h"
@@ -220,11 +221,14 @@ static bool route_other(struct px_node_request *request, const struct tokens *to
 /* The server makes a span of a message whose code it runs. The size of the body is that of the message. */
 static void describe(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)
 {
-    char destination[PX_SUBJECT_TEMPLATE_SIZE];
-    px_subject_template(subject, destination);
-    snprintf(request->message, sizeof request->message, "Pyexec-Message: %lld %d %s %s %s",
-             (long long)request->started_ns, natsMsg_GetDataLength(message), request->worker->node, destination,
-             kind == PX_TOPIC_RUN ? request->worker->queue : "");
+    struct px_message_header told = {.arrived_ns = request->started_ns, .bytes = natsMsg_GetDataLength(message)};
+    char value[PX_MESSAGE_HEADER_SIZE];
+    snprintf(told.node, sizeof told.node, "%s", request->worker->node);
+    px_subject_template(subject, told.destination);
+    snprintf(told.queue, sizeof told.queue, "%s", kind == PX_TOPIC_RUN ? request->worker->queue : "");
+    px_message_header_format(&told, value);
+    px_buffer_add_string(&request->headers, PX_MESSAGE_HEADER ": ");
+    px_buffer_add(&request->headers, value, strlen(value) + 1);
 }
 
 static bool route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message)

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Prepares a build for arm64 on another machine: tools/arm64-tree.sh FOLDER [PACKAGES]. It writes only below FOLDER:
 #   tree/      Debian's packages for arm64, unpacked: libraries, headers, musl, Python and a kernel. The machine's own list of architectures stays as it is.
-#   cross.ini  meson's file for a cross build. Its filters are made by a program of arm64, because they need the numbers of that architecture;
-#              qemu-aarch64 runs it.
+#   cross.ini  meson's file for a cross build (tools/arm64-cross.sh)
 # With PACKAGES, the tree has these and no others, for example to install artifacts there. It exits with 3 if something that it needs is missing.
 set -eu
+tools=$(cd "$(dirname "$0")" && pwd)
 folder=$(mkdir -p "${1:?usage: tools/arm64-tree.sh FOLDER [PACKAGES]}" && cd "$1" && pwd)
 release=bookworm
 packages=libc6-dev,python3,python3-dev,python3-pytest,libjansson-dev,libseccomp-dev,libedit-dev,libcmocka-dev,libmicrohttpd-dev
@@ -41,24 +41,4 @@ if [ "$(cat "$folder/made" 2>/dev/null)" != "$stamp" ]; then
     mv "$folder/new" "$folder/tree"
     echo "$stamp" >"$folder/made"
 fi
-# With -B the C library is that of the tree, and not the one of the cross compiler, which gets no updates.
-cat > "$folder/cross.ini" <<END
-[constants]
-tree = '$folder/tree'
-[binaries]
-c = ['aarch64-linux-gnu-gcc', '--sysroot=' + tree, '-B' + tree + '/usr/lib/aarch64-linux-gnu/']
-ar = 'aarch64-linux-gnu-gcc-ar'
-strip = 'aarch64-linux-gnu-strip'
-pkgconfig = 'pkg-config'
-exe_wrapper = ['qemu-aarch64', '-L', tree]
-[properties]
-needs_exe_wrapper = true
-sys_root = tree
-pkg_config_libdir = tree + '/usr/lib/aarch64-linux-gnu/pkgconfig:' + tree + '/usr/share/pkgconfig'
-python_includes = ['-I$(echo "$folder"/tree/usr/include/python3.*)']
-[host_machine]
-system = 'linux'
-cpu_family = 'aarch64'
-cpu = 'aarch64'
-endian = 'little'
-END
+"$tools/arm64-cross.sh" "-I$(echo "$folder"/tree/usr/include/python3.*)" "$folder/tree" >"$folder/cross.ini"

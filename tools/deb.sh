@@ -44,23 +44,7 @@ if [ "$machine" != "$here" ]; then
     # shellcheck disable=SC2046
     { dpkg --add-architecture arm64 && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
         libpython3-dev:arm64 $(sed -n 's/^ \(lib[^ ,]*-dev\)\( ([^)]*)\)\?,$/\1:arm64/p' debian/control); } >../build.log 2>&1 || { tail -n 30 ../build.log >&2; exit 1; }
-    cat >../cross.ini <<END
-[binaries]
-c = 'aarch64-linux-gnu-gcc'
-ar = 'aarch64-linux-gnu-gcc-ar'
-strip = 'aarch64-linux-gnu-strip'
-pkgconfig = 'pkg-config'
-exe_wrapper = 'qemu-aarch64'
-[properties]
-needs_exe_wrapper = true
-pkg_config_libdir = '/usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig'
-python_includes = ['$("$source/tools/python-includes.sh")']
-[host_machine]
-system = 'linux'
-cpu_family = 'aarch64'
-cpu = 'aarch64'
-endian = 'little'
-END
+    "$source/tools/arm64-cross.sh" "$("$source/tools/python-includes.sh")" >../cross.ini
     DH_MESON_CROSS_FILE=$(cd .. && pwd)/cross.ini
     DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS:-noddebs} nocheck"
     export DH_MESON_CROSS_FILE

@@ -60,56 +60,46 @@ def sanitized(name, paths):
     return "`make %s`: %s" % (name, "unit tests, " + ", ".join(paths) if paths else "everything"), result, status == 0
 
 
+def run_files(*paths, more="", needs_passed=False):
+    """Runs files of tests. `more`: what else the row says about them. `needs_passed`: if all tests of a file were skipped, the part has failed."""
+    done = [run_tests(path) for path in paths]
+    return (", ".join("`%s`" % path for path in paths) + more, "; ".join(output.strip().splitlines()[-1] for _, output in done),
+            all(status == 0 and ("passed" in output or not needs_passed) for status, output in done))
+
+
 def faults():
     """Makes each call of the host that can fail do so. `make test` does this only for some of the calls."""
-    path = "tests/host/test_fault_loops.py"
-    status, output = run_tests(path)
-    return "`%s`, without strides" % path, output.strip().splitlines()[-1], status == 0
+    return run_files("tests/host/test_fault_loops.py", more=", without strides")
 
 
 def kills():
     """Kills the caller, the server and the script with SIGKILL at each point, 50 times."""
-    path = "tests/serve/test_serve_kills.py"
-    status, output = run_tests(path)
-    return "`%s`, each point 50 times" % path, output.strip().splitlines()[-1], status == 0
+    return run_files("tests/serve/test_serve_kills.py", more=", each point 50 times")
 
 
 def branches():
     """Runs the whole corpus in branches in all ways, and more forks and kills than `make test`."""
-    paths = ["tests/kernel/test_branch_escape.py", "tests/kernel/test_branch_storms.py"]
-    done = [run_tests(path) for path in paths]
-    return (", ".join("`%s`" % path for path in paths), "; ".join(output.strip().splitlines()[-1] for _, output in done),
-            not any(status for status, _ in done))
+    return run_files("tests/kernel/test_branch_escape.py", "tests/kernel/test_branch_storms.py")
 
 
 def batch():
     """Runs 100,000 tasks in a fleet, while the command, workers and the NATS server are killed 200 times."""
-    path = "tests/fleet/test_fleet_batch.py"
-    status, output = run_tests(path)
-    return "`%s`, 100,000 tasks and 200 kills" % path, output.strip().splitlines()[-1], status == 0
+    return run_files("tests/fleet/test_fleet_batch.py", more=", 100,000 tasks and 200 kills")
 
 
 def fleet():
     """Runs a storm of faults with 10,000 keyed requests; and, with PYEXEC_OLD, an older build beside this one."""
-    paths = ["tests/fleet/test_fleet_faults.py"] + ["tests/fleet/test_fleet_skew.py"] * bool(os.environ.get("PYEXEC_OLD"))
-    done = [run_tests(path) for path in paths]
-    return ", ".join("`%s`" % path for path in paths), "; ".join(output.strip().splitlines()[-1] for _, output in done), not any(
-        status for status, _ in done)
+    return run_files("tests/fleet/test_fleet_faults.py", *["tests/fleet/test_fleet_skew.py"] * bool(os.environ.get("PYEXEC_OLD")))
 
 
 def arm64():
     """Runs the suite on an emulated arm64 machine, cross-built, and traces the system calls there."""
-    paths = ["tests/kernel/test_arm64.py", "tests/kernel/test_arm64_calls.py"]
-    done = [run_tests(path) for path in paths]
-    return (", ".join("`%s`" % path for path in paths), "; ".join(output.strip().splitlines()[-1] for _, output in done),
-            all(status == 0 and "passed" in output for status, output in done))
+    return run_files("tests/kernel/test_arm64.py", "tests/kernel/test_arm64_calls.py", needs_passed=True)
 
 
 def musl():
     """Runs the core of the suite with a CPython for musl, and the wheel for musl in a tree without glibc."""
-    path = "tests/kernel/test_musl.py"
-    status, output = run_tests(path)
-    return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+    return run_files("tests/kernel/test_musl.py", needs_passed=True)
 
 
 def interpreters():
@@ -122,18 +112,13 @@ def interpreters():
 
 def artifacts():
     """Installs the tarball and the Debian packages on fresh trees of Debian 12 and 13, and all artifacts for arm64 on an emulated machine."""
-    paths = ["tests/tree/test_fresh_debian.py", "tests/kernel/test_arm64_artifacts.py"]
-    done = [run_tests(path) for path in paths]
-    return ("`%s`, Debian 12 and 13; `%s`" % tuple(paths), "; ".join(output.strip().splitlines()[-1] for _, output in done),
-            not any(status for status, _ in done))
+    return run_files("tests/kernel/test_arm64_artifacts.py", "tests/tree/test_fresh_debian.py", more=", Debian 12 and 13")
 
 
 def built_first(tool, path):
     """Runs tests of a program in Go, which this tool builds."""
     status, output = run([tool, os.path.join(ROOT, "build")])
-    if not status:
-        status, output = run_tests(path)
-    return "`%s`" % path, output.strip().splitlines()[-1], status == 0 and "passed" in output
+    return ("`%s`" % path, output.strip().splitlines()[-1], False) if status else run_files(path, needs_passed=True)
 
 
 def collector():
@@ -192,17 +177,16 @@ def page(rows):
 
 
 def main():
+    parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
+             "kills": kills, "branches": branches, "batch": batch, "fleet": fleet, "arm64": arm64, "musl": musl,
+             "interpreters": interpreters, "artifacts": artifacts, "collector": collector, "chart": chart,
+             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes), "runs": lambda: runs(given.runs)}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="asan, tsan, faults, kills, branches, batch, fleet, arm64, musl, interpreters, artifacts, collector, chart, fuzz, soak, runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--runs", type=int, default=1000000, help="how many runs the part `runs` makes")
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--tests", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
-    parts = {"asan": lambda: sanitized("asan", given.tests), "tsan": lambda: sanitized("tsan", given.tests), "faults": faults,
-             "kills": kills, "branches": branches, "batch": batch, "fleet": fleet, "arm64": arm64, "musl": musl, "interpreters": interpreters, "artifacts": artifacts, "collector": collector,
-             "chart": chart,
-             "fuzz": lambda: fuzz(given.minutes), "soak": lambda: soak(given.minutes),
-             "runs": lambda: runs(given.runs)}
     if set(given.parts) - set(parts):
         parser.error("the parts are " + ", ".join(parts))
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()

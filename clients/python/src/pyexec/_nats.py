@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Callable, Optional
 from urllib.parse import quote
 
-from ._remote import CONNECT_SECONDS, MALFORMED, Answer, Connection, Request, Take, problem
+from ._remote import CONNECT_SECONDS, Answer, Connection, Request, Take, problem
 from ._transport import encode
 from .errors import ConnectionLostError, InvalidRequestError, OverloadedError, PyexecError, SessionLostError
 

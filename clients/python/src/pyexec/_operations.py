@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
-from .errors import PyexecError
+from .errors import MALFORMED, PyexecError
 from .tools import Tool, Tools, make_tools
 from .types import FileEntry, Policy, Result, Undone, files_from, result_from, undone_from
 from .verify import Verified, tests_to_json, verified_from
@@ -26,7 +26,7 @@ class Operation(Generic[T]):
     def decode(self, answer: Any) -> T:
         try:
             return self.convert(answer)
-        except (ValueError, KeyError, TypeError, AttributeError) as failure:
+        except MALFORMED as failure:
             raise PyexecError("%s: an answer that can't be read: %s: %s" % (self.method, type(failure).__name__, failure),
                               "Check that client and server have the same version.") from failure
 

@@ -15,11 +15,10 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar
 from urllib.parse import quote
 
 from ._transport import Call, OnCall, OnEvent, ToolCall, Transport, encode
-from .errors import ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
+from .errors import MALFORMED, ClosedError, ConnectionLostError, InvalidRequestError, PyexecError, error_from
 from .types import Output, display_from
 
 CONNECT_SECONDS = 10.0
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)       # what reading a malformed answer raises
 T = TypeVar("T")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)       # what reading a malformed answer raises
+
 
 class PyexecError(Exception):
     """The base class of all errors. A code that this version does not know is raised as this class.

@@ -26,7 +26,8 @@ sys.path[:0] = [str(ROOT / "tests/support")]
 import fleet_load as load  # noqa: E402
 from fleet_nats import limits  # noqa: E402
 from nats_fleet import PLAIN, Server, Worker, session_subject  # noqa: E402
-from serving import token_line, wait_for  # noqa: E402
+from serving import token_line  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 BODY = b'{"code": "1 + 1"}'
 TOKEN = PRINCIPAL = "bench"
@@ -70,7 +71,7 @@ class Fleet:
             self.workers.append(stack.enter_context(Worker(
                 program, self.server, "n%d" % number, "--token-file", tokens, *listen, env={**PLAIN, "PYEXEC_POLICY_PYTHON_BIN": "/usr/bin/python3", "PYEXEC_NATS_PRINCIPAL": PRINCIPAL},
                 preexec_fn=share.enter if share else None)))
-        found = wait_for(lambda: re.search(r"listening.*127\.0\.0\.1:(\d+)", self.workers[0].text()), "the worker's address")
+        found = wait_until(lambda: re.search(r"listening.*127\.0\.0\.1:(\d+)", self.workers[0].text()), "the worker's address")
         self.http_port = int(found[1])
         self.http_url = "http://127.0.0.1:%d" % self.http_port
 

@@ -12,9 +12,10 @@ import pytest
 import env_stores
 import wheels
 from conftest import ROOT
-from env_executors import eventually, run as call, start
+from env_executors import run as call, start
 from environments import kept
 from library import Failure
+from waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -216,7 +217,7 @@ def test_update_and_remove_while_sessions_use_the_environment(each):
             assert started.call("s%d" % number, "import tally.late; tally.VERSION, tally.late.LATE")["last_value_repr"] == "(%d, %d)" % (number, number)
             assert os.path.exists(seen[number - 1] + "/venv/bin/python")
         started.close("s2")
-        assert eventually(lambda: started.call(None, "1") and store.ok("prune") is not None and not os.path.exists(seen[1]))
+        wait_until(lambda: started.call(None, "1") and store.ok("prune") is not None and not os.path.exists(seen[1]))
         assert os.path.exists(seen[0]) and os.path.exists(seen[2])
         assert started.call("s3", "tally.late.LATE")["last_value_repr"] == "3"
     store.ok("prune")
@@ -244,7 +245,7 @@ def test_updates_while_runs_and_sessions_begin(each):
         for number in (2, 1, 2):
             before = len(found)
             store.ok("update", "data", "tally==%d" % number)
-            assert eventually(lambda: "(%d, %d)" % (number, number) in found[before:])
+            wait_until(lambda: "(%d, %d)" % (number, number) in found[before:])
         ended.set()
         for lane in lanes:
             lane.result(60)

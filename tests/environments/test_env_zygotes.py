@@ -8,8 +8,9 @@ import pytest
 
 import env_stores
 import stores
-from env_executors import eventually, run, start
+from env_executors import run, start
 from library import Failure
+from waiting import wait_until
 
 MANY = 50
 
@@ -55,7 +56,7 @@ def test_the_next_call_has_an_update_and_sessions_keep_the_old_files(executor, s
         assert is_held(old) and is_held(new)
         started.close("s")
         # The old zygotes end, so that the old files can be removed. A call notices it, at most once a second.
-        assert eventually(lambda: run(started, "data", "1") == "1" and not is_held(old))
+        wait_until(lambda: run(started, "data", "1") == "1" and not is_held(old))
         assert is_held(new) and started.stats()["zygote_kinds"] == {"none": 1, "data": 1}
     assert not is_held(new)
 
@@ -92,7 +93,7 @@ def test_a_name_that_was_removed_is_unknown_at_once_and_its_session_goes_on(exec
         assert caught.value.code == "invalid_policy" and "no environment 'data'" in caught.value.message
         assert started.call("s", "import late; late.WHICH")["last_value_repr"] == "1"
         started.close("s")
-        assert eventually(lambda: started.call(None, "1") and not is_held(folder))
+        wait_until(lambda: started.call(None, "1") and not is_held(folder))
 
 
 @pytest.mark.parametrize("below", ["", "names", "store"])

@@ -15,7 +15,8 @@ import pytest
 
 from batches import Batch, lines
 from conftest import BUILD, ROOT
-from nats_fleet import LOCAL, PATIENCE, PLAIN, JetStream, Nats, Server, Worker, needs_fleet, wait_until
+from nats_fleet import LOCAL, PATIENCE, PLAIN, JetStream, Nats, Server, Worker, needs_fleet
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))

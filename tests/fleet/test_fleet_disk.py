@@ -8,7 +8,8 @@ import secrets
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PLAIN, Nats, Server, Worker, needs_fleet, newer_server_program, wait_until
+from nats_fleet import PLAIN, Nats, Server, Worker, needs_fleet, newer_server_program
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"

@@ -16,7 +16,8 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_fleet, newer_server_program, session_subject, wait_until
+from nats_fleet import PATIENCE, PLAIN, Call, Nats, Worker, b64, cluster, needs_fleet, newer_server_program, session_subject
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 NIGHTLY = bool(os.environ.get("PYEXEC_NIGHTLY"))

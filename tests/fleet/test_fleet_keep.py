@@ -9,8 +9,9 @@ import secrets
 import pytest
 
 from conftest import BUILD
-from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, JetStream, Nats, Server, Worker, b64, needs_fleet, wait_until
+from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, JetStream, Nats, Server, Worker, b64, needs_fleet
 from serving import Connection
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"

@@ -13,7 +13,8 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import NO_RESPONDERS, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
+from nats_fleet import NO_RESPONDERS, PATIENCE, PLAIN, Call, Nats, Server, Worker, b64, needs_fleet
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"

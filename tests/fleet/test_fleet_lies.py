@@ -8,7 +8,8 @@ import secrets
 import pytest
 
 from conftest import BUILD
-from nats_fleet import LOCAL, PLAIN, Call, Nats, Server, Worker, b64, nats, needs_fleet, wait_until  # noqa: F401
+from nats_fleet import LOCAL, PLAIN, Call, Nats, Server, Worker, b64, nats, needs_fleet  # noqa: F401
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 EVERYONE = "pyexec.v1.node.@all"

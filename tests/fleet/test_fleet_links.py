@@ -6,7 +6,8 @@ import pytest
 
 from conftest import BUILD
 from forwarder import Forwarder
-from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, Nats, Server, Worker, nats, needs_fleet, wait_until  # noqa: F401
+from nats_fleet import LOCAL, PATIENCE, PLAIN, Call, Nats, Server, Worker, nats, needs_fleet  # noqa: F401
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 RUN = "pyexec.v1.run"

@@ -9,9 +9,10 @@ import pytest
 
 from conftest import BUILD, ROOT
 from monitoring import OF_A_FLEET, check_expression, described, documented, expressions, not_shown, samples_of
-from nats_fleet import PLAIN, Call, Nats, Server, Worker, needs_fleet, session_subject, wait_until
+from nats_fleet import PLAIN, Call, Nats, Server, Worker, needs_fleet, session_subject
 from promtool import promtool  # noqa: F401 (a fixture)
 from serving import Answer, Connection, serving
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 BURN = {"code": "import time\nend = time.time() + 2\nwhile time.time() < end: pass"}

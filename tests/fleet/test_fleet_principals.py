@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from conftest import BUILD, ROOT
-from nats_fleet import LOCAL, NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, cluster, needs_fleet, wait_until
+from nats_fleet import LOCAL, NO_RESPONDERS, PATIENCE, Call, Nats, Server, Worker, b64, cluster, needs_fleet
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 TOKENS = "alice - timeout_ms=1000 max_sessions=5\nbob - \n"

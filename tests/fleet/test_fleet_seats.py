@@ -12,7 +12,8 @@ import signal
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PLAIN, Call, Nats, Server, Worker, b64, needs_fleet, wait_until
+from nats_fleet import PLAIN, Call, Nats, Server, Worker, b64, needs_fleet
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 # malloc overwrites what is freed, so that a use after it is seen.

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PATIENCE, PLAIN, Call, Nats, Server, Worker, nats, needs_fleet, session_subject, wait_until
+from nats_fleet import PATIENCE, PLAIN, Call, Nats, Server, Worker, nats, needs_fleet, session_subject
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 FLAGS = ["--files", "full", "--forkable", "--timeout", "20s", "--cpu-time-seconds", "20"]

@@ -9,7 +9,8 @@ import pytest
 from collector import attributes, check_exports, collecting
 from conftest import BUILD
 from nats_fleet import LOCAL, PLAIN, Call, Nats, Server, Worker, needs_fleet, session_subject
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 pytestmark = [*needs_fleet(BUILD), pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-otlp"), reason="this build has no libcurl")]
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -39,7 +40,7 @@ def forget(collector):
 
 def tree(collector, count):
     """Waits for so many spans, and returns them as paths of names from the root, with the spans. All are one trace."""
-    wait_for(lambda: len(collector.spans()) >= count, "no %d spans" % count, 60)
+    wait_until(lambda: len(collector.spans()) >= count, "no %d spans" % count, 60)
     spans = {span["spanId"]: span for span in collector.spans()}
     assert len(spans) == count and len({span["traceId"] for span in spans.values()}) == 1
     found = {}
@@ -120,7 +121,7 @@ def test_a_tool_and_a_detached_run_are_in_the_tree(fleet, collector):
     gateway, _, _ = fleet
     started = gateway.ask("POST", "/v1/execute", {"code": "lookup()", "detach": True, "tools": [{"name": "lookup"}]}, {"traceparent": GIVEN})
     id_ = started.json()["execution_id"]
-    call = wait_for(lambda: gateway.ask("GET", "/v1/executions/" + id_).json().get("calls"), "no call")[0]
+    call = wait_until(lambda: gateway.ask("GET", "/v1/executions/" + id_).json().get("calls"), "no call")[0]
     assert gateway.ask("POST", "/v1/calls/" + call["call_id"], {"result": 1}).status < 300
     tool = tree(collector, 8)[GATEWAY[2] + " > POST /v1/execute > run > execute_tool lookup"]
     assert call["traceparent"] == "00-%s-%s-01" % (TRACE, tool["spanId"])
@@ -148,5 +149,5 @@ def test_a_client_can_not_describe_its_message_itself(fleet, collector):
     forged = {"Pyexec-Message": "1 2 nobody forged forged", "traceparent": GIVEN}
     assert Call(client, "pyexec.v1.run", {"code": "1"}, headers=forged).end().status == 200
     assert fleet[0].ask("POST", "/v1/execute", {"code": "1"}, {**forged}).status == 200
-    wait_for(lambda: len(collector.spans()) >= 12, "no spans", 60)
+    wait_until(lambda: len(collector.spans()) >= 12, "no spans", 60)
     assert "forged" not in json.dumps(collector.spans())

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from conftest import BUILD
-from nats_fleet import PATIENCE, PLAIN, Server, Worker, needs_fleet, wait_until
+from nats_fleet import PATIENCE, PLAIN, Server, Worker, needs_fleet
 from serving import events, serving, token_line
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 ROOM = ["--files", "full", "--forkable", "--max-stdout-bytes", "64M", "--max-value-bytes", "16M", "--workspace-bytes", "128M",

@@ -10,8 +10,9 @@ import pytest
 
 from conftest import BUILD, ROOT
 from forwarder import Forwarder
-from nats_fleet import PATIENCE, Nats, Server, Worker, needs_fleet, wait_until
+from nats_fleet import PATIENCE, Nats, Server, Worker, needs_fleet
 from serving import events, serving
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 

@@ -11,8 +11,9 @@ import pytest
 
 from conftest import BUILD
 from fake_node import ANYBODY, FakeNode
-from nats_fleet import PATIENCE, Server, b64, needs_fleet, wait_until
+from nats_fleet import PATIENCE, Server, b64, needs_fleet
 from serving import events, serving
+from waiting import wait_until
 
 pytestmark = needs_fleet(BUILD)
 MIB = 1 << 20

@@ -10,7 +10,8 @@ import subprocess
 import threading
 
 import pytest
-from serving import Connection, Server, events, serving, token_line, wait_for
+from serving import Connection, Server, events, serving, token_line
+from waiting import wait_until
 
 HAPROXY = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
 CONFIGURATION, RELOAD = (os.path.join(os.path.dirname(__file__), "..", "..", "packaging", "haproxy", name) for name in ("haproxy.cfg", "reload.py"))
@@ -34,8 +35,8 @@ class Proxy(Server):
     def __enter__(self):
         log = self.stack.enter_context(open(self.log_path, "wb"))
         self.process = subprocess.Popen([HAPROXY, "-W", "-f", CONFIGURATION], env=self.environment, stdout=log, stderr=log)
-        wait_for(lambda: self.ask("GET", "/v1/sessions/new").json()["title"] != "the proxy has just started" if os.path.exists(self.socket) else None,
-                 "HAProxy does not start")
+        wait_until(lambda: self.ask("GET", "/v1/sessions/new").json()["title"] != "the proxy has just started" if os.path.exists(self.socket) else None,
+                   "HAProxy does not start")
         return self
 
     def __exit__(self, *_):
@@ -51,7 +52,7 @@ class Proxy(Server):
         os.symlink(node.socket, os.path.join(self.folder, name))
         self.nodes[name] = node
         for backend in ("owners", "new_sessions", "runs", "ids"):
-            wait_for(lambda: self.admin("show servers state %s" % backend)[name] == "2", "%s does not come up: %s" % (name, self.log()), 60)
+            wait_until(lambda: self.admin("show servers state %s" % backend)[name] == "2", "%s does not come up: %s" % (name, self.log()), 60)
         return node
 
     def rows(self):
@@ -117,7 +118,7 @@ def test_sessions_stay_where_they_are_while_nodes_join_and_leave(pyexec, proxy):
     lost = [name for name in ids if homes[name] == "a"]
     check(proxy, {name: number for name, number in ids.items() if name not in lost})
     for name in lost:
-        answer = wait_for(lambda: (answer := proxy.execute("x", name)).status < 500 and answer, "HAProxy does not notice it")
+        answer = wait_until(lambda: (answer := proxy.execute("x", name)).status < 500 and answer, "HAProxy does not notice it")
         assert (answer.status, answer.json()["code"]) == (410, "session_lost"), answer.body
         result = proxy.result("'x' in globals()", name)
         assert result["session"]["created"] and result["last_value_repr"] == "False"
@@ -152,7 +153,7 @@ def test_two_principals_with_one_name_for_a_session_do_not_disturb_each_other(py
     assert len(proxy.rows()) == 2
     proxy.nodes[proxy.home("same")].process.kill()
     for token in ("other", "secret"):       # each is told that its session is lost
-        answer = wait_for(lambda: (answer := proxy.execute("who", "same", token=token)).status < 500 and answer, "HAProxy does not notice it")
+        answer = wait_until(lambda: (answer := proxy.execute("who", "same", token=token)).status < 500 and answer, "HAProxy does not notice it")
         assert (answer.status, answer.json()["code"]) == (410, "session_lost"), answer.body
         assert proxy.result("1", "same", token=token)["session"]["created"]
 
@@ -179,7 +180,7 @@ def test_a_run_whose_node_is_killed_is_not_started_again(pyexec, proxy):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(proxy.execute(SLEEP % 60)))
     thread.start()
-    busy = wait_for(lambda: [node for node in proxy.nodes.values() if node.metric("pyexec_running")], "the run does not start")
+    busy = wait_until(lambda: [node for node in proxy.nodes.values() if node.metric("pyexec_running")], "the run does not start")
     other = next(node for node in proxy.nodes.values() if node not in busy)
     assert len(busy) == 1
     busy[0].process.kill()
@@ -241,9 +242,9 @@ def test_a_client_that_goes_away_cancels_its_run(pyexec, proxy):
     for accept in ("application/json", "text/event-stream"):
         connection = Connection(proxy.socket)
         connection.request("POST", "/v1/execute", json.dumps({"code": SLEEP % 90}), {"Accept": accept, "Authorization": "Bearer secret"})
-        wait_for(lambda: node.metric("pyexec_running") + node.metric("pyexec_asleep"), "the run does not start")
+        wait_until(lambda: node.metric("pyexec_running") + node.metric("pyexec_asleep"), "the run does not start")
         connection.close()
-        wait_for(lambda: not node.metric("pyexec_running") + node.metric("pyexec_asleep"), "the run goes on")
+        wait_until(lambda: not node.metric("pyexec_running") + node.metric("pyexec_asleep"), "the run goes on")
 
 
 def mcp(proxy, method, headers=(), **parameters):
@@ -262,7 +263,7 @@ def test_an_mcp_client_stays_at_its_node(pyexec, proxy):
             answer = mcp(proxy, "tools/call", headers, name="run_python", arguments={"code": code, "session_id": session})
             assert str(expected) in answer.body.decode(), answer.body
     proxy.nodes[proxy.home(session)].process.kill()
-    answer = wait_for(lambda: (answer := mcp(proxy, "tools/list", headers)).status < 500 and answer, "HAProxy does not notice it")
+    answer = wait_until(lambda: (answer := mcp(proxy, "tools/list", headers)).status < 500 and answer, "HAProxy does not notice it")
     assert answer.status == 404 and mcp(proxy, "tools/list", headers).status == 200
 
 
@@ -285,7 +286,7 @@ def test_a_reload_under_load_loses_nothing(pyexec, proxy):
         thread.start()
     for _ in range(3):
         before = len(counted)
-        wait_for(lambda: len(counted) > before + 50, "no calls")
+        wait_until(lambda: len(counted) > before + 50, "no calls")
         reloaded = subprocess.run([RELOAD, proxy.folder + "/admin", str(proxy.process.pid)], capture_output=True, text=True, timeout=60)
         assert reloaded.returncode == 0 and "30 sessions are known" in reloaded.stdout, (reloaded, proxy.log()[-2000:])
     done.set()

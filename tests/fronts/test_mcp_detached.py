@@ -8,7 +8,8 @@ import re
 import pytest
 
 from mcp_stdio import META, Client, text
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 TASKS = "io.modelcontextprotocol/tasks"
 KNOWS_TASKS = {**META, "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}}}
@@ -73,7 +74,7 @@ def ended(client, execution):
     def look():
         answer = show(client, execution, wait_ms=10000)
         return answer["structuredContent"]["state"] == "ended" and answer
-    return wait_for(look, "it does not end", 120)
+    return wait_until(look, "it does not end", 120)
 
 
 def refused(answer, code):
@@ -98,7 +99,7 @@ def test_calls_of_a_session_keep_their_order(client):
 
 def test_what_runs_is_said_to_run_and_can_be_cancelled(client):
     execution = start(client, SPIN)
-    wait_for(lambda: show(client, execution)["structuredContent"]["state"] == "running", "it does not start", 60)
+    wait_until(lambda: show(client, execution)["structuredContent"]["state"] == "running", "it does not start", 60)
     found = show(client, execution)
     assert "It has not ended" in text(found) and found["structuredContent"]["result"] is None
     assert client.call("cancel_execution", execution_id=execution)["structuredContent"]["execution_id"] == execution
@@ -145,14 +146,14 @@ def test_the_oldest_makes_room_and_when_all_run_one_more_is_refused(own, front, 
 def test_it_is_forgotten_after_its_time(own, front):
     with opened(own, front, PYEXEC_HOST_EXECUTION_TTL="1ms") as client:
         execution = start(client, "1")
-        wait_for(lambda: show(client, execution)["isError"], "it is kept", 60)
+        wait_until(lambda: show(client, execution)["isError"], "it is kept", 60)
 
 
 def test_what_still_runs_ends_with_the_client_of_stdio(own, nothing_left):
     with Client(own, *FLAGS) as client:
         execution = start(client, SPIN)
         waits = client.send("tasks/result", taskId=execution)
-        wait_for(lambda: show(client, execution)["structuredContent"]["state"] == "running", "it does not start", 60)
+        wait_until(lambda: show(client, execution)["structuredContent"]["state"] == "running", "it does not start", 60)
         client.process.stdin.close()
         assert client.wait(waits)["error"]["code"] == -32603
 
@@ -216,9 +217,9 @@ def test_the_result_of_a_task_waits_for_its_end(own, nothing_left):
     with Client(own, *FLAGS) as client:
         task = start_task(client, SPIN, session_id="s")
         waits = client.send("tasks/result", taskId=task)
-        wait_for(lambda: show(client, task)["structuredContent"]["state"] == "running", "it does not start", 60)
+        wait_until(lambda: show(client, task)["structuredContent"]["state"] == "running", "it does not start", 60)
         assert status(client, task) == "working" and not any(message.get("id") == waits for message in client.held)
-        wait_for(lambda: not client.call("interrupt", session_id="s")["isError"], "it can't be interrupted", 60)
+        wait_until(lambda: not client.call("interrupt", session_id="s")["isError"], "it can't be interrupted", 60)
         result = client.wait(waits)["result"]
         assert result["isError"] and "KeyboardInterrupt" in text(result)
         assert status(client, task) == "failed"
@@ -264,7 +265,7 @@ def modern_end(client, task):
         found = client.ask("tasks/get", taskId=task, _meta=KNOWS_TASKS)["result"]
         assert found["resultType"] == "complete"
         return found["status"] != "working" and found
-    return wait_for(look, "the task does not end", 60)
+    return wait_until(look, "the task does not end", 60)
 
 
 def test_detach_is_a_task_where_the_client_has_the_extension(client):

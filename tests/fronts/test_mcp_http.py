@@ -8,7 +8,8 @@ import pytest
 
 from conftest import ROOT
 from mcp_stdio import META, text
-from serving import events, serving, token_line, wait_for
+from serving import events, serving, token_line
+from waiting import wait_until
 
 MODERN = {"MCP-Protocol-Version": "2026-07-28"}
 SPIN = "while True:\n    pass"
@@ -184,14 +185,14 @@ def test_progress_needs_a_client_that_takes_events(server):
 def test_a_modern_client_that_goes_away_cancels_its_run(server, token):
     body, headers = modern("tools/call", "run_python", arguments={"code": SPIN, "session_id": "away"}, **token)
     with open_call(server, body, headers):
-        wait_for(lambda: running(server) == 1, "it does not run")
-    wait_for(lambda: running(server) == 0, "it still runs", 5)
+        wait_until(lambda: running(server) == 1, "it does not run")
+    wait_until(lambda: running(server) == 0, "it still runs", 5)
 
 
 def test_a_legacy_client_that_goes_away_does_not(server):
     with open_call(server, message("tools/call", {"name": "run_python", "arguments": {
             "code": "import time\ntime.sleep(1.5)\nx = 'done'", "session_id": "stays"}}), {}):
-        wait_for(lambda: running(server) == 1, "it does not run")
+        wait_until(lambda: running(server) == 1, "it does not run")
     assert text(call(server, "run_python", session_id="stays", code="x")) == "'done'"
 
 
@@ -199,7 +200,7 @@ def test_a_legacy_client_takes_back_its_own_requests_alone(server):
     endless = message("tools/call", {"name": "run_python", "arguments": {"code": SPIN}}, 5)
     taken_back = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}}
     with open_call(server, endless, {"Mcp-Session-Id": "mine"}, "a") as connection:
-        wait_for(lambda: running(server) == 1, "it does not run")
+        wait_until(lambda: running(server) == 1, "it does not run")
         for headers, token in (({"Mcp-Session-Id": "other"}, "a"), ({}, "a"), ({"Mcp-Session-Id": "mine"}, "b")):
             assert post(server, taken_back, headers, address=server.tcp, token=token).status == 202
         time.sleep(0.3)
@@ -239,7 +240,7 @@ def test_a_rate_is_told_to_the_model(server):
 def test_an_interrupt_gets_through_while_all_workers_are_busy(own):
     with serving(own, "--timeout", "20s", "--cpu-time-seconds", "20", env={"PYEXEC_HOST_MAX_CONCURRENT": "1"}) as server:
         with open_call(server, message("tools/call", {"name": "run_python", "arguments": {"session_id": "s", "code": SPIN}}), {}) as connection:
-            wait_for(lambda: running(server) == 1, "it does not run")
+            wait_until(lambda: running(server) == 1, "it does not run")
             assert call(server, "interrupt", session_id="s")["isError"] is False
             assert "KeyboardInterrupt" in text(json.loads(connection.getresponse().read())["result"])
 
@@ -250,13 +251,13 @@ def test_runs_are_in_the_audit_log_the_log_and_the_metrics(server):
         last = json.loads(file.read().splitlines()[-1])
     assert last["session"] == "audited" and last["status"] == "ok" and len(last["code_sha256"]) == 64
     server.wait_for_line(route="/mcp", outcome="ok")
-    wait_for(lambda: re.search(r'^pyexec_http_requests_total\{route="mcp",.*\} [1-9]', server.metrics(), re.M), "it is not counted")
+    wait_until(lambda: re.search(r'^pyexec_http_requests_total\{route="mcp",.*\} [1-9]', server.metrics(), re.M), "it is not counted")
 
 
 def test_a_server_that_ends_cancels_what_runs(own, nothing_left):
     with serving(own, "--timeout", "60s", "--cpu-time-seconds", "60", env={"PYEXEC_SERVE_DRAIN_GRACE": "300ms"}) as server:
         with open_call(server, message("tools/call", {"name": "run_python", "arguments": {"code": SPIN}}), {}) as connection:
-            wait_for(lambda: running(server) == 1, "it does not run")
+            wait_until(lambda: running(server) == 1, "it does not run")
             began = time.monotonic()
             assert server.stop() == 0 and time.monotonic() - began < 5
             assert json.loads(connection.getresponse().read())["result"]["structuredContent"]["status"] == "cancelled"

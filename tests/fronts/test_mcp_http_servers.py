@@ -16,6 +16,7 @@ from conftest import BUILD
 from code_mode import described, error, start, value       # noqa: F401 (a fixture)
 from http_mcp import TEXT, VERSION, Server, tool
 from mcp_stdio import text
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-mcp-http"), reason="this build has no libcurl")
 
@@ -28,13 +29,6 @@ def run(client, code):
 def server():
     with Server() as made:
         yield made
-
-
-def until(condition):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def entry(server, **more):
@@ -68,7 +62,7 @@ def test_a_session_ends_with_the_program(start, server):
     assert len(server.alive) == 1
     client.process.stdin.close()
     client.process.wait(60)
-    until(lambda: not server.alive)
+    wait_until(lambda: not server.alive)
 
 
 @pytest.mark.parametrize("how", ["404", "400"])
@@ -87,7 +81,7 @@ def test_a_lost_session_is_begun_again_and_the_call_is_made_once(start, server, 
     assert run(client, "shop.say('b'), shop.say('c')") == ("b", "c")
     assert len(server.of("initialize")) == 1 and server.of("initialize")[0].headers["Mcp-Session-Id"] is None
     assert len(server.of("tools/call")) == 3
-    until(lambda: "def new(" in described(client))      # the list is read again
+    wait_until(lambda: "def new(" in described(client))      # the list is read again
 
 
 def test_a_server_that_forgets_each_session_is_an_error(start, server):
@@ -114,7 +108,7 @@ def test_notifications_and_requests_in_a_stream_disturb_nothing(start, server):
     server.tools["chatty"] = chatty
     client = start({"shop": entry(server)})
     assert run(client, "shop.chatty()") == "after them"
-    until(lambda: {request.message.get("id") for request in server.requests if request.http == "POST" and request.method is None} >= {"server-1", "server-2"})
+    wait_until(lambda: {request.message.get("id") for request in server.requests if request.http == "POST" and request.method is None} >= {"server-1", "server-2"})
     answers = {request.id: request.message for request in server.requests if request.http == "POST" and request.method is None}
     assert answers["server-1"]["result"] == {} and answers["server-2"]["error"]["code"] == -32601
 
@@ -134,9 +128,9 @@ def test_a_changed_list_is_announced_in_the_stream_of_a_get(start, server):
     client = start({"shop": entry(server)})
     assert "new_one" not in described(client)
     server.tools["new_one"] = server.tools["say"]
-    until(lambda: any(request.http == "GET" for request in server.requests))
+    wait_until(lambda: any(request.http == "GET" for request in server.requests))
     changed.set()
-    until(lambda: "new_one" in described(client))
+    wait_until(lambda: "new_one" in described(client))
 
 
 
@@ -174,7 +168,7 @@ def test_a_modern_call_that_is_cancelled_ends_its_connection_and_a_legacy_one_is
         assert "gave no answer within call_timeout=1000 ms" in error(client, "modern.hangs()")
         assert closed.wait(60) and not modern.of("notifications/cancelled")
         assert "gave no answer within call_timeout=1000 ms" in error(client, "legacy.hangs()")
-        until(lambda: legacy.cancelled)
+        wait_until(lambda: legacy.cancelled)
         assert legacy.cancelled == [legacy.of("tools/call")[0].id]
 
 
@@ -392,7 +386,7 @@ def test_a_server_that_never_answers_is_given_up_and_the_others_go_on(start, ser
         silent.answer = lambda request: silent.over.wait(60)
         client = start({"shop": entry(silent), "other": entry(server)})
         # On a busy machine the other server may be too late as well; then it is tried again.
-        until(lambda: "MCP server 'shop' was ended: it did not answer within [mcp] start_timeout" in described(client) and "class other" in described(client))
+        wait_until(lambda: "MCP server 'shop' was ended: it did not answer within [mcp] start_timeout" in described(client) and "class other" in described(client))
         assert run(client, "other.say('a'), 'shop' in globals()") == ("a", False)
 
 

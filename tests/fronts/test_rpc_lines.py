@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from serving import wait_for
 from test_rpc import Client
+from waiting import wait_until
 
 # With a sanitizer, memory can't be measured.
 SANITIZED = bool(os.environ.get("SANITIZE"))
@@ -257,7 +257,7 @@ def test_a_signal_ends_it_as_the_end_of_input_does(own, nothing_left, open_folde
         for _ in range(5):
             client.send("execute_once", code="print('x' * 200000)")
         # Fills the pipe: nobody reads it any more.
-        wait_for(lambda: unread(client.process.stdout) > 60000, "output")
+        wait_until(lambda: unread(client.process.stdout) > 60000, "output")
     client.process.send_signal(number)
     if reads:
         assert client.wait(running)["result"]["status"] == "cancelled"

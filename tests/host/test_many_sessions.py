@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
+from waiting import wait_until
 
 MANY = {"max_count": 0}
 # PYEXEC_NIGHTLY: 10,000, or as many as the limit of open files of the machine allows.
@@ -57,4 +57,4 @@ def test_there_can_be_as_many_as_the_limit_of_open_files_allows(own, nothing_lef
         assert executor.call("s0", "x")["last_value_repr"] == "0"
         executor.close("s1")
         assert executor.call("s%d" % (count // 2), "x")["last_value_repr"] == str(count // 2)
-        wait_for(lambda: opens(executor, "another"), "the descriptors of a closed session are not free", 60)
+        wait_until(lambda: opens(executor, "another"), "the descriptors of a closed session are not free", 60)

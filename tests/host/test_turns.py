@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from json_lines import JsonLines
-from serving import events, serving, wait_for
+from serving import events, serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 LONG = {"timeout_ms": 600000, "cpu_time_seconds": 600}
@@ -79,7 +80,7 @@ class Http:
     def cancel(self):
         number = min(set(self.begun) - set(self.ended))
         self.connections[number].sock.shutdown(2)
-        wait_for(lambda: number in self.ended, "the connection has not ended")
+        wait_until(lambda: number in self.ended, "the connection has not ended")
 
     def close(self):
         for connection in self.connections.values():
@@ -130,7 +131,7 @@ def begin(request, pyexec, compile_host):
 
 
 def becomes(runs, wanted):
-    wait_for(lambda: runs.counts() == wanted, "never came to %s, last %s" % (wanted, runs.counts()), 120)
+    wait_until(lambda: runs.counts() == wanted, "never came to %s, last %s" % (wanted, runs.counts()), 120)
 
 
 def test_sixty_four_runs_sleep_at_once_though_four_may_be_busy(begin):
@@ -158,7 +159,7 @@ def test_more_do_not_sleep_than_max_asleep_beside_max_concurrent(begin):
 
 def test_with_max_asleep_0_a_sleeping_run_keeps_its_turn(begin):
     runs = begin({"max_concurrent": 2, "max_asleep": 0}, SLEEP, 5)
-    wait_for(lambda: runs.counts()[0] == 2, "they do not begin")
+    wait_until(lambda: runs.counts()[0] == 2, "they do not begin")
     for _ in range(20):
         counts = runs.counts()
         assert (counts[0], counts[1], counts[3]) == (2, 2, 3)
@@ -171,7 +172,7 @@ def test_with_max_asleep_0_a_sleeping_run_keeps_its_turn(begin):
 ], ids=["a thread sleeps", "a thread is busy", "short sleeps"])
 def test_a_run_that_uses_the_cpu_beside_a_sleep_holds_its_turn(own, code):
     with contextlib.closing(Rpc(own, {"max_concurrent": 1}, code, 4, use_import_whitelist=False, banned_imports=[])) as runs:
-        wait_for(lambda: runs.counts()[0] == 1, "it does not begin")
+        wait_until(lambda: runs.counts()[0] == 1, "it does not begin")
         for _ in range(30):
             begun, running, _, waiting = runs.counts()
             assert (begun, running, waiting) == (1, 1, 3)
@@ -189,12 +190,12 @@ def test_runs_that_wake_keep_others_waiting_until_fewer_are_busy(own):
         def stats():
             return client.ask("stats")["result"]
 
-        wait_for(lambda: stats()["asleep"] == 3, "they do not sleep")
+        wait_until(lambda: stats()["asleep"] == 3, "they do not sleep")
         for i in range(3):
             client.ask("write_file", session_id="s%d" % i, path="wake", content_base64="")
-        wait_for(lambda: stats()["asleep"] == 0, "they do not wake", 60)
+        wait_until(lambda: stats()["asleep"] == 0, "they do not wake", 60)
         last = client.send("execute_once", code="'last'")
-        wait_for(lambda: stats()["queued"] == 1, "it does not wait")
+        wait_until(lambda: stats()["queued"] == 1, "it does not wait")
         for i in range(3):
             for _ in range(10):
                 assert (stats()["running"], stats()["queued"]) == (3 - i, 1)
@@ -212,7 +213,7 @@ def test_one_principal_leaves_others_places_to_sleep_in(own):
             for _ in range(number):
                 connection = stack.enter_context(contextlib.closing(server.connection(server.tcp)))
                 connection.request("POST", "/v1/execute", json.dumps({"code": SLEEP}), {"Authorization": "Bearer " + token})
-            wait_for(lambda: server.metric("pyexec_asleep") == in_all, "they do not sleep", 60)
+            wait_until(lambda: server.metric("pyexec_asleep") == in_all, "they do not sleep", 60)
         assert server.metric("pyexec_queue_length") == 2
 
 

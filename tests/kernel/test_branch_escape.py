@@ -12,10 +12,10 @@ import pytest
 
 from conftest import USERS, new_traces, traces
 from library import Failure
-from serving import wait_for
 from test_branches import OPEN, started, value
 from test_escape import CASES, bait, check_expectation, check_facts, native, read  # noqa: F401 (fixtures)
 from test_real_input import corpus  # noqa: F401 (a fixture)
+from waiting import wait_until
 
 # Scripts that use up a limit, and so take seconds. The kernel's layers end them, so they run without the guard and as the first user;
 # PYEXEC_NIGHTLY=1 runs them in all ways (make nightly).
@@ -73,7 +73,7 @@ def sources(any_pyexec):
     with made.executor:
         yield made
         made.check()
-    wait_for(lambda: not new_traces(before), "something is left")
+    wait_until(lambda: not new_traces(before), "something is left")
 
 
 def bytes_of(text):
@@ -141,4 +141,4 @@ def test_corpus_in_branches(sources, corpus, request):  # noqa: F811
         before = set(runner.host_residue())
         list(pool.map(attempt, paths))
         assert failures == []
-        wait_for(lambda: not set(runner.host_residue()) - before, "something is left on the host")
+        wait_until(lambda: not set(runner.host_residue()) - before, "something is left on the host")

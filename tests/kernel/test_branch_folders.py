@@ -11,8 +11,9 @@ import pytest
 
 from conftest import BUILD, ROOT
 from library import Failure
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
 from test_branches import FILES as QUICK, MIXED, NATIVE, X86, started, value
+from waiting import wait_until
 
 FILES = {**QUICK, "timeout_ms": 60_000, "cpu_time_seconds": 60}
 OPENAT = 257 if X86 else 56
@@ -177,7 +178,7 @@ def test_a_principals_branches_have_folders_beside_its_sessions(pyexec, root, no
         assert server.result("open('f').read()", "branch", token="a")["last_value_repr"] == "'alice branch'"
         assert sorted(str(path.relative_to(root)) for path in root.glob("*/*")) == ["alice/branch", "bob/branch", "bob/s"]
         assert server.ask("DELETE", "/v1/sessions/branch", token="a").status == 204
-        wait_for(lambda: sorted(os.listdir(root)) == ["bob"], "the principal's folder is left")
+        wait_until(lambda: sorted(os.listdir(root)) == ["bob"], "the principal's folder is left")
     assert os.listdir(root) == []
 
 

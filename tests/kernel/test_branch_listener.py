@@ -14,8 +14,8 @@ import pytest
 
 from conftest import is_alive
 from library import Failure
-from serving import wait_for
 from test_branches import BRANCH_FLAGS, CLONE, KILL, NATIVE, OPEN, X86, below, started, value
+from waiting import wait_until
 
 root = pytest.mark.skipif(os.getuid() != 0, reason="only root sees where another user's process waits")
 
@@ -105,7 +105,7 @@ def test_a_fork_waits_for_a_slow_listener_and_signals_meanwhile_are_not_lost(fam
     family.call("s", "got = []\nsignal.signal(signal.SIGUSR1, lambda number, frame: got.append(os.getpid()))")
     with stopped(family.listener):
         fork = Forking(family, "s", "late")
-        wait_for(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
+        wait_until(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
         for _ in range(20):
             send(family.source, signal.SIGUSR1)
         assert value(family, "one", "x + 1") == 2      # the others go on, as long as they ask nothing
@@ -121,9 +121,9 @@ def test_a_fork_waits_for_a_slow_listener_and_signals_meanwhile_are_not_lost(fam
 def test_a_source_that_dies_while_its_clone_waits_takes_nobody_with_it(family):
     with stopped(family.listener):
         fork = Forking(family, "s", "never")
-        wait_for(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
+        wait_until(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
         send(family.source, signal.SIGKILL)
-        wait_for(lambda: not is_alive(family.source), "it lives")
+        wait_until(lambda: not is_alive(family.source), "it lives")
     fork.join()
     assert fork.failure.code == "session_not_forkable" and "ended" in fork.failure.message
     assert value(family, "one", "os.kill(os.getpid(), 0); x") == 1
@@ -137,14 +137,14 @@ def test_without_an_answer_the_fork_fails_and_so_does_only_what_asks(own, nothin
     with three(own) as family:
         with stopped(family.listener):
             fork = Forking(family, "s", "never")
-            wait_for(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
+            wait_until(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
             assert family.call("one", "os.kill(os.getpid(), 0)", timeout_ms=300)["status"] == "timeout"
             assert value(family, "two", "x") == 1
             family.call("other", "y = 2")
             assert family.fork("other", "another") == ["another"]       # another family
             fork.join()
             assert fork.failure.code == "session_not_forkable"
-            wait_for(lambda: not is_alive(family.source), "it lives, and nobody knows whether its clone was allowed")
+            wait_until(lambda: not is_alive(family.source), "it lives, and nobody knows whether its clone was allowed")
         assert value(family, "two", "os.kill(os.getpid(), 0); x") == 1
         assert family.fork("two", "three") == ["three"]
         assert value(family, "another", "y") == 2
@@ -156,13 +156,13 @@ def test_a_dead_listener_ends_its_family_and_no_other(family, moment):
     with stopped(family.listener):
         fork = Forking(family, "s", "never") if moment == "in a fork" else None
         if fork:
-            wait_for(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
+            wait_until(lambda: is_in_call(family.source, CLONE), "the source does not clone itself")
         send(family.listener, signal.SIGKILL)
-        wait_for(lambda: not any(map(is_alive, family.members)), "members of the family live on")
+        wait_until(lambda: not any(map(is_alive, family.members)), "members of the family live on")
     if fork:
         fork.join()
         assert fork.failure is not None
-    wait_for(lambda: {item["id"] for item in family.sessions()} == {"other"}, "sessions of the family are left")
+    wait_until(lambda: {item["id"] for item in family.sessions()} == {"other"}, "sessions of the family are left")
     assert family.fork("other", "another") == ["another"] and value(family, "another", "y") == 2
     again = family.call("s", "'x' in globals()")
     assert again["last_value_repr"] == "False" and again["session"]["restarted"] in ("killed", "crashed")

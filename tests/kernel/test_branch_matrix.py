@@ -7,9 +7,9 @@ import os
 import pytest
 
 from conftest import is_alive
-from serving import wait_for
 from test_branch_listener import host_pid
 from test_branches import HELPER, KILL, NAMING, NATIVE, OPEN, TGKILL, TKILL, X86, started, value
+from waiting import wait_until
 
 MEMBERS = ("s", "one", "two", "one.one")
 SHARED = """
@@ -224,7 +224,7 @@ def test_readers_of_other_processes_end_the_branch_that_calls_them_alone(quiet):
         victim = list(ids.values())[number % 4]
         quiet.fork("two", "attacker")
         assert quiet.call("attacker", "sc(%d, %d, %d, info, 1, info, 1)" % (call, victim, victim))["status"] == "crashed", name
-        wait_for(lambda: "attacker" not in {item["id"] for item in quiet.sessions()}, "it lives")
+        wait_until(lambda: "attacker" not in {item["id"] for item in quiet.sessions()}, "it lives")
     assert {name: value(quiet, name, "os.getpid()") for name in MEMBERS} == ids
 
 
@@ -266,7 +266,7 @@ def test_the_processes_of_all_members_are_what_the_host_thinks(own, nothing_left
         pids = {name: host_pid(executor, name) for name in MEMBERS}
         for closed in ("one", "s", "one.one"):
             executor.close(closed)
-            wait_for(lambda: not is_alive(pids[closed]), "%s lives" % closed)
+            wait_until(lambda: not is_alive(pids[closed]), "%s lives" % closed)
             pids.pop(closed)
             assert all(is_alive(pid) for pid in pids.values())
         assert executor.fork("two", "last") == ["last"]

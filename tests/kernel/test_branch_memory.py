@@ -5,8 +5,9 @@ import os
 import pytest
 
 from library import Executor
-from serving import serving, wait_for
+from serving import serving
 from test_branches import OPEN, below, started, value
+from waiting import wait_until
 
 SLOW = {**OPEN, "timeout_ms": 60_000, "cpu_time_seconds": 60}
 ENABLED = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -124,7 +125,7 @@ def test_memory_that_branches_share_counts_once(pyexec, nothing_left):
         assert 120 < sum(part for part, _ in family) < 150 and family[1][1] > 40 and family[2][1] < 10, family
         for name in ("s", "a", "b"):
             assert server.ask("DELETE", "/v1/sessions/" + name).status == 204
-        wait_for(lambda: memory(server, "c")[1] > 80, "its memory is still shared")
+        wait_until(lambda: memory(server, "c")[1] > 80, "its memory is still shared")
 
 
 def test_the_limit_of_memory_counts_all_of_a_branch(pyexec, nothing_left):

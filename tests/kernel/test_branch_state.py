@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
 from test_branches import FILES, NATIVE, OPEN, X86, started, value
+from waiting import wait_until
 
 TIMER_CREATE = 222 if X86 else 107
 
@@ -161,7 +161,7 @@ def test_a_call_that_waits_for_a_tool_makes_the_session_busy(pyexec, nothing_lef
         results = []
         call = threading.Thread(target=lambda: results.append(executor.call("s", "x = ask('wait')\nx")))
         call.start()
-        wait_for(lambda: answers.calls, "the tool is not called")
+        wait_until(lambda: answers.calls, "the tool is not called")
         with pytest.raises(Failure, match="session_busy"):
             executor.fork("s", "a")
         answers.go.set()
@@ -185,7 +185,7 @@ def test_tools_of_a_session_are_those_of_its_branches_and_answers_go_to_the_call
         calls = [threading.Thread(target=lambda name=name: results.update({name: executor.call(name, "ask('wait')")})) for name in ("s", "a", "c")]
         for call in calls:
             call.start()
-        wait_for(lambda: len(answers.calls) == 7, "not all tools are called")
+        wait_until(lambda: len(answers.calls) == 7, "not all tools are called")
         answers.go.set()
         for call in calls:
             call.join()

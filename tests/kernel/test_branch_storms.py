@@ -12,10 +12,10 @@ import pytest
 
 from conftest import is_alive
 from library import Failure
-from serving import wait_for
 from test_branch_listener import listener_of, root, send
 from test_branches import FILES, NATIVE, OPEN, below, started, value
 from test_kills import children
+from waiting import wait_until
 
 NIGHT = "PYEXEC_NIGHTLY" in os.environ
 FORKS, ROUNDS = (1000, 40) if NIGHT else (250, 3)
@@ -62,7 +62,7 @@ def test_many_forks_leave_nothing(pyexec, nothing_left):
         def settled(fits):
             """Waits, because pyexec keeps the descriptors of a process that it has ended until the kernel reports its end."""
             found = []
-            wait_for(lambda: found.append(held(executor)) or (set(found[-1]) == processes and fits(found[-1])), "more is held")
+            wait_until(lambda: found.append(held(executor)) or (set(found[-1]) == processes and fits(found[-1])), "more is held")
             return found[-1]
         processes = set(held(executor))
         most = held(executor)[executor.pid][0] + 2
@@ -125,7 +125,7 @@ class Traffic:
         for thread in self.threads:
             thread.start()
         try:
-            wait_for(lambda: self.done >= 3, "no fork succeeds")
+            wait_until(lambda: self.done >= 3, "no fork succeeds")
             yield
         finally:
             self.stopping.set()
@@ -167,9 +167,9 @@ def test_what_survives_a_kill_goes_on(pyexec, nothing_left, role):
                 time.sleep(chance.random() * 0.05)
                 victim = find(traffic)
                 send(victim, signal.SIGKILL)
-                wait_for(lambda: not is_alive(victim), "it lives")
+                wait_until(lambda: not is_alive(victim), "it lives")
                 for name in survivors:
-                    wait_for(lambda: any(item["id"] == name for item in executor.sessions()), "the session %s is gone" % name)
+                    wait_until(lambda: any(item["id"] == name for item in executor.sessions()), "the session %s is gone" % name)
                 time.sleep(0.05)
             check(executor, survivors)
             left = {item["id"] for item in executor.sessions()}
@@ -186,13 +186,13 @@ def test_when_the_program_is_killed_in_a_fork_nothing_is_left(pyexec, nothing_le
         for thread in traffic.threads:
             thread.daemon = True
             thread.start()
-        wait_for(lambda: traffic.done >= 3, "no fork succeeds")
+        wait_until(lambda: traffic.done >= 3, "no fork succeeds")
         time.sleep(chance.random() * 0.05)
         processes = set(below(executor.pid))
         executor.process.kill()
         executor.process.wait(20)
         traffic.stopping.set()
-        wait_for(lambda: not any(map(is_alive, processes)), "processes are left")
+        wait_until(lambda: not any(map(is_alive, processes)), "processes are left")
         with executor.lock:
             for event, slot in executor.waiting.values():
                 slot.append({"error": {"data": {"code": "killed", "message": "", "hint": ""}}})

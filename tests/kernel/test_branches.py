@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
+from waiting import wait_until
 
 # Limits that suffice for native code on an emulated machine too.
 OPEN = {"timeout_ms": 120000, "cpu_time_seconds": 60, "forkable": True, "use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
@@ -168,7 +168,7 @@ def test_a_session_with_a_call_is_busy(own, nothing_left):
         executor.call("s", "import time")
         call = threading.Thread(target=executor.call, args=("s", "time.sleep(2)"), kwargs={"timeout_ms": 5000})
         call.start()
-        wait_for(lambda: any(item["busy"] for item in executor.sessions()), "the call has not begun")
+        wait_until(lambda: any(item["busy"] for item in executor.sessions()), "the call has not begun")
         with pytest.raises(Failure, match="session_busy"):
             executor.fork("s", "a")
         call.join()
@@ -194,7 +194,7 @@ def test_two_hundred_forks_leave_nothing(own, nothing_left):
             executor.fork("s", "b")
             assert value(executor, "b", "len(x)") == 1000
             executor.close("b")
-        wait_for(lambda: len(os.listdir("/proc/%d/fd" % executor.pid)) <= before + 2, "descriptors are left")
+        wait_until(lambda: len(os.listdir("/proc/%d/fd" % executor.pid)) <= before + 2, "descriptors are left")
 
 
 # ---- Files ----
@@ -331,7 +331,7 @@ def test_a_source_that_starts_threads_while_its_limit_is_high_is_ended(any_pyexe
                       "os.register_at_fork(before=start)")
         with pytest.raises(Failure, match="session_not_forkable"):
             executor.fork("s", "a")
-        wait_for(lambda: executor.sessions() == [], "the session lives")
+        wait_until(lambda: executor.sessions() == [], "the session lives")
 
 
 # ---- Attacks ----
@@ -545,4 +545,4 @@ def test_when_the_program_is_killed_the_family_ends(pyexec, nothing_left):
     family = below(executor.pid)
     executor.process.kill()
     executor.process.wait(20)
-    wait_for(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in family), "processes of the family are left")
+    wait_until(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in family), "processes of the family are left")

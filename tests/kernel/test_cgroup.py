@@ -15,6 +15,7 @@ import pytest
 
 from conftest import Program
 from library import Executor
+from waiting import wait_until
 
 ROOT = "/sys/fs/cgroup"
 SLEEP = "import time\ntime.sleep(60)"
@@ -41,13 +42,6 @@ def has_memory():
 real = pytest.mark.skipif(os.getuid() != 0 or not has_memory(), reason="needs root and cgroup v2 with the memory controller")
 
 
-def eventually(what, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not (found := what()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
 def bases(top):
     return glob.glob(top + "/pyexec-*")
 
@@ -63,8 +57,8 @@ def top():
     write("+memory +pids +cpu", ROOT, "cgroup.subtree_control")
     os.makedirs(path + "/host")
     yield path
-    assert eventually(lambda: not bases(path)), glob.glob(path + "/**", recursive=True)
-    eventually(lambda: not read(path, "host", "cgroup.procs"))
+    wait_until(lambda: not bases(path), "a cgroup is left")
+    wait_until(lambda: not read(path, "host", "cgroup.procs"))
     os.rmdir(path + "/host"), os.rmdir(path)
 
 
@@ -95,12 +89,12 @@ def below(pyexec, top):
 @real
 def test_a_run_has_a_cgroup_of_its_own(below, top, nothing_left):
     with below.popen("run", "-c", SLEEP, "--address-space-bytes", "100M", "--max-threads", "5", "--workspace-bytes", "20M") as process:
-        leaf = eventually(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])[0]
+        leaf = wait_until(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])[0]
         assert len(read(leaf, "cgroup.procs").split()) == 1
         assert read(leaf, "memory.max") == str((100 + 20 + 32) << 20) and read(leaf, "pids.max") == "6"
         assert read(leaf, "memory.oom.group") == "1"
         # A process that was just moved has been charged to its old cgroup (cgroup-v2.rst, "Memory Ownership").
-        assert eventually(lambda: int(read(leaf, "memory.current")) > 0)
+        wait_until(lambda: int(read(leaf, "memory.current")) > 0)
         assert len(read(bases(top)[0], "warm", "cgroup.procs").split()) >= 2       # supervisor and zygotes
         process.send_signal(signal.SIGINT)
         process.wait(30)
@@ -130,7 +124,7 @@ def test_each_branch_has_a_cgroup_of_its_own(below, top, nothing_left):
         assert [ask("execute", session_id=name, code="x")["last_value_repr"] for name in ("s", "a", "b")] == ["1"] * 3
         assert sorted(len(read(leaf, "cgroup.procs").split()) for leaf in leaves(top)) == [1, 1, 1]
         ask("close_session", session_id="a")
-        assert eventually(lambda: len(leaves(top)) == 2)
+        wait_until(lambda: len(leaves(top)) == 2)
 
 
 @real
@@ -174,7 +168,7 @@ def test_a_session_that_its_cgroup_ends_returns_to_its_checkpoint(below, top, no
         assert ask("undo", session_id="s", to=1)["to"] == 1
         assert ask("execute", session_id="s", code="'x' in globals()")["last_value_repr"] == "False"
         ask("close_session", session_id="s")
-        assert eventually(lambda: not leaves(top)), leaves(top)
+        wait_until(lambda: not leaves(top), "a cgroup of a run is left")
 
 
 @real
@@ -200,7 +194,7 @@ def test_one_that_is_ended_for_memory_disturbs_no_other(top, nothing_left):
             for _ in range(12):
                 assert executor.call(None, "1 + 1")["last_value_repr"] == "2"
             executor.close_all()
-            assert eventually(lambda: len(leaves(top)) <= 2), leaves(top)       # cgroups of the pool
+            wait_until(lambda: len(leaves(top)) <= 2, "cgroups of runs are left")       # cgroups of the pool
     finally:
         write(str(os.getpid()), ROOT, "cgroup.procs")
 
@@ -208,15 +202,15 @@ def test_one_that_is_ended_for_memory_disturbs_no_other(top, nothing_left):
 @real
 def test_nothing_is_left_when_the_host_is_killed(below, top, nothing_left):
     with below.popen("run", "-c", SLEEP) as process:
-        assert eventually(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])
+        wait_until(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])
         process.kill()
-    assert eventually(lambda: not bases(top)), bases(top)
+    wait_until(lambda: not bases(top), "a cgroup is left")
 
 
 @real
 def test_the_next_start_removes_what_nobody_could(below, top, nothing_left):
     with below.popen("run", "-c", SLEEP) as process:
-        assert eventually(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])
+        wait_until(lambda: [path for path in leaves(top) if read(path, "cgroup.procs")])
         for pid in read(top, "host", "cgroup.procs").split():       # the outer process too
             os.kill(int(pid), signal.SIGKILL)
         process.wait(30)
@@ -229,7 +223,7 @@ def test_the_next_start_removes_what_nobody_could(below, top, nothing_left):
 @real
 def test_a_start_beside_a_running_one_leaves_it_alone(below, top, nothing_left):
     with below.popen("run", "-c", "import time\ntime.sleep(3)\nprint('on')", stdout=subprocess.PIPE) as process:
-        assert eventually(lambda: leaves(top))
+        wait_until(lambda: leaves(top))
         assert below.result("1 + 1")["last_value_repr"] == "2"
         assert process.communicate(timeout=60)[0] == b"on\n"
 

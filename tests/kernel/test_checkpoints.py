@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
 from test_branches import BRANCH_FLAGS, CAPSET, CLONE, GETPGID, MIXED, NATIVE, OPEN, below, started, value
+from waiting import wait_until
 
 FILES = {**OPEN, "disable_open": False, "allow_readonly_open": False}
 AUTO = {**FILES, "forkable": False, "auto_checkpoint": True}
@@ -117,7 +117,7 @@ def test_what_can_not_be_kept_says_why_and_the_call_runs(own, nothing_left):
             executor.call("s", "x = 6", checkpoint=True)
         assert executor.call("s", "stop.set()\nt.join()\nx")["last_value_repr"] == "5"
         # The kernel may count a thread for a moment after it was joined.
-        wait_for(lambda: executor.call("s", "x")["session"]["no_checkpoint"] is None, "no state is kept")
+        wait_until(lambda: executor.call("s", "x")["session"]["no_checkpoint"] is None, "no state is kept")
         result = executor.call("s", "x = 7")
         assert result["session"]["no_checkpoint"] is None and executor.undo("s") == result["session"]["execution_count"]
         assert executor.call("s", "x", checkpoint=False)["last_value_repr"] == "5"
@@ -128,7 +128,7 @@ def test_an_undo_waits_for_no_call(own, nothing_left):
         executor.call("s", "import time\nx = 1")
         running = threading.Thread(target=executor.call, args=("s", "time.sleep(60)"), kwargs={"timeout_ms": 90_000})
         running.start()
-        wait_for(lambda: executor.sessions()[0]["busy"], "the call does not begin")
+        wait_until(lambda: executor.sessions()[0]["busy"], "the call does not begin")
         with pytest.raises(Failure, match="session_busy.*Undo it between two calls"):
             executor.undo("s")
         executor.interrupt("s")
@@ -316,13 +316,13 @@ def test_a_thousand_undos_leave_nothing(pyexec, nothing_left):
                 executor.call("s", "x += 1\nopen('f', 'w').write(str(x))")
                 assert executor.undo("s") == 2
         undo(50)
-        wait_for(lambda: len(below(executor.pid)) <= 8, "processes are left: %r" % below(executor.pid))
+        wait_until(lambda: len(below(executor.pid)) <= 8, "processes are left: %r" % below(executor.pid))
         before = descriptors(executor), memory(executor)
         undo(950)
         result = executor.call("s", "import os\n(x, open('f').read(), sorted(os.listdir('.')))")
         assert (result["last_value_repr"], result["session"]["execution_count"]) == ("(0, '0', ['f'])", 2)
-        wait_for(lambda: len(below(executor.pid)) <= 8, "processes are left")
-        wait_for(lambda: descriptors(executor) <= before[0] + 8, "descriptors are left")
+        wait_until(lambda: len(below(executor.pid)) <= 8, "processes are left")
+        wait_until(lambda: descriptors(executor) <= before[0] + 8, "descriptors are left")
         if not os.environ.get("SANITIZE"):      # sanitizers keep what was freed
             assert memory(executor) <= before[1] + 4096
 
@@ -349,8 +349,8 @@ def test_checkpoints_end_with_their_session(pyexec, nothing_left):
             else:
                 executor.call("more", "1", policy={"auto_checkpoint": False})
                 executor.call("even-more", "1", policy={"auto_checkpoint": False})
-            wait_for(lambda: name not in {item["id"] for item in executor.sessions()}, "the session lives")
-            wait_for(lambda: len([1 for status in below(executor.pid).values() if status["State"][0] != "Z"]) <= 6, "processes are left")
+            wait_until(lambda: name not in {item["id"] for item in executor.sessions()}, "the session lives")
+            wait_until(lambda: len([1 for status in below(executor.pid).values() if status["State"][0] != "Z"]) <= 6, "processes are left")
 
 
 def test_the_end_of_the_familys_process_ends_all_of_it(pyexec, nothing_left):
@@ -359,7 +359,7 @@ def test_the_end_of_the_familys_process_ends_all_of_it(pyexec, nothing_left):
             executor.call("s", "x = %d" % i)
         first, = [number for number, status in family_of(executor).items() if status["NSpid"].split()[-1] == "1"]
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: executor.sessions() == [], "the session lives")
+        wait_until(lambda: executor.sessions() == [], "the session lives")
         assert executor.call("s", "'x' in globals()")["session"]["restarted"] == "killed"
         executor.call("s", "x = 1")
         assert executor.undo("s") == 2
@@ -397,7 +397,7 @@ def test_nothing_outlives_the_program(pyexec, nothing_left, name):
     else:
         thread.join(60)
         executor.__exit__()
-    wait_for(lambda: not [1 for number in below_it if os.path.exists("/proc/%d" % number) and
+    wait_until(lambda: not [1 for number in below_it if os.path.exists("/proc/%d" % number) and
                           open("/proc/%d/stat" % number).read().rpartition(")")[2].split()[0] not in "ZX"], "processes are left")
 
 
@@ -408,7 +408,7 @@ def test_a_checkpoint_that_somebody_ended_costs_only_itself(pyexec, nothing_left
         own = executor.call("s", "os.getpid()", checkpoint=False)["last_value_repr"]
         newest = max((int(status["NSpid"].split()[-1]), number) for number, status in family_of(executor).items() if status["NSpid"].split()[-1] != own)
         os.kill(newest[1], signal.SIGKILL)
-        wait_for(lambda: newest[1] not in family_of(executor), "the process lives")
+        wait_until(lambda: newest[1] not in family_of(executor), "the process lives")
         with pytest.raises(Failure, match="ended from outside"):
             executor.undo("s")
         assert executor.call("s", "x", checkpoint=False)["last_value_repr"] == "2"
@@ -428,7 +428,7 @@ def test_limits_are_as_before_after_undos(pyexec, nothing_left):
                 count = value(executor, "s", "fill()")
                 assert count <= 3
                 return count == 3
-            wait_for(filled, "the session has fewer threads")
+            wait_until(filled, "the session has fewer threads")
         assert value(executor, "s", "files = []\ntry:\n    while len(files) < 99: files.append(os.dup(1))\nexcept OSError: pass\nlen(files)") == 5
         assert executor.call("s", "while True: pass", timeout_ms=60_000)["status"] == "cpu_limit"
 
@@ -497,7 +497,7 @@ def test_a_clone_that_does_not_report_itself_is_ended(pyexec, nothing_left, aske
         before = len(family_of(executor))
         with pytest.raises(Failure, match="session_not_forkable"):
             executor.fork("s", "a") if asked == "fork" else executor.call("s", "1", checkpoint=True)
-        wait_for(lambda: len(family_of(executor)) <= before, "the thief lives")
+        wait_until(lambda: len(family_of(executor)) <= before, "the thief lives")
 
 
 def test_the_session_can_not_reach_its_checkpoints(any_pyexec, nothing_left):

@@ -16,6 +16,7 @@ import stores
 from conftest import BUILD, ROOT, Program
 from library import Executor, Failure
 from test_escape import read
+from waiting import wait_until
 
 STAND_IN = os.path.join(ROOT, "tests", "support", "stand_in_proxy.py")
 HOSTS = ["a.example", "x.stop.example", "*.b.example:8443"]
@@ -77,13 +78,6 @@ def proxies_of(pid):
         except OSError:
             pass
     return found
-
-
-def eventually(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not become true"
-        time.sleep(0.02)
 
 
 def value(result):
@@ -337,7 +331,7 @@ def test_a_killed_proxy_ends_connections_and_the_next_call_starts_another(pyexec
         assert value(host.call("t", ASK + "held = socket.create_connection(('127.0.0.1', 3128)); held.settimeout(30); 1")) == 1
         first, = proxies_of(host.pid)
         os.kill(first, signal.SIGKILL)
-        eventually(lambda: not os.path.exists("/proc/%d" % first))
+        wait_until(lambda: not os.path.exists("/proc/%d" % first))
         assert value(host.call("s", "ask('a.example:443')")) == "HELLO"
         second, = (pid for pid in proxies_of(host.pid) if conftest.is_alive(pid))
         assert second != first
@@ -368,16 +362,16 @@ def test_runs_from_the_pool_and_sessions_leave_nothing(pyexec, stand_in, nothing
 
         def settled():
             return fds_of(host.pid), fds_of(proxy)
-        eventually(lambda: settled() == (time.sleep(1.2), settled())[1])
+        wait_until(lambda: settled() == (time.sleep(1.2), settled())[1])
         before = settled()
         for i in range(12):
             assert value(host.call(None, ASK + "ask('a.example:443')")) == "HELLO"
             if i % 4 == 0:
                 host.call("s%d" % i, ASK + "kept = socket.create_connection(('127.0.0.1', 3128))")
                 host._do("close_session", session_id="s%d" % i)
-        eventually(lambda: all(now <= was for now, was in zip(settled(), before)))
+        wait_until(lambda: all(now <= was for now, was in zip(settled(), before)))
         assert proxies_of(host.pid) == [proxy]
-    eventually(lambda: not conftest.is_alive(proxy))
+    wait_until(lambda: not conftest.is_alive(proxy))
 
 
 def test_other_runs_start_no_proxy(own, stand_in):

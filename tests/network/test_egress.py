@@ -13,7 +13,8 @@ import time
 import pytest
 
 from conftest import BUILD
-from private_internet import EGRESS_ID, PATIENCE, Dns, Proxy, inside, receive_all, wait_until, worlds  # noqa: F401 (a fixture)
+from private_internet import EGRESS_ID, PATIENCE, Dns, Proxy, inside, receive_all, worlds  # noqa: F401 (a fixture)
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 SITE = "93.184.216.34"

@@ -16,7 +16,8 @@ import pytest
 from collector import collecting
 from conftest import BUILD, is_alive
 from secret_site import OTHER_VALUE, VALUE, operator, shown
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 VALUES = (VALUE.encode(), OTHER_VALUE.encode())
@@ -237,7 +238,7 @@ def test_there_is_no_core_file_of_proxy_and_script(place, pyexec, open_folder):
             assert pid != proxy or limit == "0", command
         for signal_number in (signal.SIGSEGV, signal.SIGABRT):
             os.kill(proxy_of(server), signal_number)
-            wait_for(lambda: not is_alive(proxy), "the proxy lives")
+            wait_until(lambda: not is_alive(proxy), "the proxy lives")
             assert server.result("1", "s")["status"] == "ok"
             proxy = proxy_of(server)
         found = cores(open_folder, server.folder)

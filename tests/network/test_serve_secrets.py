@@ -8,7 +8,8 @@ import pytest
 
 from conftest import BUILD, is_alive
 from secret_site import OTHER_VALUE, VALUE, operator, shown
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "pyexec-egress")), reason="the build has no pyexec-egress")
 ALICE, BOB = token_line("alice", "a-token", "secrets=first"), token_line("bob", "b-token", "secrets=second")
@@ -112,7 +113,7 @@ def test_mcp_over_http_has_the_secrets_of_its_token(place, nothing_left):
             assert place.took(call(place, server, token, session_id="s"))[0] == names, token
             assert place.took(call(place, server, token, session_id="s"))[0] == names, token
         execution = call(place, server, "a-token", detach=True)["execution_id"]
-        ended = wait_for(lambda: (got := server.ask("GET", "/v1/executions/" + execution, token="a-token").json())["state"] == "ended" and got, "it does not end", 100)
+        ended = wait_until(lambda: (got := server.ask("GET", "/v1/executions/" + execution, token="a-token").json())["state"] == "ended" and got, "it does not end", 100)
         assert place.took(ended["result"])[0] == ["FIRST"]
 
 
@@ -156,7 +157,7 @@ def test_a_new_value_is_used_by_the_next_proxy(place):
         assert run(place, server, "a-token")[0] == ["FIRST"]
         proxy, = proxies(server)
         os.kill(proxy, signal.SIGKILL)
-        wait_for(lambda: not is_alive(proxy), "it lives")
+        wait_until(lambda: not is_alive(proxy), "it lives")
         for session in (None, "s"):
             result = server.result(place.code(), session, token="a-token", timeout=120)
             assert result["status"] == "ok" and changed not in str(result), result

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ANY = ["--files", "full", "--any-import"]
@@ -81,7 +82,7 @@ def test_a_session_goes_on_and_leaves_nothing(server, host_root):
         assert server.ask("GET", "/v1/sessions/%s/files" % name).status == 200
         assert server.ask("DELETE", "/v1/sessions/" + name).status == 204
     assert [entry["status"] for entry in audited(server)] == ["ok"] * 2 * len(MODES)
-    wait_for(lambda: not os.listdir(host_root), "a session's folder is left behind")
+    wait_until(lambda: not os.listdir(host_root), "a session's folder is left behind")
 
 
 def test_a_listing_leaves_inner_modes_as_the_script_set_them(server):
@@ -94,7 +95,7 @@ def test_a_deep_tree_is_removed(server, host_root):
     for mode in ("0", "0o500", "0o400"):
         server.result(DEEP.replace("MODE", mode), "deep")
         server.ask("DELETE", "/v1/sessions/deep")
-        wait_for(lambda: not os.listdir(host_root), "the session's folder is left behind")
+        wait_until(lambda: not os.listdir(host_root), "the session's folder is left behind")
 
 
 def test_a_folder_of_the_caller_is_given_back(pyexec, host_root):
@@ -113,7 +114,7 @@ def test_a_run_after_which_the_host_fails_is_audited(server, host_root):
     caller = threading.Thread(target=lambda: answers.append(server.execute(code, "s")))
     caller.start()
     started = host_root / "local" / "s" / "started"
-    wait_for(started.exists, "the script does not start")
+    wait_until(started.exists, "the script does not start")
     limit_descriptors(server, 3)
     (host_root / "local" / "s" / "go").touch()
     caller.join(60)

@@ -12,18 +12,11 @@ import pytest
 
 from library import Executor
 from test_kills import by_age, children
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 THREADS = "import threading, time\nfor _ in range(3):\n    threading.Thread(target=time.sleep, args=(50,), daemon=True).start()\ntime.sleep(50)"
-
-
-def until(condition, what, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return found
 
 
 def below_the_supervisor(executor):
@@ -54,8 +47,8 @@ def filled(executor, count):
     """Waits until this many children wait and all others have ended."""
     executor.call(None, "1")
     executor.call(None, "1")
-    return until(lambda: executor.stats()["pool_ready"] == count and len(found := waiting(executor)) == count and
-                 all_are_locked(executor) and found, "the pool is not full")
+    return wait_until(lambda: executor.stats()["pool_ready"] == count and len(found := waiting(executor)) == count and
+                      all_are_locked(executor) and found, "the pool is not full")
 
 
 def threads_of(pid):
@@ -70,7 +63,7 @@ def test_the_newest_child_serves_the_next_run():
         found = filled(executor, 4)
         run = threading.Thread(target=executor.call, args=(None, THREADS))
         run.start()
-        busy = until(lambda: [pid for pid in waiting(executor) if threads_of(pid) == 4], "no child has the script's threads")
+        busy = wait_until(lambda: [pid for pid in waiting(executor) if threads_of(pid) == 4], "no child has the script's threads")
         assert busy == found[-1:]
         os.kill(busy[0], signal.SIGKILL)
         run.join()
@@ -81,7 +74,7 @@ def test_children_that_died_while_they_waited_serve_no_run():
         oldest, *others = filled(executor, 4)
         for pid in others:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: waiting(executor) == [oldest], "a killed child still runs")
+        wait_until(lambda: waiting(executor) == [oldest], "a killed child still runs")
         assert [executor.call(None, "1 + 1")["status"] for _ in range(6)] == ["ok"] * 6
 
 
@@ -92,7 +85,7 @@ def test_a_child_that_has_waited_long_goes_before_newer_ones():
         def run_once():
             assert executor.call(None, "1 + 1")["status"] == "ok"
             return not found & set(waiting(executor))
-        until(run_once, "children from the beginning still wait")
+        wait_until(run_once, "children from the beginning still wait")
 
 
 def page_faults(pid):
@@ -110,13 +103,13 @@ def test_children_are_warmed_only_while_cpus_are_idle():
             return seen
         busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8 * os.cpu_count())]
         try:
-            until(lambda: min(newest()) < 0.8 * max(seen), "all children are warmed although the CPUs are busy")
+            wait_until(lambda: min(newest()) < 0.8 * max(seen), "all children are warmed although the CPUs are busy")
         finally:
             for process in busy:
                 process.kill()
                 process.wait()
         warmed = max(seen)
-        until(lambda: page_faults(filled(executor, 2)[-1]) > 0.9 * warmed, "no child is warmed although the CPUs are idle")
+        wait_until(lambda: page_faults(filled(executor, 2)[-1]) > 0.9 * warmed, "no child is warmed although the CPUs are idle")
 
 
 def faults_of_busy_callers(pool_size, runs, callers=8):
@@ -160,8 +153,8 @@ def test_what_a_run_leaves_is_closed_soon_after_it(pool_size):
             for i in range(1, 60, 2):
                 executor.close("s%d" % i)
         some_of_each()
-        until(lambda: open_descriptors() >= 0 and len(waiting(executor)) == pool_size, "children of runs still live")
-        before = until(lambda: (first := open_descriptors()) >= 0 and time.sleep(0.2) is None and first == open_descriptors() and first,
-                       "the number of descriptors changes")
+        wait_until(lambda: open_descriptors() >= 0 and len(waiting(executor)) == pool_size, "children of runs still live")
+        before = wait_until(lambda: (first := open_descriptors()) >= 0 and time.sleep(0.2) is None and first == open_descriptors() and first,
+                            "the number of descriptors changes")
         some_of_each()
-        until(lambda: open_descriptors() == before, "descriptors are still open")
+        wait_until(lambda: open_descriptors() == before, "descriptors are still open")

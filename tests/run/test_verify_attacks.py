@@ -8,9 +8,9 @@ import time
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
 from test_branches import BRANCH_FLAGS, CLONE, GETPGID, KILL, NATIVE, started
 from test_kills import children
+from waiting import wait_until
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False, "cpu_time_seconds": 20, "timeout_ms": 20_000}
 EXPECTED = "expected-%d-of-the-host"
@@ -147,7 +147,7 @@ def test_a_verify_whose_supervisor_is_killed_returns_and_the_next_one_works(pyex
                 answers.append(failure)
         thread = threading.Thread(target=verify)
         thread.start()
-        wait_for(lambda: len(children(supervisor)) > 2, "no process of the verify")
+        wait_until(lambda: len(children(supervisor)) > 2, "no process of the verify")
         time.sleep(0.6)
         assert supervisor > 1
         os.kill(supervisor, signal.SIGKILL)

@@ -11,9 +11,9 @@ import threading
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
 from test_branches import MIXED, NATIVE, below, started
 from test_verify_templates import CLONE, HOOK, LANE, OPEN, descriptors, verdicts
+from waiting import wait_until
 
 FILES = dict(OPEN, disable_open=False, max_threads=5)
 READ = dict(FILES, allow_readonly_open=True)
@@ -306,11 +306,11 @@ def test_hundreds_of_tests_with_files_leave_nothing(own, nothing_left):
     solution = "def f(n):\n    open('new', 'w').write('x' * 5000)\n    return n"
     with Executor(FILES, program=own.path) as executor:
         executor.verify(solution, tests[:60])
-        wait_for(lambda: processes(executor) <= 8, "processes are left")
+        wait_until(lambda: processes(executor) <= 8, "processes are left")
         before = descriptors(executor)
         assert executor.verify(solution, tests, files={"data": "x" * 50_000})["passed"]
-        wait_for(lambda: processes(executor) <= 8, "processes are left")
-        wait_for(lambda: descriptors(executor) <= before + 8, "descriptors are left")
+        wait_until(lambda: processes(executor) <= 8, "processes are left")
+        wait_until(lambda: descriptors(executor) <= before + 8, "descriptors are left")
 
 
 def mounts_of(pid):
@@ -344,7 +344,7 @@ def test_a_verify_whose_files_are_attached_by_nobody_ends_and_leaves_nothing(pye
         thread = threading.Thread(target=verify)
         thread.start()
         seen = []
-        wait_for(lambda: seen.append(found()) or len(seen[-1]) > which or not thread.is_alive(), "no such process")
+        wait_until(lambda: seen.append(found()) or len(seen[-1]) > which or not thread.is_alive(), "no such process")
         assert seen[-1][which] > 1
         with contextlib.suppress(ProcessLookupError):       # the verify has ended meanwhile
             os.kill(seen[-1][which], signal.SIGKILL)
@@ -352,4 +352,4 @@ def test_a_verify_whose_files_are_attached_by_nobody_ends_and_leaves_nothing(pye
         if not isinstance(answers[0], Failure):
             assert set(verdicts(answers[0])) <= {"pass", "error"}
         assert executor.verify("def f(n): return n", [{"call": "f", "args": [n], "expect": n} for n in range(12)])["passed"]
-        wait_for(lambda: processes(executor) <= 8, "processes are left")
+        wait_until(lambda: processes(executor) <= 8, "processes are left")

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from library import Executor, Failure
-from serving import wait_for
 from test_branches import CLONE, GETPGID, KILL, NATIVE, TGKILL, below, started
+from waiting import wait_until
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False, "cpu_time_seconds": 20, "timeout_ms": 20_000}
 CHECKPOINT_FLAGS = 0x00008000 | 0x01000000 | 0x00200000
@@ -144,7 +144,7 @@ def test_a_verify_whose_process_is_killed_ends_and_leaves_nothing(pyexec, nothin
         thread = threading.Thread(target=verify)
         thread.start()
         seen = []
-        wait_for(lambda: seen.append(members(executor)) or len(seen[-1]) >= 6 or not thread.is_alive(), "no template and test")
+        wait_until(lambda: seen.append(members(executor)) or len(seen[-1]) >= 6 or not thread.is_alive(), "no template and test")
         victim = seen[-1][which]
         assert victim > 1
         try:
@@ -156,7 +156,7 @@ def test_a_verify_whose_process_is_killed_ends_and_leaves_nothing(pyexec, nothin
             assert len(answers[0]["tests"]) == 40 and set(verdicts(answers[0])) <= {"pass", "error", "killed", "crashed"}
             assert all(test["value"] == test["index"] for test in answers[0]["tests"] if test["verdict"] == "pass")
         assert executor.verify("def f(n): return n", calls(12))["passed"]
-        wait_for(lambda: len(below(executor.pid)) <= 8, "processes are left")
+        wait_until(lambda: len(below(executor.pid)) <= 8, "processes are left")
 
 
 def descriptors(executor):
@@ -166,11 +166,11 @@ def descriptors(executor):
 def test_two_thousand_tests_leave_nothing(own, nothing_left):
     with Executor(OPEN, program=own.path) as executor:
         executor.verify("def f(n): return n", calls(100))
-        wait_for(lambda: len(below(executor.pid)) <= 8, "processes are left")
+        wait_until(lambda: len(below(executor.pid)) <= 8, "processes are left")
         before = descriptors(executor)
         assert executor.verify("def f(n): return n", calls(2000))["passed"]
-        wait_for(lambda: len(below(executor.pid)) <= 8, "processes are left")
-        wait_for(lambda: descriptors(executor) <= before + 8, "descriptors are left")
+        wait_until(lambda: len(below(executor.pid)) <= 8, "processes are left")
+        wait_until(lambda: descriptors(executor) <= before + 8, "descriptors are left")
 
 
 def faults_of(program, count, stdin):

@@ -13,7 +13,8 @@ import pytest
 
 from conftest import ROOT
 from dialect_clients import dialect_client  # noqa: F401
-from serving import dial, serving, token_line, wait_for
+from serving import dial, serving, token_line
+from waiting import wait_until
 
 ALL = ["--e2b", "--dify-sandbox", "--sandbox-fusion"]
 LIMITS = ["--files", "full", "--allow-import", "os", "--timeout", "2s", "--cpu-time-seconds", "1"]
@@ -252,7 +253,7 @@ def test_the_end_of_an_e2b_sandbox_ends_all_its_sessions_and_cancels_what_runs(s
         assert b"runs" in response.readline()
         for name in (sandbox, "own"):
             assert server.ask("POST", "/sandboxes/%s/timeout" % name, {"timeout": 0}).status == 204
-        wait_for(lambda: count() == 0, "a session is left")
+        wait_until(lambda: count() == 0, "a session is left")
         assert b"cancelled" in response.read()
     assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": sandbox}).status == 404
     assert server.ask("POST", "/execute", {"code": "1"}, {"E2b-Sandbox-Id": "own"}).status == 200       # it begins again without state

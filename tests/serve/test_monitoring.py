@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 from monitoring import BOARDS, alerts, check_expression, check_panels, expressions, not_shown, samples_of
 from promtool import promtool  # noqa: F401 (a fixture)
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 @pytest.fixture(scope="module")
 def samples(own):
@@ -17,7 +18,7 @@ def samples(own):
     with serving(own, config="[session]\nmax_count = 1\n[host]\nmax_concurrent = 1\nqueue_length = 0\n") as server:
         busy = server.connection()
         busy.request("POST", "/v1/execute", json.dumps({"code": "import time\nend = time.time() + 3\nwhile time.time() < end: pass"}))
-        wait_for(lambda: server.metric("pyexec_running") == 1, "it does not run")
+        wait_until(lambda: server.metric("pyexec_running") == 1, "it does not run")
         assert server.execute("1").status == 503
         assert busy.getresponse().status == 200
         busy.close()

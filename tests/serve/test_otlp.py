@@ -11,7 +11,8 @@ import pytest
 
 from collector import attributes, check_exports, collecting
 from conftest import BUILD
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-otlp"), reason="this build has no libcurl")
 
@@ -78,7 +79,7 @@ def test_http_sessions_detached_executions_and_tools_have_spans(own, collector, 
         server.result("a = 1", "secret-session")
         started = server.ask("POST", "/v1/execute", {"code": "lookup()", "detach": True, "tools": [{"name": "lookup"}]}, headers={"traceparent": GIVEN})
         id_ = started.json()["execution_id"]
-        call = wait_for(lambda: server.ask("GET", "/v1/executions/" + id_).json().get("calls"), "no call")[0]
+        call = wait_until(lambda: server.ask("GET", "/v1/executions/" + id_).json().get("calls"), "no call")[0]
         assert server.ask("POST", "/v1/calls/" + call["call_id"], {"result": 1}).status < 300
         tool, = collector.wait_for("execute_tool lookup")
         collector.wait_for("POST /v1/sessions/{id}/execute")
@@ -191,13 +192,13 @@ def test_what_may_be_repeated_is_repeated_and_the_rest_is_not(own, collector):
     with serving(own, env=to(collector)) as server:
         server.result("1")
         collector.wait_for("run")
-        wait_for(lambda: spans_of(server, "exported") == 4, "not counted")
+        wait_until(lambda: spans_of(server, "exported") == 4, "not counted")
         assert len(collector.requests) == 5 and spans_of(server, "dropped") == 0
         for status in (400, 401, 404, 408, 413, 500, 302):
             collector.answers.append((status, {"Location": collector.url + "/elsewhere"}, b""))
             before = spans_of(server, "dropped")
             server.result("1")
-            wait_for(lambda: spans_of(server, "dropped") == before + 4, "HTTP %d was not counted" % status)
+            wait_until(lambda: spans_of(server, "dropped") == before + 4, "HTTP %d was not counted" % status)
         assert len(collector.requests) == 12
         line, = server.wait_for_line(event="traces can't be sent")
         assert "HTTP 400" in json.dumps(line)
@@ -209,7 +210,7 @@ def test_spans_that_the_collector_rejects_are_counted_and_not_sent_again(own, co
     collector.answers.append((200, {}, b'{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too \\u0007 old"}}'))
     with serving(own, env=to(collector)) as server:
         server.result("1")
-        wait_for(lambda: spans_of(server, "rejected") == 3 and spans_of(server, "exported") == 1, "not counted")
+        wait_until(lambda: spans_of(server, "rejected") == 3 and spans_of(server, "exported") == 1, "not counted")
         assert "too ? old" in json.dumps(server.wait_for_line(event="the collector took only a part of the spans"))
         assert len(collector.requests) == 1
 
@@ -218,7 +219,7 @@ def test_a_collector_that_is_down_or_slow_never_delays_a_run_and_the_full_queue_
     collector.held.clear()
     with serving(own, env=to(collector, OTEL_BSP_MAX_QUEUE_SIZE="8", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="4")) as server:
         server.result("1")
-        wait_for(lambda: collector.requests, "nothing was sent")
+        wait_until(lambda: collector.requests, "nothing was sent")
         for _ in range(12):
             assert server.result("6 * 7")["last_value_repr"] == "42"        # the collector holds the first request all the time
         assert spans_of(server, "dropped") == 40 and server.metric("pyexec_trace_spans_queued") == 8
@@ -235,7 +236,7 @@ def test_without_a_collector_runs_go_on(own):
     with serving(own, env=env) as server:
         for _ in range(3):
             server.result("1")
-        wait_for(lambda: spans_of(server, "dropped") == 12, "not counted")
+        wait_until(lambda: spans_of(server, "dropped") == 12, "not counted")
         assert server.wait_for_line(event="traces can't be sent")
 
 
@@ -247,12 +248,12 @@ def test_a_killed_helper_is_replaced_and_its_batch_is_sent_again(own, collector,
             collector.held.clear()
             requests = len(collector.requests)
             server.result("1")
-            wait_for(lambda: len(collector.requests) > requests, "nothing was sent")
+            wait_until(lambda: len(collector.requests) > requests, "nothing was sent")
             pid, = helpers(server)
             assert pid > 1
             os.kill(pid, signal.SIGKILL)
             collector.held.set()
-            wait_for(lambda: spans_of(server, "exported") == 4 * count, "the batch was not sent again", 60)
+            wait_until(lambda: spans_of(server, "exported") == 4 * count, "the batch was not sent again", 60)
         assert spans_of(server, "dropped") == 0
 
 

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from conftest import BUILD
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not (os.path.exists(BUILD + "/otelcol") and os.path.exists(BUILD + "/pyexec-otlp")),
                                 reason="no collector: tools/otelcol.sh builds it in minutes, for `make nightly`")
@@ -32,7 +33,7 @@ def otelcol(folder):
     with open(folder / "log", "w") as log:
         process = subprocess.Popen([BUILD + "/otelcol", "--config", str(folder / "conf.yaml")], stdout=log, stderr=log)
     try:
-        wait_for(lambda: "Everything is ready" in (folder / "log").read_text(), "the collector does not start", 60)
+        wait_until(lambda: "Everything is ready" in (folder / "log").read_text(), "the collector does not start", 60)
         yield "http://127.0.0.1:%d" % port
     finally:
         process.terminate()
@@ -47,7 +48,7 @@ def test_the_collector_takes_the_spans_with_their_links_and_attributes(own, tmp_
     with otelcol(tmp_path) as url:
         with serving(own, env={"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_SERVICE_NAME": "shop"}) as server:
             server.result("1/0", headers={"traceparent": "00-%s-%s-01" % (TRACE, PARENT), "tracestate": "a=b"})
-        text = wait_for(lambda: (log := (tmp_path / "log").read_text()).count("\nSpan #") == 4 and log, "the collector has not got 4 spans", 60)
+        text = wait_until(lambda: (log := (tmp_path / "log").read_text()).count("\nSpan #") == 4 and log, "the collector has not got 4 spans", 60)
         assert server.process.returncode == 0
     spans = {fields(part)["Name"]: fields(part) for part in re.split(r"\nSpan #\d+", text)[1:]}
     assert set(spans) == {"POST /v1/execute", "queue", "clone", "run"}

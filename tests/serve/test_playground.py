@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 from playground import FLAGS, TOKEN, Page, proxy
 from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 PNG = """
@@ -147,18 +148,18 @@ def test_the_token_is_asked_for_and_a_wrong_one_is_told(browser, server):
     page.leave()
     browser.value("sessionStorage.clear()")
     browser.open(page.address)
-    wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
+    wait_until(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
     browser.shot("token")
     page.keys("wrong", Keys.ENTER)
-    wait_for(lambda: "does not know this token" in page.text("dialog[open]"), "the wrong token is not told")
+    wait_until(lambda: "does not know this token" in page.text("dialog[open]"), "the wrong token is not told")
     page.keys(TOKEN, Keys.ENTER)
-    wait_for(lambda: page.value("document.body.dataset.ready"), "the right token does not do")
+    wait_until(lambda: page.value("document.body.dataset.ready"), "the right token does not do")
     assert page.value("document.querySelector('dialog[open]')") is None
     assert "42" in page.run("6 * 7")
     # Only in this tab, and not in the page itself.
     assert TOKEN not in page.value("document.documentElement.outerHTML + JSON.stringify({...localStorage}) + document.cookie")
     page.click("Forget the token")
-    wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
+    wait_until(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
     assert TOKEN not in page.value("JSON.stringify({...sessionStorage})")
     assert browser.violations() == []
 
@@ -180,7 +181,7 @@ def test_the_two_commands_of_the_documentation(own, browser, tmp_path):
 def test_a_cell_shows_what_it_prints_as_it_prints_and_its_value(page):
     index = page.start("import time, sys\nprint('begun', flush=True)\nprint('to stderr', file=sys.stderr, flush=True)\n"
                        "while True: time.sleep(0.01)")
-    wait_for(lambda: "begun" in page.output(index) and "to stderr" in page.output(index), "nothing is streamed")
+    wait_until(lambda: "begun" in page.output(index) and "to stderr" in page.output(index), "nothing is streamed")
     assert page.state(index) == "running" and page.text("bdi.nothing") == ""
     page.click("Interrupt the running cell")
     assert page.ended(index) == "bad" and "KeyboardInterrupt" in page.output(index)
@@ -200,18 +201,18 @@ def test_cells_wait_for_their_turn_and_stop_after_a_failure(page):
     page.start("1 / 0")
     page.start("2 + 2")
     page.click("Run all cells")
-    wait_for(lambda: page.state(1) == "bad" and page.state(2) == "idle", "the queue goes on")
+    wait_until(lambda: page.state(1) == "bad" and page.state(2) == "idle", "the queue goes on")
     assert page.state(0) == "ok"
 
 
 def test_a_waiting_cell_is_stopped_alone_and_a_running_one_where_it_runs(page):
     first = page.text("header bdi")
     running, waiting, last = page.start("import time\nwhile True: time.sleep(0.01)"), page.start("2 + 2"), page.start("3 + 3")
-    wait_for(lambda: page.state(running) == "running", "it does not run")
+    wait_until(lambda: page.state(running) == "running", "it does not run")
     page.driver.find_elements("css selector", ".cell .run")[waiting].click()
     assert [page.state(index) for index in (running, waiting, last)] == ["running", "idle", "waiting"]
     page.click("New session")
-    wait_for(lambda: page.text("header bdi") != first, "no new session")
+    wait_until(lambda: page.text("header bdi") != first, "no new session")
     page.click("Interrupt the running cell")
     assert page.ended(running) == "bad" and "KeyboardInterrupt" in page.output(running)
     assert page.state(last) == "idle"
@@ -219,7 +220,7 @@ def test_a_waiting_cell_is_stopped_alone_and_a_running_one_where_it_runs(page):
 
 def test_a_restart_ends_what_runs(page):
     running = page.start("import time\nwhile True: time.sleep(0.01)")
-    wait_for(lambda: page.state(running) == "running", "it does not run")
+    wait_until(lambda: page.state(running) == "running", "it does not run")
     page.restart()
     assert page.ended(running) == "bad" and "cancelled" in page.output(running)
     assert "42" in page.run("6 * 7") and page.text(".banner") == ""
@@ -255,7 +256,7 @@ def test_a_table_is_shown_in_a_frame_with_its_styles(page):
 def test_the_other_forms(page):
     page.run("display({'image/svg+xml': '<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"30\" height=\"20\"/>', 'text/plain': 'drawn'}, raw=True)")
     image = page.last("img")
-    wait_for(lambda: image.size == {"width": 30, "height": 20}, "no picture")
+    wait_until(lambda: image.size == {"width": 30, "height": 20}, "no picture")
     assert image.get_attribute("alt") == "drawn"
     assert "# Title" in page.run("display({'text/markdown': '# Title'}, raw=True)")
     assert r"\frac" in page.run("display({'text/latex': r'$\\frac{1}{2}$'}, raw=True)")
@@ -281,22 +282,22 @@ def test_behind_a_proxy_below_a_path_no_token_is_asked_for(browser, server):
 def test_files_go_up_and_come_down(page, tmp_path):
     (tmp_path / "data ä.csv").write_text("a,b\n1,2\n")
     page.find('aside input[type="file"]').send_keys(str(tmp_path / "data ä.csv"))
-    wait_for(lambda: "data ä.csv" in page.text("aside .list"), "it is not listed")
+    wait_until(lambda: "data ä.csv" in page.text("aside .list"), "it is not listed")
     assert "1,2" in page.run("print(open('data ä.csv').read())\nopen('out.txt', 'w').write('made there')")
-    wait_for(lambda: "out.txt" in page.text("aside .list"), "what a cell made is not listed")
+    wait_until(lambda: "out.txt" in page.text("aside .list"), "what a cell made is not listed")
     page.click("Download out.txt")
     path = os.path.join(page.browser.downloads, "out.txt")
-    wait_for(lambda: os.path.exists(path), "nothing is downloaded")
-    wait_for(lambda: open(path).read() == "made there", "it is not what the cell wrote")
+    wait_until(lambda: os.path.exists(path), "nothing is downloaded")
+    wait_until(lambda: open(path).read() == "made there", "it is not what the cell wrote")
     page.click("Delete out.txt")
-    wait_for(lambda: "out.txt" not in page.text("aside .list"), "it is still there")
+    wait_until(lambda: "out.txt" not in page.text("aside .list"), "it is still there")
     assert "FileNotFoundError" in page.run("open('out.txt')", "bad")
 
 
 def test_a_restart_forgets_and_keeps_the_cells(page):
     page.run("name = 1")
     page.restart()
-    wait_for(lambda: "[1]" not in page.text(".count"), "the counts stay")
+    wait_until(lambda: "[1]" not in page.text(".count"), "the counts stay")
     assert "NameError" in page.run("name", "bad")
     assert "sum(range(101))" in page.text(".cm-content")
 
@@ -307,22 +308,22 @@ def test_sessions_are_listed_opened_and_closed(page, server):
     page.find("#new-policy").find_element("xpath", "./ancestor::details").click()
     page.find("#new-policy").send_keys('{"timeout_ms": 1234}')
     page.click("New session")
-    wait_for(lambda: page.text("header bdi") != first, "no new session")
+    wait_until(lambda: page.text("header bdi") != first, "no new session")
     assert "1.2 s" in page.text("aside dl")
     assert "NameError" in page.run("where", "bad")
     page.click("Open session " + first)
-    wait_for(lambda: page.text("header bdi") == first, "not opened")
+    wait_until(lambda: page.text("header bdi") == first, "not opened")
     assert "'first'" in page.run("where")
     others = [one["id"] for one in server.ask("GET", "/v1/sessions", address=server.tcp, token=TOKEN).json()["sessions"] if one["id"] != first]
     for other in others:
         page.click("Close session " + other)
-        wait_for(lambda: other not in page.text("aside"), "it stays")
+        wait_until(lambda: other not in page.text("aside"), "it stays")
     left = server.ask("GET", "/v1/sessions", address=server.tcp, token=TOKEN).json()["sessions"]
     assert [one["id"] for one in left] == [first]
     page.find("#new-policy").clear()
     page.find("#new-policy").send_keys('{"timeout_ms": 9999999}')
     page.click("New session")
-    wait_for(lambda: "timeout_ms" in page.text("[aria-labelledby=sessions-title] .message"), "the refusal is not told")
+    wait_until(lambda: "timeout_ms" in page.text("[aria-labelledby=sessions-title] .message"), "the refusal is not told")
 
 
 def test_a_reload_keeps_cells_and_session(page):
@@ -349,10 +350,10 @@ def test_the_keyboard_alone_does_it_all(page):
             break
     assert focus() == "Cell 1"
     page.keys(Keys.ENTER, (Keys.CONTROL, "a"), "6 * 7", (Keys.SHIFT, Keys.ENTER))
-    wait_for(lambda: page.state(0) == "ok", "it does not run")
+    wait_until(lambda: page.state(0) == "ok", "it does not run")
     assert "42" in page.output(0) and page.count() == 2
     page.keys("while True:\npass", (Keys.CONTROL, Keys.ENTER))
-    wait_for(lambda: page.state(1) == "running", "the second does not run")
+    wait_until(lambda: page.state(1) == "running", "the second does not run")
     page.keys(Keys.ESCAPE)
     assert focus().startswith("Cell 2")
     page.keys("i", "i")
@@ -376,9 +377,9 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page):
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     try:
         system("dark")
-        wait_for(lambda: background() == "rgb(22, 25, 29)", "not dark")
+        wait_until(lambda: background() == "rgb(22, 25, 29)", "not dark")
         system("light")
-        wait_for(lambda: background() == "rgb(246, 247, 249)", "not light")
+        wait_until(lambda: background() == "rgb(246, 247, 249)", "not light")
         page.find("#theme").click()
         assert background() == "rgb(22, 25, 29)"
         page.reload()
@@ -414,7 +415,7 @@ def check_with_axe(page, packages, theme, width, folder):
     page.run("# " + "long " * 60 + "\n" * 60)
     page.value("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     page.click("Save as a notebook file")
-    wait_for(lambda: "Saved as" in page.text(".notice"), "it is not said that it is saved")
+    wait_until(lambda: "Saved as" in page.text(".notice"), "it is not said that it is saved")
     page.browser.shot("cells-%s-%d" % (theme, width))
 
     def check():
@@ -428,10 +429,10 @@ def check_with_axe(page, packages, theme, width, folder):
     page.keys(Keys.ESCAPE)
     (folder / "loaded.ipynb").write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [LOADED]}))
     page.find("#notebook-file").send_keys(str(folder / "loaded.ipynb"))
-    wait_for(lambda: page.value("document.querySelector('#confirm') !== null"), "nothing is asked")
+    wait_until(lambda: page.value("document.querySelector('#confirm') !== null"), "nothing is asked")
     check()
     page.find("#confirm").click()
-    wait_for(lambda: "is loaded" in page.text(".notice"), "it is not loaded")
+    wait_until(lambda: "is loaded" in page.text(".notice"), "it is not loaded")
     check()
 
 
@@ -442,5 +443,5 @@ def test_a_server_that_is_gone_is_told_and_found_again(own, browser):
     assert "can't be reached" in page.run("2 + 2", "bad")
     assert "can't be reached" in page.text(".banner")
     with serving(own, *FLAGS, "--listen", port, tokens=[token_line("alice", TOKEN)]):
-        wait_for(lambda: page.text(".banner") == "", "it is not found again")
+        wait_until(lambda: page.text(".banner") == "", "it is not found again")
         assert "4" in page.run("2 + 2")

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from playground import TOKEN, browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import wait_for
 from test_serve_tools import Run
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left", "no_call_left")
 PAY = {"name": "pay", "approval": True, "parameters": {"type": "object", "additionalProperties": True}}
@@ -22,7 +22,7 @@ def no_call_left(server):
     def waiting():
         found = server.ask("GET", "/v1/executions", token=TOKEN).json()
         return [call for one in found["executions"] + found["attached"] for call in one["calls"]]
-    wait_for(lambda: not waiting(), "a call still waits", 60)
+    wait_until(lambda: not waiting(), "a call still waits", 60)
 
 
 def calls(page):
@@ -30,11 +30,11 @@ def calls(page):
 
 
 def shown(page, text):
-    wait_for(lambda: text in calls(page), "the page does not show " + text, 60)
+    wait_until(lambda: text in calls(page), "the page does not show " + text, 60)
 
 
 def gone(page):
-    wait_for(lambda: page.value("document.querySelector('.calls').hidden"), "a call is still shown", 60)
+    wait_until(lambda: page.value("document.querySelector('.calls').hidden"), "a call is still shown", 60)
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def test_a_reason_that_is_being_typed_stays_while_other_calls_come(page, server)
             shown(page, '"n": 2')
             assert page.value("document.querySelector('.calls input').value") == "half a rea"
             assert page.value("document.activeElement === document.querySelector('.calls input')")
-        wait_for(lambda: '"n": 2' not in calls(page), "a call whose client went away is still shown", 60)
+        wait_until(lambda: '"n": 2' not in calls(page), "a call whose client went away is still shown", 60)
 
 
 def test_a_call_of_a_detached_run_waits_for_the_page(page, server):
@@ -91,8 +91,8 @@ def test_a_call_of_a_detached_run_waits_for_the_page(page, server):
     page.reload()
     shown(page, "pay")
     page.click("Deny pay")
-    found = wait_for(lambda: (one := server.ask("GET", "/v1/executions/%s?wait_ms=5000" % answer["execution_id"], token=TOKEN).json())
-                     ["state"] == "ended" and one, "it does not end", 60)
+    found = wait_until(lambda: (one := server.ask("GET", "/v1/executions/%s?wait_ms=5000" % answer["execution_id"], token=TOKEN).json())
+                       ["state"] == "ended" and one, "it does not end", 60)
     assert found["result"]["error_repr"] == "PermissionError: tool 'pay' denied: the user refused it"
     gone(page)
 

@@ -6,7 +6,8 @@ import pytest
 
 import stores
 from playground import FLAGS, TOKEN, Page, browser, nothing_left, page, playing       # noqa: F401 (fixtures)
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -42,8 +43,8 @@ def choose(page, name):
     from selenium.webdriver.support.ui import Select
     before = page.text("header bdi")
     Select(page.find("#environment")).select_by_visible_text(name)
-    wait_for(lambda: page.text("header bdi") != before, "no new session")
-    wait_for(lambda: chosen(page) == ("" if name == "none" else name), "the choice is not shown")
+    wait_until(lambda: page.text("header bdi") != before, "no new session")
+    wait_until(lambda: chosen(page) == ("" if name == "none" else name), "the choice is not shown")
     return before
 
 
@@ -65,7 +66,7 @@ def test_cells_run_in_the_chosen_environment_in_a_new_session(page, server):
     assert session(server, first)["policy"]["environment"] == "" and first in page.text("[aria-labelledby=sessions-title] .message[role=status]")
     page.browser.shot("environment")
     page.click("Open session " + first)
-    wait_for(lambda: page.text("header bdi") == first, "not opened")
+    wait_until(lambda: page.text("header bdi") == first, "not opened")
     assert chosen(page) == "" and "1" in page.run("x")
 
 
@@ -74,12 +75,12 @@ def test_a_restart_a_reload_and_a_new_session_keep_it(page):
     name = page.text("header bdi")
     page.run("y = 1")
     page.restart()
-    wait_for(lambda: page.text("header bdi") == name and page.text(".count").strip("[] \n") == "", "not restarted")
+    wait_until(lambda: page.text("header bdi") == name and page.text(".count").strip("[] \n") == "", "not restarted")
     assert chosen(page) == "data" and "3" in page.run("import tally; tally.total(1, 2)")
     page.reload()
     assert (page.text("header bdi"), chosen(page)) == (name, "data")
     page.click("New session")
-    wait_for(lambda: page.text("header bdi") != name, "no new session")
+    wait_until(lambda: page.text("header bdi") != name, "no new session")
     assert chosen(page) == "data" and "3" in page.run("import tally; tally.total(1, 2)")
 
 
@@ -88,7 +89,7 @@ def test_another_environment_than_the_ceiling_allows_is_refused_and_told(page):
     page.find("details summary").click()
     page.value("document.getElementById('new-policy').value = args[0]", '{"environment": "secret"}')
     page.click("New session")
-    wait_for(lambda: "environment" in page.text("[aria-labelledby=sessions-title] .message[role=status]"), "the refusal is not told")
+    wait_until(lambda: "environment" in page.text("[aria-labelledby=sessions-title] .message[role=status]"), "the refusal is not told")
     told = page.text("[aria-labelledby=sessions-title] .message[role=status]")
     assert "'data', 'ml'" in told and page.text("header bdi") == before and chosen(page) == ""
 

@@ -4,7 +4,7 @@ import pytest
 
 from playground import TOKEN
 from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import wait_for
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -45,7 +45,7 @@ def at_its_end(page, block):
 
 
 def wait_at_its_end(page, block):
-    wait_for(lambda: at_its_end(page, block), "the block does not follow its end")
+    wait_until(lambda: at_its_end(page, block), "the block does not follow its end")
 
 
 def wheel(page, by):
@@ -54,7 +54,7 @@ def wheel(page, by):
     from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
     before = page.value("scrollY")
     ActionChains(page.driver).scroll_from_origin(ScrollOrigin.from_viewport(5, 300), 0, by).perform()
-    wait_for(lambda: page.value("scrollY") != before, "the wheel does not scroll")
+    wait_until(lambda: page.value("scrollY") != before, "the wheel does not scroll")
     drawn(page)
 
 
@@ -68,12 +68,12 @@ def test_the_view_follows_a_cell_that_prints(page, server):
         page.run("print('\\n' * 30)")
     index = page.start(WAIT + "for i in range(3):\n    print('line\\n' * 200, 'part', i, flush=True)\n    wait('go%d' % i)" + SPIN)
     for part in range(3):
-        wait_for(lambda: "part %d" % part in page.output(index), "it does not print")
-        wait_for(lambda: end_is_seen(page, index), "the end of the cell is not seen")
+        wait_until(lambda: "part %d" % part in page.output(index), "it does not print")
+        wait_until(lambda: end_is_seen(page, index), "the end of the cell is not seen")
         wait_at_its_end(page, page.last(".stdout"))
         go(page, server, "go%d" % part)
     stop(page, index)
-    wait_for(lambda: end_is_seen(page, index) and "KeyboardInterrupt" in page.output(index), "the ending is not seen")
+    wait_until(lambda: end_is_seen(page, index) and "KeyboardInterrupt" in page.output(index), "the ending is not seen")
 
 
 def test_the_view_follows_from_cell_to_cell(page, server):
@@ -82,15 +82,15 @@ def test_the_view_follows_from_cell_to_cell(page, server):
     for name in ("two", "three"):
         page.click("Add a cell")
         page.insert(code % name)
-    wait_for(lambda: page.state(first) == "running", "it does not run")
+    wait_until(lambda: page.state(first) == "running", "it does not run")
     go(page, server, "one")
     assert page.ended(first) == "ok"
     page.value("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
     page.click("Run all cells")
     for index, name in ((first, None), (first + 1, "two"), (first + 2, "three")):
-        wait_for(lambda: page.state(index) in ("running", "ok") and "x" in page.output(index), "it does not run")
+        wait_until(lambda: page.state(index) in ("running", "ok") and "x" in page.output(index), "it does not run")
         if name:
-            wait_for(lambda: end_is_seen(page, index), "the view does not go to the cell that runs")
+            wait_until(lambda: end_is_seen(page, index), "the view does not go to the cell that runs")
             go(page, server, name)
         page.ended(index)
 
@@ -100,22 +100,22 @@ def test_it_stops_when_the_person_scrolls_away_and_goes_on_at_the_end(page, serv
         page.run("print('\\n' * 30)")
     index = page.start(WAIT + "display({'image/svg+xml': \"%s\"}, raw=True)\nwait('more')\nprint('more\\n' * 30, flush=True)\nwait('end')\n"
                        "print('last\\n' * 30, 'end')\ndisplay({'image/svg+xml': \"%s\"}, raw=True)" % (TALL % 300, TALL % 700) + SPIN)
-    wait_for(lambda: page.value("document.querySelectorAll('.picture').length") == 1 and end_is_seen(page, index), "it is not followed")
+    wait_until(lambda: page.value("document.querySelectorAll('.picture').length") == 1 and end_is_seen(page, index), "it is not followed")
     wheel(page, -400)
     place = page.value("scrollY")
     assert not end_is_seen(page, index)
     go(page, server, "more")
-    wait_for(lambda: "more" in page.output(index), "it does not print")
+    wait_until(lambda: "more" in page.output(index), "it does not print")
     drawn(page)
     assert page.value("scrollY") == place
     # When the person has scrolled back to the end, the view follows again.
     wheel(page, 10_000)
     page.value("document.querySelectorAll('.cell')[args[0]].scrollIntoView({block: 'end', behavior: 'instant'})", index)
-    wait_for(lambda: end_is_seen(page, index), "the end is not there")
+    wait_until(lambda: end_is_seen(page, index), "the end is not there")
     drawn(page)
     go(page, server, "end")
-    wait_for(lambda: page.value("document.querySelectorAll('.picture').length") == 2 and page.value("scrollY") > place + 700
-             and end_is_seen(page, index), "it does not follow again")
+    wait_until(lambda: page.value("document.querySelectorAll('.picture').length") == 2 and page.value("scrollY") > place + 700
+               and end_is_seen(page, index), "it does not follow again")
     stop(page, index)
 
 
@@ -124,7 +124,7 @@ def test_the_next_cell_does_not_pull_a_person_back_who_scrolled_away(page, serve
         page.run("print('\\n' * 30)")
     first = page.start(WAIT + "print('\\n' * 40)\nwait('next')")
     second = page.start("print('second\\n' * 30)")
-    wait_for(lambda: page.state(first) == "running" and end_is_seen(page, first), "it is not followed")
+    wait_until(lambda: page.state(first) == "running" and end_is_seen(page, first), "it is not followed")
     drawn(page)         # until then the page itself may scroll
     page.value("scrollTo({top: 0, behavior: 'instant'})")
     drawn(page)
@@ -137,7 +137,7 @@ def test_the_next_cell_does_not_pull_a_person_back_who_scrolled_away(page, serve
     page.value("scrollTo({top: 0, behavior: 'instant'})")
     page.ended(third)
     page.value("document.querySelectorAll('.cell .run')[args[0]].click()", third)
-    wait_for(lambda: page.state(third) == "ok" and end_is_seen(page, third), "a new run is not followed")
+    wait_until(lambda: page.state(third) == "ok" and end_is_seen(page, third), "a new run is not followed")
 
 
 @pytest.mark.parametrize("then", ["print('err', file=sys.stderr)", "display({'text/html': '<p>shown</p>'}, raw=True)", "print('y\\n' * 300, file=sys.stderr)", "5"])
@@ -150,19 +150,19 @@ def test_every_block_that_grew_in_one_frame_shows_its_end(page, then):
 
 def test_a_block_stays_where_the_person_scrolled_it_to(page, server):
     index = page.start(WAIT + "print('x\\n' * 300, flush=True)\nwait('more')\nprint('y\\n' * 300, flush=True)\nwait('end')\nprint('z\\n' * 300, flush=True)" + SPIN)
-    wait_for(lambda: "x" in page.output(index), "it does not print")
+    wait_until(lambda: "x" in page.output(index), "it does not print")
     block = page.last(".stdout")
     wait_at_its_end(page, block)
     page.value("args[0].scrollTop = 50", block)
     drawn(page)
     go(page, server, "more")
-    wait_for(lambda: "y" in page.output(index), "it does not print")
+    wait_until(lambda: "y" in page.output(index), "it does not print")
     drawn(page)
     assert page.value("args[0].scrollTop", block) == 50
     page.value("args[0].scrollTop = args[0].scrollHeight", block)
     drawn(page)
     go(page, server, "end")
-    wait_for(lambda: "z" in page.output(index), "it does not print")
+    wait_until(lambda: "z" in page.output(index), "it does not print")
     wait_at_its_end(page, block)
     stop(page, index)
 

@@ -7,7 +7,7 @@ import pytest
 
 from playground import TOKEN, Page, site
 from playground import browser, nothing_left, server       # noqa: F401 (fixtures)
-from serving import wait_for
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -74,11 +74,11 @@ def settle(page):
     for frame in page.driver.find_elements("css selector", "iframe"):
         page.driver.switch_to.frame(frame)
         try:
-            wait_for(lambda: page.driver.execute_script("return document.readyState === 'complete' && document.body !== null"),
-                     "a frame does not load")
+            wait_until(lambda: page.driver.execute_script("return document.readyState === 'complete' && document.body !== null"),
+                       "a frame does not load")
         finally:
             page.driver.switch_to.default_content()
-    wait_for(lambda: page.value("[...document.images].every(one => one.complete)"), "a picture does not load")
+    wait_until(lambda: page.value("[...document.images].every(one => one.complete)"), "a picture does not load")
     page.browser.value("""
         for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
         await fetch('healthz', {cache: 'no-store'});
@@ -130,11 +130,11 @@ def test_names_of_files_and_sessions_do_nothing(page, elsewhere, server):
     names = [text.replace("SITE", elsewhere[0]).replace("/", "-").replace("\x1b", "") for text in TEXTS]
     for name in names:
         page.run("open(%r, 'w').write('x')" % name)
-    wait_for(lambda: "<script>window.pwned" in page.text("aside .list"), "the names are not shown")
+    wait_until(lambda: "<script>window.pwned" in page.text("aside .list"), "the names are not shown")
     page.value("document.querySelectorAll('button[aria-label^=Download]').forEach(one => one.click())")
     for left in reversed(range(len(names))):
         page.value("document.querySelector('aside button[aria-label^=Delete]').click()")
-        wait_for(lambda: page.value("document.querySelectorAll('aside button[aria-label^=Delete]').length") == left, "it is not deleted")
+        wait_until(lambda: page.value("document.querySelectorAll('aside button[aria-label^=Delete]').length") == left, "it is not deleted")
     for name in names:
         assert server.ask("POST", "/v1/sessions", {"id": name}, address=server.tcp, token=TOKEN).status == 400
     # A token that somebody put into this tab's storage.

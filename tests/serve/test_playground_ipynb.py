@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from environments import kept
 from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import wait_for
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 VALIDATE = """
@@ -53,17 +53,17 @@ def saved(page, name="notebook.ipynb"):
                 return json.load(file)
         except (OSError, ValueError):
             return None
-    return path, wait_for(whole, "nothing is saved")
+    return path, wait_until(whole, "nothing is saved")
 
 
 def load(page, path, said="is loaded"):
     page.find("#notebook-file").send_keys(str(path))
     # The notice may still say why the file was refused before.
-    wait_for(lambda: page.value("document.querySelector('#confirm') !== null") or
-             (os.path.basename(path) in page.text(".notice") and said in page.text(".notice")), "nothing is loaded")
+    wait_until(lambda: page.value("document.querySelector('#confirm') !== null") or
+               (os.path.basename(path) in page.text(".notice") and said in page.text(".notice")), "nothing is loaded")
     if page.value("document.querySelector('#confirm') !== null"):
         page.find("#confirm").click()
-    wait_for(lambda: said in page.text(".notice"), "it is not said: " + page.text(".notice"))
+    wait_until(lambda: said in page.text(".notice"), "it is not said: " + page.text(".notice"))
     return page.text(".notice")
 
 
@@ -109,7 +109,7 @@ def test_a_saved_file_is_loaded_again_and_saved_the_same(page, python):
     path, first = saved(page)
     texts = [page.value("document.querySelectorAll('.cell')[args[0]].querySelectorAll('pre, iframe, img').length", index) for index in range(page.count())]
     page.restart()
-    wait_for(lambda: page.text(".output").strip() == "", "the outputs stay")
+    wait_until(lambda: page.text(".output").strip() == "", "the outputs stay")
     load(page, path)
     assert page.count() == len(first["cells"])
     assert [page.value("document.querySelectorAll('.cell')[args[0]].querySelectorAll('pre, iframe, img').length", index)
@@ -149,15 +149,15 @@ def test_cells_are_replaced_only_when_the_person_agrees(page, tmp_path):
     path.write_text(json.dumps(notebook(cell("loaded = 1"))))
     page.run("work = 1")
     page.find("#notebook-file").send_keys(str(path))
-    wait_for(lambda: page.value("document.querySelector('#confirm') !== null"), "nothing is asked")
+    wait_until(lambda: page.value("document.querySelector('#confirm') !== null"), "nothing is asked")
     assert "other.ipynb" in page.text("dialog[open]")
     page.find("#cancel").click()
-    wait_for(lambda: page.value("document.querySelector('dialog[open]') === null"), "it stays open")
+    wait_until(lambda: page.value("document.querySelector('dialog[open]') === null"), "it stays open")
     assert "work = 1" in page.text(".cm-content") and "loaded" not in page.text(".cm-content")
     index = page.start("import time\nwhile True: time.sleep(0.01)")
-    wait_for(lambda: page.state(index) == "running", "it does not run")
+    wait_until(lambda: page.state(index) == "running", "it does not run")
     page.find("#notebook-file").send_keys(str(path))
-    wait_for(lambda: "is running" in page.text(".notice"), "it is not refused")
+    wait_until(lambda: "is running" in page.text(".notice"), "it is not refused")
     page.click("Interrupt the running cell")
     page.ended(index)
     load(page, path)
@@ -206,9 +206,9 @@ def test_nothing_of_a_hostile_file_runs(page, tmp_path):
     for frame in page.driver.find_elements("css selector", "iframe"):
         assert frame.get_dom_attribute("sandbox") == ""
         page.driver.switch_to.frame(frame)
-        wait_for(lambda: page.driver.execute_script("return document.readyState") == "complete", "a frame does not load")
+        wait_until(lambda: page.driver.execute_script("return document.readyState") == "complete", "a frame does not load")
         page.driver.switch_to.default_content()
-    wait_for(lambda: page.value("[...document.images].every(one => one.complete)"), "a picture does not load")
+    wait_until(lambda: page.value("[...document.images].every(one => one.complete)"), "a picture does not load")
     page.browser.value("for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame)")
     assert page.value("window.pwned ?? null") is None and page.value("document.querySelectorAll('script').length") <= 1
     assert "42" in page.run("6 * 7")

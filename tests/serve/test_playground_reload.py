@@ -6,7 +6,7 @@ import pytest
 
 from playground import TOKEN
 from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import wait_for
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="30" height="20"/>'
@@ -43,7 +43,7 @@ def test_every_kind_of_output_outlives_reloads(page, server):
         page.reload()
         assert outputs(page) == before
     image = page.find("img.picture")
-    wait_for(lambda: image.size == {"width": 30, "height": 20}, "the picture is not shown")
+    wait_until(lambda: image.size == {"width": 30, "height": 20}, "the picture is not shown")
     page.driver.switch_to.frame(page.find("iframe"))
     try:
         assert page.find("td").text == "a cell"
@@ -102,10 +102,10 @@ def test_a_browser_without_room_is_told_of(page):
     })()""")
     page.click("Add a cell")
     page.insert("# " + "y" * 5000)
-    wait_for(lambda: "too large for the browser" in page.text(".notice"), "it is not told")
+    wait_until(lambda: "too large for the browser" in page.text(".notice"), "it is not told")
     page.value("Object.keys(sessionStorage).filter(name => name.startsWith('full')).forEach(name => sessionStorage.removeItem(name))")
     page.insert("z")
-    wait_for(lambda: "yz" in stored(page), "it is not kept as soon as there is room")
+    wait_until(lambda: "yz" in stored(page), "it is not kept as soon as there is room")
 
 
 def ended(page, server, session):
@@ -147,7 +147,7 @@ def test_a_session_opened_meanwhile_does_not_keep_outputs_of_the_other(page):
     first = page.text("header bdi")
     page.run("print('in the ' + 'first')")
     page.click("New session")
-    wait_for(lambda: page.text("header bdi") != first, "no new session")
+    wait_until(lambda: page.text("header bdi") != first, "no new session")
     page.run("print('in the ' + 'second')")
     page.reload()
     assert "in the first" not in page.text(".output") and "in the second" in page.text(".output")
@@ -157,7 +157,7 @@ def test_a_restart_clears_the_outputs_and_keeps_the_id(page):
     session = page.text("header bdi")
     page.run("print('shown')")
     page.restart()
-    wait_for(lambda: page.text(".output").strip() == "", "the output stays")
+    wait_until(lambda: page.text(".output").strip() == "", "the output stays")
     page.run("print('after' + 'wards')")
     page.reload()
     assert page.text("header bdi") == session
@@ -167,9 +167,9 @@ def test_a_restart_clears_the_outputs_and_keeps_the_id(page):
 
 def test_a_reload_during_a_run_says_that_the_rest_is_missing(page):
     index = page.start("import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)")
-    wait_for(lambda: "begun" in page.output(index), "it does not begin")
+    wait_until(lambda: "begun" in page.output(index), "it does not begin")
     page.reload()
-    wait_for(lambda: "begun" in page.output(index) and "while this cell ran" in page.output(index), "the rest is not told of")
+    wait_until(lambda: "begun" in page.output(index) and "while this cell ran" in page.output(index), "the rest is not told of")
     assert page.state(index) == "bad"
     assert "42" in page.run("6 * 7")
 
@@ -184,17 +184,17 @@ def test_another_token_does_not_see_the_outputs(page, server):
     page.leave()
     page.store("token", "revoked")
     page.browser.open(page.address)
-    wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
+    wait_until(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
     assert page.text(".output").strip() == ""
     page.keys("another", Keys.ENTER)
-    wait_for(lambda: page.value("document.body.dataset.ready"), "the token does not do")
+    wait_until(lambda: page.value("document.body.dataset.ready"), "the token does not do")
     assert page.text(".output").strip() == "" and "of alice" not in stored(page)
     page.run("print('of ' + 'bob')")
     page.click("Forget the token")
-    wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
+    wait_until(lambda: page.value("document.querySelector('dialog[open]') !== null"), "it is not forgotten")
     assert "of bob" not in stored(page) and page.text(".output").strip() == ""
     page.keys(TOKEN, Keys.ENTER)
-    wait_for(lambda: page.value("document.body.dataset.ready"), "the token does not do")
+    wait_until(lambda: page.value("document.body.dataset.ready"), "the token does not do")
     assert page.text(".output").strip() == "" and page.value("document.querySelectorAll('iframe, .picture').length") == 0
 
 
@@ -206,10 +206,10 @@ def test_a_token_that_is_no_longer_known_takes_its_outputs_out_of_the_page(page,
     try:
         server.reload()
         page.start("1")
-        wait_for(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
+        wait_until(lambda: page.value("document.querySelector('dialog[open]') !== null"), "no token is asked for")
         page.keys("another", Keys.ENTER)
-        wait_for(lambda: page.value("document.querySelector('dialog[open]') === null"), "the token does not do")
-        wait_for(lambda: "of alice" not in page.text(".output"), "the output stays")
+        wait_until(lambda: page.value("document.querySelector('dialog[open]') === null"), "the token does not do")
+        wait_until(lambda: "of alice" not in page.text(".output"), "the output stays")
         assert "of alice" not in stored(page)
     finally:
         server.write_tokens(*tokens.splitlines())

@@ -2,7 +2,7 @@
 import pytest
 
 from playground import browser, nothing_left, page, server       # noqa: F401 (fixtures)
-from serving import wait_for
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><path d="M5 35 L30 5 L55 30" stroke="black" fill="none"/></svg>"""
@@ -48,7 +48,7 @@ def test_long_output_scrolls_and_is_copied_whole(page, browser):
     block = page.last(".stdout")
     assert block.size["height"] <= 420 < page.value("args[0].scrollHeight", block)
     page.last("button.copy").click()
-    wait_for(lambda: "is copied" in page.text("[role=status]"), "it is not copied")
+    wait_until(lambda: "is copied" in page.text("[role=status]"), "it is not copied")
     copied = browser.value("return navigator.clipboard.readText()")
     assert copied.startswith("line 0\nline 1\n") and copied.rstrip().endswith("line 2999")
 
@@ -56,7 +56,7 @@ def test_long_output_scrolls_and_is_copied_whole(page, browser):
 @pytest.mark.parametrize("code", [table(1), table(10), table(4, "several words " * 9), table(3, "one<br>two"), table(2, "wide " * 11)])
 def test_a_table_fits_its_frame(page, code):
     page.run(code)
-    wait_for(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
+    wait_until(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
     needed, shown = inside(page, "[document.documentElement.scrollHeight, innerHeight]")
     assert needed <= shown
     # It is not mostly empty either.
@@ -68,7 +68,7 @@ def test_a_table_has_the_ground_of_its_cell(page, theme):
     if page.value("document.documentElement.dataset.theme") != theme:
         page.find("#theme").click()
     page.run(table(60))
-    wait_for(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
+    wait_until(lambda: inside(page, "document.querySelector('table') !== null"), "no table")
     assert inside(page, "getComputedStyle(document.documentElement).backgroundColor") == \
         page.value("getComputedStyle(document.querySelector('.cell')).backgroundColor")
 
@@ -78,7 +78,7 @@ def test_a_plot_with_dark_lines_is_seen_in_the_dark(page):
         page.find("#theme").click()
     page.run(PLOT)
     picture = page.last("img")
-    wait_for(lambda: picture.size["width"] == 60, "no picture")
+    wait_until(lambda: picture.size["width"] == 60, "no picture")
     pixel = page.value("""(async () => {
         const bitmap = await createImageBitmap(new Blob([Uint8Array.fromBase64(args[0])]));
         const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
@@ -98,8 +98,8 @@ def test_a_restart_is_confirmed(page):
         page.click("Restart the session")
         assert "variables and files" in page.text("dialog[open]")
         cancel()
-        wait_for(lambda: page.value("document.querySelector('dialog[open]')") is None, "the dialog stays")
+        wait_until(lambda: page.value("document.querySelector('dialog[open]')") is None, "the dialog stays")
     assert "'kept'" in page.run("name")
     page.restart()
-    wait_for(lambda: "[1]" not in page.text(".count"), "it is not restarted")
+    wait_until(lambda: "[1]" not in page.text(".count"), "it is not restarted")
     assert "NameError" in page.run("name", "bad")

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SERVER_FLAGS = ["--files", "full", "--any-import", "--timeout", "60s", "--cpu-time-seconds", "60", "--max-stdout-bytes", "256M"]
@@ -27,7 +28,7 @@ def server(pyexec):
 def nothing_left(server):
     """All tests of this file share a server."""
     yield
-    wait_for(lambda: server.metric("pyexec_running") == 0, "a run goes on")
+    wait_until(lambda: server.metric("pyexec_running") == 0, "a run goes on")
 
 
 def through(server, *arguments, **keywords):
@@ -179,7 +180,7 @@ def test_a_signal_ends_the_run_on_the_server(server, number):
         run.stdout.readline()
         run.send_signal(number)
         assert run.wait(60) == 128 + number
-    wait_for(lambda: server.metric("pyexec_running") == 0, "the run goes on")
+    wait_until(lambda: server.metric("pyexec_running") == 0, "the run goes on")
 
 
 def test_a_reader_that_has_gone_ends_the_run(server):
@@ -194,7 +195,7 @@ def test_a_client_that_is_killed_ends_its_run(server):
     with start(server, "-c", CATCHES, stdin=subprocess.DEVNULL) as run:
         run.stdout.readline()
         run.kill()
-    wait_for(lambda: server.metric("pyexec_running") == 0, "the run goes on")
+    wait_until(lambda: server.metric("pyexec_running") == 0, "the run goes on")
 
 
 # ---- What it is made of ----
@@ -254,7 +255,7 @@ def test_the_section_cli_of_the_configuration(server, open_folder):
         return server.metric('pyexec_executions_total{status="ok"}')
     before = requests()
     assert server.program.run("run", "--config", str(path), "-c", "print(1)").stdout == b"1\n"
-    wait_for(lambda: requests() == before + 1, "the run did not go through the server")
+    wait_until(lambda: requests() == before + 1, "the run did not go through the server")
     assert server.program.run("run", "--config", str(path), "--server", "none", "-c", "print(1)").stdout == b"1\n"
     assert requests() == before + 1
 

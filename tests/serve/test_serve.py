@@ -11,7 +11,8 @@ import time
 import pytest
 
 from conftest import ROOT
-from serving import events, serving, wait_for
+from serving import events, serving
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SPIN = "while True:\n    pass"
@@ -149,7 +150,7 @@ def test_interrupt_ends_the_call_and_keeps_the_state(server):
     answers = []
     caller = threading.Thread(target=lambda: answers.append(server.result(SPIN, "stop")))
     caller.start()
-    wait_for(lambda: server.ask("GET", "/v1/sessions/stop").json()["busy"], "never busy")
+    wait_until(lambda: server.ask("GET", "/v1/sessions/stop").json()["busy"], "never busy")
     while not answers:
         assert server.ask("POST", "/v1/sessions/stop/interrupt").status == 204
         time.sleep(0.05)
@@ -165,7 +166,7 @@ def test_calls_of_one_session_keep_their_order(server):
     for i, code in enumerate(["import time\nwhile True: time.sleep(0.01)", *("seen.append(%d)" % i for i in range(7))]):
         connections.append(server.connection())
         connections[-1].request("POST", "/v1/sessions/order/execute", json.dumps({"code": code}))
-        wait_for(lambda: (server.metric("pyexec_running"), server.metric("pyexec_queue_length")) == (1, i), "not taken")
+        wait_until(lambda: (server.metric("pyexec_running"), server.metric("pyexec_queue_length")) == (1, i), "not taken")
     server.ask("POST", "/v1/sessions/order/interrupt")
     for connection in connections:
         assert connection.getresponse().status == 200
@@ -243,10 +244,10 @@ def test_a_client_that_goes_cancels_its_run(server, accept, session):
     connection = server.connection()
     connection.request("POST", "/v1/sessions/gone/execute" if session else "/v1/execute",
                        json.dumps({"code": SPIN}), {"Accept": accept, "X-Request-Id": "goes-" + accept[-6:] + str(session)})
-    wait_for(lambda: running(server) == before + 1, "it does not run")
+    wait_until(lambda: running(server) == before + 1, "it does not run")
     (connection.sock or connection.getresponse()).close()
     connection.close()
-    wait_for(lambda: running(server) == before, "it still runs")
+    wait_until(lambda: running(server) == before, "it still runs")
     line, = server.wait_for_line(request_id="goes-" + accept[-6:] + str(session))
     assert line["status"] == 499 and line["outcome"] == "cancelled"
 
@@ -270,9 +271,9 @@ def test_a_client_that_goes_while_it_waits_for_its_turn(own):
     with serving(own, "--timeout", "30s", "--cpu-time-seconds", "30", config="[host]\nmax_concurrent = 1\n") as narrow:
         first, second = narrow.connection(), narrow.connection()
         first.request("POST", "/v1/execute", json.dumps({"code": SPIN}))
-        wait_for(lambda: running(narrow) == 1, "it does not run")
+        wait_until(lambda: running(narrow) == 1, "it does not run")
         second.request("POST", "/v1/execute", json.dumps({"code": "1"}), {"X-Request-Id": "impatient"})
-        wait_for(lambda: narrow.metric("pyexec_queue_length") == 1, "it does not wait")
+        wait_until(lambda: narrow.metric("pyexec_queue_length") == 1, "it does not wait")
         second.close()
         first.close()
         assert narrow.wait_for_line(request_id="impatient")[0]["status"] == 499
@@ -310,7 +311,7 @@ def test_log_lines_in_json(server):
 def test_log_lines_as_text(own):
     with serving(own, "--log-format", "text") as text:
         text.ask("GET", "/healthz", headers={"X-Request-Id": "in=text"})
-        line = wait_for(lambda: [one for one in text.log().splitlines() if "in=text" in one], "no line")[0]
+        line = wait_until(lambda: [one for one in text.log().splitlines() if "in=text" in one], "no line")[0]
     assert 'event=request request_id="in=text"' in line and "status=200" in line
 
 
@@ -347,7 +348,7 @@ def test_metrics_count_what_happens(server):
     server.result("1")
     server.ask("POST", "/v1/execute", b"{")
     # A request is counted when it is over. Its client may get the answer before that.
-    wait_for(lambda: [count(name) - was for name, was in zip(names, before)] == [1, 1, 1, 1], names)
+    wait_until(lambda: [count(name) - was for name, was in zip(names, before)] == [1, 1, 1, 1], names)
 
 
 # ---- The guide ----

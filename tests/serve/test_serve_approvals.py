@@ -10,9 +10,10 @@ import sys
 import pytest
 
 import serving as serving_module
-from serving import serving, wait_for
+from serving import serving
 from test_serve_detached import TOKENS, answer, ended, replay, start, waiting
 from test_serve_tools import LOOKUP, Run, refused
+from waiting import wait_until
 
 SEND = dict(LOOKUP, name="send", approval=True)
 
@@ -135,4 +136,4 @@ def test_calls_of_attached_runs_are_listed_too(server):
         assert run.answer(held, {"deny": "no"}).status == 204
         assert run.result()["error"]["type"] == "PermissionError"
         assert [one["session_id"] for one in attached()] == [None]
-    wait_for(lambda: attached() == [], "a call of a run whose client is gone is listed")
+    wait_until(lambda: attached() == [], "a call of a run whose client is gone is listed")

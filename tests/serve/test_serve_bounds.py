@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from serving import dial, raw, serving, statuses, token_line, wait_for
+from serving import dial, raw, serving, statuses, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -19,7 +20,7 @@ def test_no_session_id_forges_a_line_of_the_log(own, format):
         for number, name in enumerate(ids):
             answer = server.ask("GET", "/v1/sessions/" + name, headers={"X-Request-Id": "bad-%d" % number})
             assert answer.status == 404, name
-        wait_for(lambda: "bad-%d" % (len(ids) - 1) in server.log(), "the last request is not in the log")
+        wait_until(lambda: "bad-%d" % (len(ids) - 1) in server.log(), "the last request is not in the log")
         with open(server.log_path, "rb") as file:
             lines = file.read().split(b"\n")
     assert lines.pop() == b""
@@ -33,7 +34,7 @@ def test_a_method_forges_no_line(own):
     with serving(own, "--log-format", "text") as server:
         raw(server.socket, b"G=\"\x0bE /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", timeout=2)
         server.ask("GET", "/healthz", headers={"X-Request-Id": "last"})
-        wait_for(lambda: "last" in server.log(), "the last request is not in the log")
+        wait_until(lambda: "last" in server.log(), "the last request is not in the log")
         assert all(line.startswith("time=2") for line in server.log().splitlines())
 
 
@@ -56,7 +57,7 @@ def test_one_principal_leaves_room_for_the_bodies_of_others(own):
         assert refused.json()["code"] == "overloaded" and "share" in refused.json()["title"] and refused.json()["hint"]
         assert ask("bob").status == 200
         unfinished.close()
-        wait_for(lambda: ask("alice").status == 200, "the memory is not free again", seconds=60)
+        wait_until(lambda: ask("alice").status == 200, "the memory is not free again", seconds=60)
 
 
 @pytest.mark.parametrize("path", ["/v1/execute", "/v1/sessions/s/files/f"])

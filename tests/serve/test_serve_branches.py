@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from mcp_stdio import META, Client, text
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 SPIN = "while True:\n    pass"
@@ -166,7 +167,7 @@ def test_a_session_that_runs_a_call_is_busy_and_can_be_forked_afterwards(server)
     answers = []
     caller = threading.Thread(target=lambda: answers.append(server.result(SPIN, "b")))
     caller.start()
-    wait_for(lambda: server.ask("GET", "/v1/sessions/b").json()["busy"], "the call does not begin")
+    wait_until(lambda: server.ask("GET", "/v1/sessions/b").json()["busy"], "the call does not begin")
     answer = fork(server, "b")
     assert (answer.status, answer.json()["code"]) == (409, "session_busy") and answer.json()["hint"]
     assert "runs or waits" in text(tool(server, "fork_session", session_id="b"))
@@ -182,11 +183,11 @@ def test_forks_that_wait_for_a_turn_hold_up_no_interrupt(own):
         small.result("z = 1", "source")
         forks, busy = [], threading.Thread(target=small.execute, args=(SPIN, "busy"))
         busy.start()
-        wait_for(lambda: small.metric("pyexec_running") == 1, "the call does not begin")
+        wait_until(lambda: small.metric("pyexec_running") == 1, "the call does not begin")
         threads = [threading.Thread(target=lambda: forks.append(fork(small, "source").status)) for _ in range(6)]
         for one in threads:
             one.start()
-        wait_for(lambda: small.metric("pyexec_queue_length") == 6, "the forks do not wait")
+        wait_until(lambda: small.metric("pyexec_queue_length") == 6, "the forks do not wait")
         assert not forks and small.ask("POST", "/v1/sessions/busy/interrupt").status == 204
         busy.join()
         for one in threads:

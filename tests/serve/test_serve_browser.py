@@ -5,7 +5,8 @@ import pytest
 
 from browser import browsing
 from playground import TOKEN, site
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 # A request that needs a preflight, and a request that the browser may send at once.
@@ -32,16 +33,16 @@ def test_a_foreign_page_is_refused(own, browser):
     with serving(own, tcp=True, tokens=[token_line("alice", TOKEN)]) as server, site(b"<p>foreign") as (address, _):
         browser.open(address)
         assert "Failed to fetch" in browser.run("await fetch(args[0], %s)" % ASKED, "http://%s/v1/execute" % server.tcp)[1]
-        wait_for(lambda: ("OPTIONS", 403) in statuses(server), "it was not refused")
+        wait_until(lambda: ("OPTIONS", 403) in statuses(server), "it was not refused")
         assert ("POST", 200) not in statuses(server)
         assert browser.value("return (await fetch(args[0], %s)).type" % SIMPLE, "http://%s/v1/execute" % server.tcp) == "opaque"
-        wait_for(lambda: ("POST", 403) in statuses(server), "it was not refused")
+        wait_until(lambda: ("POST", 403) in statuses(server), "it was not refused")
         for path in ("/", "/openapi.json", "/healthz", "/playground/main.js"):
             assert "Failed to fetch" in browser.run("await fetch(args[0])", "http://%s%s" % (server.tcp, path))[1]
         # It may not show the playground in a frame either, to make people click there.
         browser.said.clear()
         browser.value("document.body.innerHTML = `<iframe src='${args[0]}'></iframe>`", "http://%s/" % server.tcp)
-        wait_for(lambda: browser.logs() or any("frame-ancestors" in line for line in browser.said), "it is framed")
+        wait_until(lambda: browser.logs() or any("frame-ancestors" in line for line in browser.said), "it is framed")
         assert server.metric('pyexec_executions_total{status="ok"}') == 0
 
 
@@ -81,10 +82,10 @@ def test_a_page_of_allowed_origins_runs_code_and_reads_events(own, browser):
         browser.driver.execute_script("window.given = new AbortController(); fetch(arguments[0], {method: 'POST', signal: given.signal, "
                                       "headers: {Authorization: 'Bearer ' + arguments[1]}, body: JSON.stringify({code: 'import time\\n"
                                       "time.sleep(60)', timeout_ms: 5000})}).catch(() => {})", base + "/v1/execute", TOKEN)
-        wait_for(lambda: server.metric("pyexec_running") == 1, "it does not run")
+        wait_until(lambda: server.metric("pyexec_running") == 1, "it does not run")
         left = time.monotonic()
         browser.driver.execute_script("given.abort()")
-        wait_for(lambda: server.metric("pyexec_running") == 0, "it goes on")
+        wait_until(lambda: server.metric("pyexec_running") == 0, "it goes on")
         assert time.monotonic() - left < 4
         browser.open(foreign)
         assert "Failed to fetch" in browser.run("await fetch(args[0], %s)" % ASKED, base + "/v1/execute")[1]

@@ -9,8 +9,9 @@ import traceback
 
 import pytest
 
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
 from test_serve_tools import ANY, LOOKUP, refused
+from waiting import wait_until
 
 TOKENS = [token_line("alice", "a"), token_line("bob", "b")]
 
@@ -35,7 +36,7 @@ def show(server, execution, query="", token="a", **headers):
 
 
 def ended(server, execution):
-    return wait_for(lambda: (found := show(server, execution, "?wait_ms=5000").json())["state"] == "ended" and found, "it does not end", 60)
+    return wait_until(lambda: (found := show(server, execution, "?wait_ms=5000").json())["state"] == "ended" and found, "it does not end", 60)
 
 
 def replay(server, execution, after=None, stop=None):
@@ -66,7 +67,7 @@ def answer(server, call, body, token="a"):
 
 
 def waiting(server, execution):
-    return wait_for(lambda: show(server, execution, "?wait_ms=5000").json()["calls"], "no call waits", 60)
+    return wait_until(lambda: show(server, execution, "?wait_ms=5000").json()["calls"], "no call waits", 60)
 
 
 def test_it_is_answered_at_once_and_goes_on(server):
@@ -102,7 +103,7 @@ def test_tool_calls_wait_while_nobody_is_there(server):
     refused(answer(server, call, {"result": 1}, token="b"), 404, "call_not_found")
     assert answer(server, call, {"result": 1}).status == 204
     refused(answer(server, call, {"result": 1}), 404, "call_not_found")
-    second = wait_for(lambda: [one for one in waiting(server, execution) if one["call_id"] != call["call_id"]], "no second call")[0]
+    second = wait_until(lambda: [one for one in waiting(server, execution) if one["call_id"] != call["call_id"]], "no second call")[0]
     assert answer(server, second, {"result": 2}).status == 204
     assert ended(server, execution)["result"]["last_value_repr"] == "2"
     assert sorted(name for _, name, _ in replay(server, execution)) == ["result", "stdout", "tool_call", "tool_call"]
@@ -247,7 +248,7 @@ def test_what_was_dropped_is_said(server):
 
 def test_delete_cancels(server):
     execution = start(server, "import time\nwhile True: time.sleep(0.01)")
-    wait_for(lambda: show(server, execution).json()["state"] == "running", "it does not run")
+    wait_until(lambda: show(server, execution).json()["state"] == "running", "it does not run")
     assert server.ask("DELETE", "/v1/executions/" + execution, token="a").status == 204
     assert ended(server, execution)["result"]["status"] == "cancelled"
     execution = start(server, "lookup('x')", tools=[LOOKUP])
@@ -297,7 +298,7 @@ def test_the_oldest_makes_room_and_when_all_run_one_more_is_refused(pyexec):
 def test_it_is_forgotten_after_its_time(pyexec):
     with serving(pyexec, config="[host]\nexecution_ttl = 1ms\n", tokens=TOKENS) as server:
         execution = start(server, "1")
-        wait_for(lambda: show(server, execution).status == 404, "it is kept", 60)
+        wait_until(lambda: show(server, execution).status == 404, "it is kept", 60)
 
 
 def test_a_server_that_drains_lets_it_end_and_one_that_ends_cancels_it(pyexec):
@@ -305,7 +306,7 @@ def test_a_server_that_drains_lets_it_end_and_one_that_ends_cancels_it(pyexec):
         execution = start(server, "lookup('x')", tools=[LOOKUP])
         call, = waiting(server, execution)
         server.process.terminate()
-        wait_for(lambda: server.metric("pyexec_draining") == 1, "it does not drain")
+        wait_until(lambda: server.metric("pyexec_draining") == 1, "it does not drain")
         refused(server.ask("POST", "/v1/execute", {"code": "1", "detach": True}, token="a"), 503, "shutting_down")
         with contextlib.closing(server.connection()) as connection:
             connection.request("GET", "/v1/executions/" + execution, None, {"Accept": "text/event-stream", "Authorization": "Bearer a"})

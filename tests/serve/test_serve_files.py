@@ -7,7 +7,8 @@ import tarfile
 
 import pytest
 
-from serving import dial, raw, serving, statuses, wait_for
+from serving import dial, raw, serving, statuses
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 MIB = 1 << 20
@@ -88,7 +89,7 @@ def test_a_script_owns_what_is_put(any_box):
 def test_files_while_the_session_is_busy(box):
     connection = box.server.connection()
     connection.request("POST", box.path + "/execute", '{"code": "import time\\nwhile True: time.sleep(0.01)"}')
-    wait_for(lambda: box.server.ask("GET", box.path).json()["busy"], "not busy")
+    wait_until(lambda: box.server.ask("GET", box.path).json()["busy"], "not busy")
     assert box.ask("PUT", "/f", b"x").status == 204 and box.ask("GET", "/f").body == b"x"
     connection.close()
 
@@ -185,8 +186,8 @@ def test_an_upload_that_breaks_off_changes_nothing(any_box, framing):
     with dial(any_box.server.socket) as sock:
         head = "PUT %s/files/f HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n" % (any_box.path, framing)
         sock.sendall(head.encode() + (b"4000\r\n" if "chunked" in framing else b"") + b"x" * 0x4000)
-        wait_for(lambda: len(any_box.names()) == 2, "nothing arrives")
-    wait_for(lambda: any_box.names() == ["f"], "the rest of it stays")
+        wait_until(lambda: len(any_box.names()) == 2, "nothing arrives")
+    wait_until(lambda: any_box.names() == ["f"], "the rest of it stays")
     assert any_box.ask("GET", "/f").body == b"whole"
 
 
@@ -306,9 +307,9 @@ def test_archives_on_their_way_are_bounded(own):
 
         def status():
             return server.ask("PUT", path, tar_of(("f", b"1"))).status
-        wait_for(lambda: status() == 503, "one more is taken")
+        wait_until(lambda: status() == 503, "one more is taken")
         stack.close()
-        wait_for(lambda: status() == 204, "their places are not given back")
+        wait_until(lambda: status() == 204, "their places are not given back")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 511, b"not a tar" * 1000, os.urandom(10240)],

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from serving import dial, raw, serving, statuses, token_line, wait_for
+from serving import dial, raw, serving, statuses, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 BODY = b'{"code": "1"}'
@@ -240,14 +241,14 @@ def test_slow_readers_block_no_thread(own):
                     code = json.dumps({"code": "print('x' * 100000000)"}).encode()
                     reader.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n"
                                    b"Content-Length: %d\r\n\r\n" % len(code) + code)
-            wait_for(lambda: executions(server) >= 11, "the runs wait for their readers", 60)
+            wait_until(lambda: executions(server) >= 11, "the runs wait for their readers", 60)
             assert server.result("6 * 7")["last_value_repr"] == "42"
             assert server.ask("GET", "/v1/sessions/s/files/f").body == bytes(8 << 20)
             # Each of the ten clients holds at most its output, once as events and once in the result, in a buffer that doubles
             # when it grows. Memory that the runs freed was given back to the kernel (src/cli/server_heap.c). When malloc
             # took it from arenas and not from mappings, this was two and a half times as much.
             assert SANITIZED or memory(server) - before < 10 * 2 * 2 * (4 << 20)
-        wait_for(lambda: server.metric("pyexec_http_connections") <= 1, "connections stay")
+        wait_until(lambda: server.metric("pyexec_http_connections") <= 1, "connections stay")
 
 
 def test_a_reader_that_stops_is_cut_off(own):
@@ -257,7 +258,7 @@ def test_a_reader_that_stops_is_cut_off(own):
         with dial(server.socket) as reader:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.sendall(b"GET /v1/sessions/s/files/f HTTP/1.1\r\nHost: a\r\nX-Request-Id: stuck\r\n\r\n")
-            wait_for(lambda: server.lines(request_id="stuck"), "it is still connected", 30)
+            wait_until(lambda: server.lines(request_id="stuck"), "it is still connected", 30)
 
 
 # ---- Very many ----
@@ -282,7 +283,7 @@ def test_thousands_of_idle_connections(own):
             assert (SANITIZED or grown < 32 << 10) and threads(server) <= threads_before + 2
             assert server.result("1 + 1")["last_value_repr"] == "2"
             stack.close()
-            wait_for(lambda: server.metric("pyexec_http_connections") <= 1, "they stay open")
+            wait_until(lambda: server.metric("pyexec_http_connections") <= 1, "they stay open")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

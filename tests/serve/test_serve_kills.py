@@ -12,9 +12,10 @@ import traceback
 
 import pytest
 
-from serving import dial, serving, wait_for
+from serving import dial, serving
 from test_kills import by_age, children
 from test_serve_tools import ANY
+from waiting import wait_until
 
 ROUNDS = 50 if os.environ.get("PYEXEC_NIGHTLY") else 1
 WHO = ["caller", "server", "child"]
@@ -322,7 +323,7 @@ def go_through(server, session, point, who):
             kill(server, who, pid)
             if who == "server":
                 server.process.wait(60)
-                wait_for(lambda: not any(lives(*one) for one in family), "processes outlive the server", 60)
+                wait_until(lambda: not any(lives(*one) for one in family), "processes outlive the server", 60)
             with contextlib.suppress(BrokenPipeError):
                 os.write(go, b"g")
             heard += [json.loads(line) for line in says]
@@ -360,7 +361,7 @@ def end_detached(server, execution):
         for call in record["calls"]:
             server.ask("POST", "/v1/calls/" + call["call_id"], {"result": value_of(call)})
         return record if record["state"] == "ended" else None
-    return wait_for(ended, "a detached execution does not end", 60)
+    return wait_until(ended, "a detached execution does not end", 60)
 
 
 def executions(server):
@@ -386,7 +387,7 @@ def check_server(server, session, heard, who, older):
             checked.add(execution)
         server.ask("DELETE", "/v1/sessions/" + session)
         return server.metric("pyexec_tool_calls_waiting") == 0 and not scripts(server)
-    wait_for(nothing_runs, "a call or the process of a script is left", 60)
+    wait_until(nothing_runs, "a call or the process of a script is left", 60)
     assert {one["detached"] for one in heard if "detached" in one} <= checked
     assert server.result("6 * 7")["last_value_repr"] == "42"
 

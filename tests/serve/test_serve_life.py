@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from serving import Server, events, serving, token_line, wait_for
+from serving import Server, events, serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 ALICE = token_line("alice", "a-secret")
@@ -24,7 +25,7 @@ def begin(server, code, session=None, **headers):
     connection = server.connection()
     path = "/v1/sessions/%s/execute" % session if session else "/v1/execute"
     connection.request("POST", path, json.dumps({"code": code}), headers)
-    wait_for(lambda: server.metric("pyexec_running") >= 1, "it does not run")
+    wait_until(lambda: server.metric("pyexec_running") >= 1, "it does not run")
     return connection
 
 
@@ -229,7 +230,7 @@ def test_the_first_connection_starts_it_under_systemds_own_activation(own, open_
     process = subprocess.Popen(["systemd-socket-activate", "--listen", path, "--fdname=http", "-E", "PYEXEC_POLICY_PYTHON_BIN=/usr/bin/python3",
                                 own.path, "serve"], stderr=subprocess.DEVNULL, cwd="/")
     try:
-        wait_for(lambda: os.path.exists(path), "it does not listen")
+        wait_until(lambda: os.path.exists(path), "it does not listen")
         server = Server(own, process, str(open_folder), "")
         server.socket = path
         assert server.result("1 + 1")["last_value_repr"] == "2"
@@ -259,7 +260,7 @@ def test_requests_that_come_while_it_closes_are_refused(own):
             connection.request("GET", "/healthz")
             assert connection.getresponse().read() == b"ok\n"
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "draining" in server.log(), "it does not drain")
+        wait_until(lambda: "draining" in server.log(), "it does not drain")
         answers = []
         for connection in kept:
             time.sleep(0.02)
@@ -278,7 +279,7 @@ def test_sigterm_lets_what_runs_finish_and_takes_no_more(own):
         assert kept.getresponse().read() == b"ok\n"
         running = begin(server, "open = True\n" + SLEEP.replace("True", "open") + "\n'finished'", "s")
         server.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "draining" in server.log(), "it does not drain")
+        wait_until(lambda: "draining" in server.log(), "it does not drain")
         ready = server.ask("GET", "/readyz")
         assert (ready.status, ready.json()["code"]) == (503, "shutting_down") and ready.headers["Retry-After"]
         assert server.ask("GET", "/healthz").status == 200
@@ -307,7 +308,7 @@ def test_a_run_that_ends_within_the_grace_period_is_answered(own):
 def test_the_grace_period_ends_what_still_runs(own):
     with serving(own, "--timeout", "60s", "--cpu-time-seconds", "60", config="[serve]\ndrain_grace = 300ms\n") as server:
         plain, streamed = begin(server, SLEEP), begin(server, SLEEP, Accept="text/event-stream")
-        wait_for(lambda: server.metric("pyexec_running") == 2, "they do not run")
+        wait_until(lambda: server.metric("pyexec_running") == 2, "they do not run")
         server.process.send_signal(signal.SIGTERM)
         response = plain.getresponse()
         assert response.status == 200 and json.loads(response.read())["status"] == "cancelled"
@@ -321,7 +322,7 @@ def test_what_waits_is_refused_when_the_server_ends(own):
         first = begin(server, "while True: pass")
         second = server.connection()
         second.request("POST", "/v1/execute", '{"code": "1"}')
-        wait_for(lambda: server.metric("pyexec_queue_length") == 1, "it does not wait")
+        wait_until(lambda: server.metric("pyexec_queue_length") == 1, "it does not wait")
         server.process.send_signal(signal.SIGTERM)
         assert first.getresponse().status == 200
         assert second.getresponse().status == 503
@@ -341,7 +342,7 @@ def test_after_kill_9_only_a_stale_socket_is_left_and_the_next_start_takes_its_p
             def answers():
                 with contextlib.suppress(OSError):
                     return server.ask("GET", "/healthz").status == 200
-            wait_for(answers, "it does not start")
+            wait_until(answers, "it does not start")
             assert server.ask("GET", "/v1/sessions").json() == {"sessions": []}
         finally:
             again.terminate()

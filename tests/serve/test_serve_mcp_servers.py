@@ -10,7 +10,8 @@ import pytest
 from code_mode import entry
 from conftest import BUILD, is_alive
 from http_mcp import Server as HttpServer
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 LONG = ["--timeout", "60s", "--cpu-time-seconds", "60"]
 MODERN = {"MCP-Protocol-Version": "2026-07-28"}
@@ -48,7 +49,7 @@ def modules(server, who, *names, wanted=()):
     """Waits until a script has the modules `wanted`. Returns which of the modules `names` it has then."""
     def found():
         return value(server, who, "[name for name in %r if name in globals()]" % (names,))
-    wait_for(lambda: set(wanted) <= set(found()), "the servers do not start", 120)
+    wait_until(lambda: set(wanted) <= set(found()), "the servers do not start", 120)
     return found()
 
 
@@ -101,7 +102,7 @@ def test_no_two_principals_share_a_process(serve):
         code = "import json\njson.loads(shop.starts_children())[0]"
         alice, again, bob = (value(server, who, code) for who in ("alice", "alice", "bob"))
         assert alice == again != bob and is_alive(alice) and is_alive(bob)
-    wait_for(lambda: not is_alive(alice) and not is_alive(bob), "servers are left")
+    wait_until(lambda: not is_alive(alice) and not is_alive(bob), "servers are left")
 
 
 def test_a_dead_server_of_one_principal_is_not_that_of_another(serve):
@@ -123,7 +124,7 @@ def test_a_reload_gives_and_takes_servers(serve):
         server.write_tokens(line("alice", "mcp_servers=other"))
         server.reload()
         assert modules(server, "alice", "shop", "other", wanted=["other"]) == ["other"]
-        wait_for(lambda: not is_alive(old), "the server that may not be used any more goes on", 60)
+        wait_until(lambda: not is_alive(old), "the server that may not be used any more goes on", 60)
         server.write_tokens(line("alice"))
         server.reload()
         assert modules(server, "alice", "shop", "other") == []
@@ -137,7 +138,7 @@ def test_idle_servers_end_and_start_again(serve):
     with serve({"shop": entry()}, line("alice", "mcp_servers=shop"), config="idle_timeout = 1s\n") as server:
         code = "import json\njson.loads(shop.starts_children())[0]"
         first = value(server, "alice", code)
-        wait_for(lambda: not is_alive(first), "the idle server goes on", 60)
+        wait_until(lambda: not is_alive(first), "the idle server goes on", 60)
         second = value(server, "alice", code)
         assert second != first
 
@@ -146,8 +147,8 @@ def test_a_silent_server_keeps_nobody_waiting_for_ever(serve):
     with serve({"quiet": entry("silent"), "shop": entry()}, line("alice", "mcp_servers=quiet,shop"), line("bob", "mcp_servers=shop"),
                config="start_timeout = 3s\n", env={"PYEXEC_MCP_START_TIMEOUT": "3s"}) as server:
         assert modules(server, "alice", "quiet") == []
-        wait_for(lambda: "MCP server 'quiet' was ended: it did not answer within [mcp] start_timeout" in
-                 rpc(server, "alice", "tools/list")["tools"][0]["description"], "the silent server is not given up", 120)
+        wait_until(lambda: "MCP server 'quiet' was ended: it did not answer within [mcp] start_timeout" in
+                   rpc(server, "alice", "tools/list")["tools"][0]["description"], "the silent server is not given up", 120)
 
 
 @pytest.mark.skipif(not os.path.exists(BUILD + "/pyexec-mcp-http"), reason="this build has no libcurl")

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from serving import dial, serving, token_line, wait_for
+from serving import dial, serving, token_line
 from test_escape import read
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 POSTS = ["/v1/execute", "/v1/sessions", "/v1/sessions/s/execute", "/mcp", "/execute", "/contexts", "/v1/sandbox/run",
@@ -104,7 +105,7 @@ def test_answers_that_nobody_reads_are_bounded(own):
             body = json.dumps(LARGE).encode()
             connection.sendall(("POST %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer alice\r\nAccept: %s\r\nContent-Length: %d\r\n\r\n"
                                 % (path, accept, len(body))).encode() + body)
-        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused", 100)
+        wait_until(lambda: server.execute("1", address=server.tcp, token="alice").status == 503, "refused", 100)
         answer = server.execute("1", address=server.tcp, token="alice")
         assert answer.json()["code"] == "overloaded" and "unread responses" in answer.json()["title"] and answer.headers["Retry-After"] == "1"
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "run_python", "arguments": {"code": "1"}}}
@@ -112,7 +113,7 @@ def test_answers_that_nobody_reads_are_bounded(own):
         assert SANITIZED or most(server) < 900 * MIB
         assert server.execute("1", address=server.tcp, token="bob").status == 200
         unread.close()
-        wait_for(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again", 100)
+        wait_until(lambda: server.execute("1", address=server.tcp, token="alice").status == 200, "taken again", 100)
 
 
 @pytest.mark.parametrize("path, slow, large", [
@@ -131,10 +132,10 @@ def test_parsed_bodies_that_wait_are_bounded(own, path, slow, large):
 
     with serving(own, "--e2b", "--any-import") as server, contextlib.ExitStack() as unread:
         send(unread, json.dumps(slow).encode())
-        wait_for(lambda: server.metric("pyexec_running") == 1, "running")
+        wait_until(lambda: server.metric("pyexec_running") == 1, "running")
         before = most(server)
         waiting = [send(unread, body) for _ in range(12)]
         statuses = [connection.recv(12)[9:] for connection in waiting]
         assert b"429" in statuses and b"200" in statuses and set(statuses) == {b"200", b"429"}, statuses
         assert SANITIZED or most(server) - before < 700 * MIB
-        wait_for(lambda: server.execute("1").status == 200, "room again")
+        wait_until(lambda: server.execute("1").status == 200, "room again")

@@ -15,7 +15,8 @@ import env_stores
 import wheels
 from mcp_stdio import Client, text
 from json_lines import JsonLines
-from serving import dial, events, serving, token_line, wait_for
+from serving import dial, events, serving, token_line
+from waiting import wait_until
 
 NAME = re.compile(r"cached-[0-9a-f]{32}")
 TOKENS = [token_line("alice", "a-secret", "allow_requests=alpha"), token_line("bob", "b-secret", "allow_requests="),
@@ -59,7 +60,7 @@ def outcomes(server):
 
 def waiting(server):
     """Waits until an installer of the server runs."""
-    wait_for(lambda: os.path.exists(server.store.home + "/waiting"), "no installer has started", 120)
+    wait_until(lambda: os.path.exists(server.store.home + "/waiting"), "no installer has started", 120)
 
 
 def in_background(function, *arguments, **keywords):
@@ -114,7 +115,7 @@ def test_streams_and_detached_executions_too(server):
     answer = server.execute("import beta; beta.number", packages=["beta"], detach=True)
     assert answer.status == 202, answer.body
     path = "/v1/executions/" + answer.json()["execution_id"]
-    wait_for(lambda: server.ask("GET", path).json()["state"] == "ended", "it does not end", 300)
+    wait_until(lambda: server.ask("GET", path).json()["state"] == "ended", "it does not end", 300)
     assert server.ask("GET", path).json()["result"]["last_value_repr"] == "7"
     assert server.execute("1", packages=["omega"], detach=True).status == 400
 
@@ -175,7 +176,7 @@ def test_a_session_that_waits_for_its_packages_holds_nothing_up(own, nothing_lef
         sock.sendall(b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         waiting(server)
         sock.close()
-        wait_for(lambda: outcomes(server)["cancelled"] == 1 and not builders(), "it is not cancelled", 60)
+        wait_until(lambda: outcomes(server)["cancelled"] == 1 and not builders(), "it is not cancelled", 60)
         assert server.ask("GET", "/v1/sessions/u").status == 404
         for session in ("s", "t"):
             server.ask("DELETE", "/v1/sessions/" + session)
@@ -304,7 +305,7 @@ def test_requests_at_the_same_time_make_one_environment(server):
     server.store.write("wait", "")
     threads = [in_background(server.execute, "import alpha; alpha.number", packages=["alpha"], timeout=300) for _ in range(5)]
     waiting(server)
-    wait_for(lambda: server.metric("pyexec_package_requests_waiting") == 4, "the others do not wait", 60)
+    wait_until(lambda: server.metric("pyexec_package_requests_waiting") == 4, "the others do not wait", 60)
     assert server.metric("pyexec_package_builds") == 1 and len(server.store.parts("build")) == 1
     assert server.result("6 * 7")["last_value_repr"] == "42"         # others go on
     os.unlink(server.store.home + "/wait")
@@ -318,11 +319,11 @@ def test_a_wait_holds_no_turn_and_only_so_many_are_made_at_once(own, nothing_lef
         first = in_background(server.execute, "import alpha; alpha.number", packages=["alpha"], timeout=300)
         waiting(server)
         second = in_background(server.execute, "import beta; beta.number", packages=["beta"], timeout=300)
-        wait_for(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
+        wait_until(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
         assert server.result("6 * 7")["last_value_repr"] == "42"
         # A later call of a session does not overtake the one that waits.
         third = in_background(server.execute, "import alpha; n = 1", "s", packages=["alpha"], timeout=300)
-        wait_for(lambda: server.metric("pyexec_package_requests_waiting") == 2, "the third does not wait", 60)
+        wait_until(lambda: server.metric("pyexec_package_requests_waiting") == 2, "the third does not wait", 60)
         fourth = in_background(server.execute, "n + 1", "s", timeout=300)
         assert server.metric("pyexec_package_builds") == 1 and len(server.store.parts("build")) == 1
         os.unlink(server.store.home + "/wait")
@@ -350,11 +351,11 @@ def test_the_process_ends_with_the_last_client_that_waits(server):
         sock.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         sockets.append(sock)
     waiting(server)
-    wait_for(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
+    wait_until(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
     sockets[0].close()
     sockets[1].close()
-    wait_for(lambda: server.metric("pyexec_package_builds") == 0 and outcomes(server)["cancelled"] == 2, "it is not cancelled", 60)
-    wait_for(lambda: not builders(), "a process is left", 60)
+    wait_until(lambda: server.metric("pyexec_package_builds") == 0 and outcomes(server)["cancelled"] == 2, "it is not cancelled", 60)
+    wait_until(lambda: not builders(), "a process is left", 60)
     os.unlink(server.store.home + "/wait")
     assert server.result("import alpha; alpha.number", packages=["alpha"], timeout=300)["last_value_repr"] == "42"
     assert server.store.parts("build") == []
@@ -367,7 +368,7 @@ def test_one_client_that_goes_away_does_not_disturb_the_others(server):
     sock.sendall(b"POST /v1/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     waiting(server)
     other = in_background(server.execute, "import alpha; alpha.number", packages=["alpha"], timeout=300)
-    wait_for(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
+    wait_until(lambda: server.metric("pyexec_package_requests_waiting") == 1, "the second does not wait", 60)
     sock.close()
     time.sleep(0.5)
     assert server.metric("pyexec_package_builds") == 1
@@ -381,9 +382,9 @@ def test_a_cancelled_execution_ends_the_process_and_gets_its_answer(server):
     path = "/v1/executions/" + answer.json()["execution_id"]
     waiting(server)
     server.ask("DELETE", path)
-    wait_for(lambda: server.ask("GET", path).json()["state"] == "ended", "it does not end", 60)
+    wait_until(lambda: server.ask("GET", path).json()["state"] == "ended", "it does not end", 60)
     assert server.ask("GET", path).json()["result"]["status"] == "cancelled"
-    wait_for(lambda: not builders(), "a process is left", 60)
+    wait_until(lambda: not builders(), "a process is left", 60)
     assert outcomes(server)["cancelled"] == 1
 
 
@@ -416,7 +417,7 @@ def test_it_must_be_ready_within_the_time(own, nothing_left):
         server.store.write("wait", "")
         answer = server.execute("1", packages=["alpha"], timeout=120)
         assert answer.status == 500 and "was not ready after 2 seconds" in answer.json()["title"] and "pyexec env create" in answer.json()["hint"]
-        wait_for(lambda: not builders(), "a process is left", 60)
+        wait_until(lambda: not builders(), "a process is left", 60)
         os.unlink(server.store.home + "/wait")
 
 
@@ -433,7 +434,7 @@ def test_a_server_that_is_killed_leaves_nothing_broken(pyexec, nothing_left):
             waiting(server)
             server.stop(signal.SIGKILL)
             sock.close()
-            wait_for(lambda: not builders(), "a process is left", 60)
+            wait_until(lambda: not builders(), "a process is left", 60)
         assert store.parts("names") == [] and store.parts("store") == []
         os.unlink(store.home + "/wait")
         with serving(pyexec, env=environment) as server:
@@ -452,14 +453,14 @@ def test_a_server_that_drains_waits_for_it_and_then_ends_it(own, nothing_left):
         assert server.stop() == 0
         answer = answer_of(thread)
         assert answer.status == 503 or answer.json().get("status") == "cancelled", answer.body
-        wait_for(lambda: not builders(), "a process is left", 60)
+        wait_until(lambda: not builders(), "a process is left", 60)
         os.unlink(server.store.home + "/wait")
     with running(own) as server:
         server.store.write("wait", "")
         thread = in_background(server.execute, "import alpha; alpha.number", packages=["alpha"], timeout=120)
         waiting(server)
         server.process.terminate()
-        wait_for(lambda: "draining" in server.log(), "it does not drain")
+        wait_until(lambda: "draining" in server.log(), "it does not drain")
         os.unlink(server.store.home + "/wait")
         assert answer_of(thread).json()["last_value_repr"] == "42"
         assert server.process.wait(60) == 0
@@ -468,7 +469,7 @@ def test_a_server_that_drains_waits_for_it_and_then_ends_it(own, nothing_left):
 def test_an_environment_that_was_removed_is_made_again(server):
     assert server.execute("1", packages=["alpha"], timeout=300).status == 200
     server.store.ok("prune", "--unused-days", "0")
-    wait_for(lambda: server.store.ok("prune", "--unused-days", "0") is not None, "")
+    wait_until(lambda: server.store.ok("prune", "--unused-days", "0") is not None, "")
     assert server.store.parts("names") == []
     assert server.result("import alpha; alpha.number", packages=["alpha"], timeout=300)["last_value_repr"] == "42"
     assert outcomes(server)["made"] == 2

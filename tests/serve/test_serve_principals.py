@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from serving import raw, serving, statuses, token_line, wait_for
+from serving import raw, serving, statuses, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 LONG = ["--timeout", "60s", "--cpu-time-seconds", "60", "--files", "full"]
@@ -191,7 +192,7 @@ def test_a_rate_is_429_with_retry_after(own):
         assert server.metric('pyexec_refused_total{reason="rate"}') == 1
         server.write_tokens(ALICE + " rate=1000", BOB)
         server.reload()
-        wait_for(lambda: as_alice(server, "POST", "/v1/execute", {"code": "1"}).status == 200, "still refused")
+        wait_until(lambda: as_alice(server, "POST", "/v1/execute", {"code": "1"}).status == 200, "still refused")
 
 
 def test_max_sessions_of_a_principal(own):
@@ -209,7 +210,7 @@ def test_max_sessions_of_a_principal(own):
             connection.request("POST", "/v1/sessions/%s/execute" % name, json.dumps({"code": "while 1: pass"}),
                                {"Authorization": "Bearer a-secret"})
             busy.append(connection)
-        wait_for(lambda: server.metric("pyexec_running") == 2, "not busy")
+        wait_until(lambda: server.metric("pyexec_running") == 2, "not busy")
         for answer in (as_alice(server, "POST", "/v1/sessions/four/execute", {"code": "1"}),
                        as_alice(server, "POST", "/v1/sessions", {"id": "four"})):
             assert (answer.status, answer.json()["code"]) == (429, "session_limit")
@@ -230,7 +231,7 @@ def test_max_concurrent_of_a_principal(own):
             connection.request("POST", "/v1/execute", json.dumps({"code": "while 1: pass"}),
                                {"Authorization": "Bearer a-secret"})
             busy.append(connection)
-        wait_for(lambda: (server.metric("pyexec_queue_length"), server.metric("pyexec_running")) == (2, 1), "not queued")
+        wait_until(lambda: (server.metric("pyexec_queue_length"), server.metric("pyexec_running")) == (2, 1), "not queued")
         assert as_bob(server, "POST", "/v1/execute", {"code": "1"}).status == 200
         # Requests that are not runs do not wait for a turn.
         assert as_alice(server, "GET", "/v1/sessions").status == 200
@@ -244,7 +245,7 @@ def test_turns_are_fair_and_a_full_queue_is_503(own):
                  config="[host]\nmax_concurrent = 1\nqueue_length = 20\n") as server:
         blocker = server.connection()
         blocker.request("POST", "/v1/sessions/b/execute", json.dumps({"code": "while True: pass"}))
-        wait_for(lambda: server.metric("pyexec_running") == 1, "not running")
+        wait_until(lambda: server.metric("pyexec_running") == 1, "not running")
 
         def send(token, name):
             connection = server.connection(server.tcp)
@@ -252,12 +253,12 @@ def test_turns_are_fair_and_a_full_queue_is_503(own):
                                {"Authorization": "Bearer " + token, "X-Request-Id": name})
             return connection
         waiting = [send("a-secret", "alice-%d" % i) for i in range(10)]
-        wait_for(lambda: server.metric("pyexec_queue_length") == 10, "not queued")
+        wait_until(lambda: server.metric("pyexec_queue_length") == 10, "not queued")
         answer = as_alice(server, "POST", "/v1/execute", {"code": "1"})
         assert (answer.status, answer.json()["code"]) == (503, "overloaded")
         assert answer.headers["Retry-After"] == "1" and answer.json()["hint"]
         waiting += [send("b-secret", "bob-%d" % i) for i in range(5)]
-        wait_for(lambda: server.metric("pyexec_queue_length") == 15, "not queued")
+        wait_until(lambda: server.metric("pyexec_queue_length") == 15, "not queued")
         server.ask("POST", "/v1/sessions/b/interrupt")
         for connection in waiting:
             assert connection.getresponse().status == 200

@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from conftest import ROOT, preload
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 NAME = "pyexec-sessions"
@@ -48,7 +49,7 @@ def write(folder, text, uid, mode=0o600):
 
 
 def wait_for_text(folder, text):
-    wait_for(lambda: text in text_in(folder), "%r is not written" % text)
+    wait_until(lambda: text in text_in(folder), "%r is not written" % text)
 
 
 def kill(server):
@@ -115,7 +116,7 @@ def test_sessions_that_the_end_of_the_server_cuts_short_are_told_of_the_restart(
                  config="[serve]\ndrain_grace = 300ms\n") as server:
         connection = server.connection()
         connection.request("POST", "/v1/sessions/s/execute", json.dumps({"code": "import time\ntime.sleep(50)"}))
-        wait_for(lambda: server.metric("pyexec_running") == 1, "it does not run")
+        wait_until(lambda: server.metric("pyexec_running") == 1, "it does not run")
         server.process.send_signal(signal.SIGTERM)
         assert json.loads(connection.getresponse().read())["status"] == "cancelled"
         connection.close()
@@ -282,7 +283,7 @@ def test_the_file_is_bounded(pyexec, folder):
         assert server.metric("pyexec_sessions_lost") == 10000
         assert restarted(server, "%0120d" % 90000) == "host_restart"
         assert restarted(server, "%0120d" % 89999) is None
-        wait_for(lambda: text_in(folder).count("\n") < 10100, "it is not written anew")
+        wait_until(lambda: text_in(folder).count("\n") < 10100, "it is not written anew")
         # Lines are appended. When a megabyte was appended, the file is written again, so it stays bounded.
         for number in range(40):
             server.result("1", "s-%d" % number)
@@ -317,10 +318,10 @@ def test_a_full_disk_is_said_once_and_all_is_written_when_there_is_room(pyexec, 
             server.result("1", "before")
             wait_for_text(folder, "+ local/before\n")
             filler = fill(folder)
-            wait_for(lambda: [server.result("1", "n" * 100 + str(i)) for i in range(40)] and server.lines(event=FAILS),
-                     "a full disk is not said")
+            wait_until(lambda: [server.result("1", "n" * 100 + str(i)) for i in range(40)] and server.lines(event=FAILS),
+                       "a full disk is not said")
             assert restarted(server, "during") is None
-            wait_for(lambda: server.metric("pyexec_state_write_failures_total") >= 2, "it is not tried again")
+            wait_until(lambda: server.metric("pyexec_state_write_failures_total") >= 2, "it is not tried again")
             assert server.metric("pyexec_state_kept") == 0 and len(server.lines(event=FAILS)) == 1
             os.unlink(filler)
             assert server.wait_for_line(event=WRITTEN)
@@ -337,8 +338,8 @@ def test_a_disk_that_is_full_when_the_server_dies_leaves_what_was_written(pyexec
             server.result("1", "before")
             wait_for_text(folder, "+ local/before\n")
             fill(folder)
-            wait_for(lambda: [server.result("1", "n" * 100 + str(i)) for i in range(40)] and server.lines(event=FAILS),
-                     "a full disk is not said")
+            wait_until(lambda: [server.result("1", "n" * 100 + str(i)) for i in range(40)] and server.lines(event=FAILS),
+                       "a full disk is not said")
             kill(server)
         with serving(pyexec, "--state-dir", folder) as server:      # still full
             assert server.wait_for_line(event=FAILS)
@@ -381,7 +382,7 @@ def test_whenever_it_is_killed_the_file_is_whole(pyexec, folder, kill_shim, call
                     server.result("1", names[0], timeout=5)
                     names.pop(0)
             return server.process.poll() is not None
-        wait_for(dies, "it is not killed")
+        wait_until(dies, "it is not killed")
         assert server.process.returncode == -signal.SIGKILL
     with serving(pyexec, "--state-dir", folder) as server:
         assert not server.lines(event=UNREADABLE)

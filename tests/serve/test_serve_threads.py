@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from serving import dial, raw, serving, statuses, wait_for
+from serving import dial, raw, serving, statuses
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -28,7 +29,7 @@ def narrow(own):
         server.busy = [stack.enter_context(contextlib.closing(dial(server.socket))) for _ in range(2)]
         for number, connection in enumerate(server.busy):
             connection.sendall(post("/v1/execute" if number else "/v1/sessions/busy/execute", ENDLESS))
-            wait_for(lambda: server.metric("pyexec_running") == number + 1, "the run does not begin")
+            wait_until(lambda: server.metric("pyexec_running") == number + 1, "the run does not begin")
         yield server
 
 
@@ -42,13 +43,13 @@ def test_endless_runs_hold_up_no_other_connection(narrow):
 def test_what_waits_for_a_turn_gets_it_when_a_client_goes_away(narrow):
     with contextlib.closing(dial(narrow.socket)) as waiting:
         waiting.sendall(post("/v1/execute", "6 * 7", "Connection: close"))
-        wait_for(lambda: narrow.metric("pyexec_queue_length") == 1, "the request does not wait")
+        wait_until(lambda: narrow.metric("pyexec_queue_length") == 1, "the request does not wait")
         narrow.busy[1].close()      # its run is cancelled
         answer = b""
         while chunk := waiting.recv(65536):
             answer += chunk
     assert statuses(answer) == [200] and b'"42"' in answer
-    wait_for(lambda: narrow.metric("pyexec_running") == 1, "the cancelled run does not end")
+    wait_until(lambda: narrow.metric("pyexec_running") == 1, "the cancelled run does not end")
 
 
 def test_a_session_is_interrupted_over_another_connection_while_its_run_is_on_the_thread_that_read_it(narrow):

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from serving import events, serving, token_line, wait_for
+from serving import events, serving, token_line
+from waiting import wait_until
 
 TOKENS = [token_line("alice", "a"), token_line("bob", "b")]
 LOOKUP = {"name": "lookup", "description": "The weather.", "parameters": {
@@ -190,16 +191,16 @@ def test_ids_of_calls_can_not_be_guessed(server):
 # ---- Clients that do not answer ----
 
 def test_a_client_that_goes_away_cancels_its_run_and_its_calls_are_gone(server):
-    wait_for(lambda: server.metric("pyexec_running") == 0, "the runs of before go on")
+    wait_until(lambda: server.metric("pyexec_running") == 0, "the runs of before go on")
     before = calls(server, "none")
     run = Run(server, "lookup('a')")
     call = run.call()
     assert server.metric("pyexec_tool_calls_waiting") == 1
     run.close()
-    wait_for(lambda: server.metric("pyexec_running") == 0, "the run goes on")
+    wait_until(lambda: server.metric("pyexec_running") == 0, "the run goes on")
     refused(run.answer(call, {"result": 1}), 404, "call_not_found")
     assert server.metric("pyexec_tool_calls_waiting") == 0
-    wait_for(lambda: calls(server, "none") == before + 1, "it is not counted")
+    wait_until(lambda: calls(server, "none") == before + 1, "it is not counted")
 
 
 def test_a_call_that_timed_out_takes_no_answer(server):
@@ -221,7 +222,7 @@ def test_a_call_of_a_session_that_is_closed_or_interrupted(server):
 def test_a_waiting_run_outlives_its_time_limit(server):
     with contextlib.closing(Run(server, "lookup('a')", timeout_ms=2000)) as run:
         call = run.call()
-        wait_for(lambda: server.metric("pyexec_asleep") == 1, "it does not sleep")
+        wait_until(lambda: server.metric("pyexec_asleep") == 1, "it does not sleep")
         gate = threading.Event()
         gate.wait(3)
         run.answer(call, {"result": "late"})
@@ -267,7 +268,7 @@ asyncio.run(main())
     with serving(own, "--timeout", "600s", "--cpu-time-seconds", "600", "--allow-import", "asyncio", config="[serve]\nidle_timeout = 1h\n") as server:
         connection = server.connection(timeout=600)
         connection.request("POST", "/v1/execute", json.dumps({"code": code, "tools": [ANY]}), {"Accept": "text/event-stream"})
-        wait_for(lambda: 'pyexec_executions_total{status="ok"} 1' in server.metrics(), "the run goes on", 500)
+        wait_until(lambda: 'pyexec_executions_total{status="ok"} 1' in server.metrics(), "the run goes on", 500)
         found = list(events(connection.getresponse()))
         connection.close()
         assert found[-1][0] == "result" and "does not read" in found[-1][1]["last_value_repr"], found[-1]
@@ -300,7 +301,7 @@ def test_a_draining_server_takes_answers(pyexec):
         found = events(connection.getresponse())
         call = next(found)[1]
         server.process.terminate()
-        wait_for(lambda: server.metric("pyexec_draining") == 1, "it does not drain")
+        wait_until(lambda: server.metric("pyexec_draining") == 1, "it does not drain")
         assert server.execute("1").status == 503
         assert server.ask("POST", "/v1/calls/" + call["call_id"], {"result": 42}).status == 204
         assert next(found)[1]["last_value_repr"] == "42"
@@ -339,9 +340,9 @@ def test_tools_of_a_session_stay_for_its_calls_and_are_shown(server):
     shown = server.ask("GET", "/v1/sessions/own", token="a").json()
     assert shown["tools"] == made.json()["tools"] and shown["execution_count"] == 3
     detached = server.ask("POST", "/v1/sessions/own/execute", {"code": "any_of(5)", "detach": True}, token="a").json()["execution_id"]
-    call, = wait_for(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["calls"], "no call", 60)
+    call, = wait_until(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["calls"], "no call", 60)
     assert server.ask("POST", "/v1/calls/" + call["call_id"], {"result": 6}, token="a").status == 204
-    ended = wait_for(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["result"], "no end", 60)
+    ended = wait_until(lambda: server.ask("GET", "/v1/executions/%s?wait_ms=5000" % detached, token="a").json()["result"], "no end", 60)
     assert ended["last_value_repr"] == "6"
 
 

@@ -2,7 +2,8 @@
 """POST /v1/verify: ceilings, the audit log, metrics, clients that go away (docs/verify.md)."""
 import json
 
-from serving import serving, token_line, wait_for
+from serving import serving, token_line
+from waiting import wait_until
 
 SOLUTION = "def f(n):\n    while n < 0: pass\n    return n + 1"
 TESTS = [{"call": "f", "args": [1], "expect": 2}, {"call": "f", "args": [2], "expect": 0}, {"code": "assert f(0) == 1"}]
@@ -32,9 +33,9 @@ def test_a_client_that_goes_away_cancels_its_verify(own, nothing_left):
         connection = server.connection()
         body = json.dumps({"solution": SOLUTION, "tests": [{"call": "f", "args": [-1], "expect": 0}] * 9})
         connection.request("POST", "/v1/verify", body, {"Content-Type": "application/json"})
-        wait_for(lambda: server.metric("pyexec_running") >= 1, "the tests run")
+        wait_until(lambda: server.metric("pyexec_running") >= 1, "the tests run")
         connection.close()
-        wait_for(lambda: server.metric("pyexec_running") == 0, "the tests are cancelled")
+        wait_until(lambda: server.metric("pyexec_running") == 0, "the tests are cancelled")
 
 
 def test_tokens_and_ceilings_hold(own, nothing_left):

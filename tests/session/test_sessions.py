@@ -14,7 +14,7 @@ import pytest
 from conftest import BUILD
 from library import Executor, Failure
 from test_kills import by_age
-from serving import wait_for
+from waiting import wait_until
 
 OPEN = {"use_import_whitelist": False, "banned_imports": [], "block_dunder_imports": False}
 FULL = dict(OPEN, disable_open=False)
@@ -558,7 +558,7 @@ def test_a_session_that_is_closed_while_it_begins_leaves_no_timer(own):
                     pass        # it was closed before its turn
             calling = threading.Thread(target=call)
             calling.start()
-            wait_for(lambda: closed(executor, name), "the session can't be closed")
+            wait_until(lambda: closed(executor, name), "the session can't be closed")
             calling.join()
         for session in executor.sessions():
             executor.close(session["id"])

@@ -8,7 +8,7 @@ import threading
 
 import environments
 from conftest import ROOT
-from serving import wait_for
+from waiting import wait_until
 
 
 class Collector(http.server.ThreadingHTTPServer):
@@ -31,7 +31,7 @@ class Collector(http.server.ThreadingHTTPServer):
         return [span for span in self.spans() if span["name"] == name]
 
     def wait_for(self, name, count=1):
-        wait_for(lambda: len(self.named(name)) >= count, "no %d spans %s" % (count, name), 60)
+        wait_until(lambda: len(self.named(name)) >= count, "no %d spans %s" % (count, name), 60)
         return self.named(name)
 
     def handle_error(self, *_):

@@ -1,16 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executors that use a store of environments, and runs in them."""
 import os
-import time
 
 from library import Executor
-
-
-def eventually(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def start(program, store, **keywords):

@@ -15,9 +15,10 @@ import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
 import pytest
+
+from waiting import wait_until
 
 PATIENCE = 60
 NO_RESPONDERS = "no responders"
@@ -42,14 +43,6 @@ LOCAL = b64("local")
 
 def session_subject(node, session, principal="local"):
     return "pyexec.v1.node.%s.s.%s.%s" % (node, b64(principal), b64(session))
-
-
-def wait_until(condition, what, patience=PATIENCE):
-    end = time.monotonic() + patience
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came: " + what
-        time.sleep(0.02)
-    return value
 
 
 def server_program():

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from browser import browsing
-from serving import Connection, serving, token_line, wait_for
+from serving import Connection, serving, token_line
+from waiting import wait_until
 
 TOKEN = "the-token"
 FLAGS = ["--files", "full", "--timeout", "60s", "--cpu-time-seconds", "60", "--allow-import", "zlib,struct,sys,time"]
@@ -73,12 +74,12 @@ class Page:
 
     def load(self):
         self.browser.open(self.address)
-        wait_for(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
+        wait_until(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
         return self
 
     def reload(self):
         self.driver.refresh()
-        wait_for(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
+        wait_until(lambda: self.value("document.body.dataset.ready"), "the page does not begin")
 
     def value(self, expression, *arguments):
         return self.browser.value("return " + expression, *arguments)
@@ -99,7 +100,7 @@ class Page:
             except StaleElementReferenceException:
                 return False
             return True
-        wait_for(clicked, "%s is always replaced" % label)
+        wait_until(clicked, "%s is always replaced" % label)
 
     def restart(self):
         """Restarts the session with the button and the confirmation."""
@@ -144,7 +145,7 @@ class Page:
         return self.value("document.querySelectorAll('.cell')[args[0]].querySelector('.output').innerText", index)
 
     def ended(self, index):
-        wait_for(lambda: self.state(index) in ("ok", "bad"), "the cell does not end: " + str(self.output(index)))
+        wait_until(lambda: self.state(index) in ("ok", "bad"), "the cell does not end: " + str(self.output(index)))
         return self.state(index)
 
     def run(self, code, state="ok"):

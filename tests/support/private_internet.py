@@ -19,7 +19,6 @@ import struct
 import subprocess
 import tempfile
 import threading
-import time
 import traceback
 import weakref
 
@@ -383,13 +382,6 @@ class Proxy:
             if getattr(self, "listener", None):     # a program that failed at its start has none
                 self.listener.close()
             print(self.errors())
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 class Worlds:

@@ -10,10 +10,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 
-# How many times longer the limits are with a sanitizer. They end only a test that fails.
-SLOWER = 6 if os.environ.get("SANITIZE") else 1
+from waiting import SLOWER, wait_until
 
 
 class Connection(http.client.HTTPConnection):
@@ -97,7 +95,7 @@ class Server:
         return found
 
     def wait_for_line(self, **wanted):
-        return wait_for(lambda: self.lines(**wanted), "no log line with %s" % wanted)
+        return wait_until(lambda: self.lines(**wanted), "no log line with %s" % wanted)
 
     def connection(self, address=None, timeout=60):
         return Connection(address or self.socket, timeout)
@@ -139,21 +137,12 @@ class Server:
     def reload(self):
         before = self.log().count("reload")
         self.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: self.log().count("reload") > before, "no reload")
+        wait_until(lambda: self.log().count("reload") > before, "no reload")
 
     def stop(self, sig=signal.SIGTERM, timeout=60):
         if self.process.poll() is None:
             self.process.send_signal(sig)
         return self.process.wait(timeout)
-
-
-def wait_for(condition, message, seconds=20):
-    deadline = time.monotonic() + seconds * SLOWER
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(message)
 
 
 @contextlib.contextmanager
@@ -205,7 +194,7 @@ def _await_ready(server, tcp):
     def listening():
         assert server.process.poll() is None, server.log()
         return "listening" in server.log() and (not tcp or "127.0.0.1:" in server.log())
-    wait_for(listening, "the server does not start")
+    wait_until(listening, "the server does not start")
     if tcp:
         for line in server.log().splitlines():
             if "127.0.0.1:" in line:

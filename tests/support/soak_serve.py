@@ -17,7 +17,8 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from serving import dial, serving, token_line, wait_for  # noqa: E402
+from serving import dial, serving, token_line  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CODES = ["1 + 1", "1 / 0", "print('x' * 100000)", "import subprocess", "while True: pass", "x = [0] * 10**8",
@@ -150,8 +151,8 @@ def kill_one(server, counts):
 def settle(server):
     for one in server.ask("GET", "/v1/sessions").json()["sessions"]:
         server.ask("DELETE", "/v1/sessions/" + one["id"])
-    wait_for(lambda: server.metric("pyexec_running") == 0 and server.metric("pyexec_http_connections") <= 1,
-             "it does not come to rest", 60)
+    wait_until(lambda: server.metric("pyexec_running") == 0 and server.metric("pyexec_http_connections") <= 1,
+               "it does not come to rest", 60)
     time.sleep(3)
 
 

@@ -15,7 +15,8 @@ import artifacts
 from conftest import BUILD, ORDINARY, ROOT
 from machine import Machine, impossible
 from nats_fleet import server_program
-from serving import Connection, token_line, wait_for
+from serving import Connection, token_line
+from waiting import wait_until
 
 SOCKET = "/run/pyexec/pyexec.sock"
 # Opens a file of the host. Only a sandbox without isolation allows this.
@@ -284,7 +285,7 @@ def test_clients_of_the_installed_server_are_told_of_its_restart(machine, end):
     session = "s-" + end
     assert json.loads(ask(machine, "POST", "/v1/sessions/%s/execute" % session, {"code": "1"})[1])["session"]["restarted"] is None
     state = machine.path("/var/lib/pyexec/pyexec-sessions")
-    wait_for(lambda: os.path.exists(state) and "+ local/%s\n" % session in open(state).read(), "the session is not written down")
+    wait_until(lambda: os.path.exists(state) and "+ local/%s\n" % session in open(state).read(), "the session is not written down")
     if end == "kill":
         machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "pyexec.service")
     else:
@@ -296,7 +297,7 @@ def test_clients_of_the_installed_server_are_told_of_its_restart(machine, end):
         answers.append(text)
         return status == 200 and json.loads(text)["session"]["restarted"]
     try:
-        assert wait_for(told, "it is not told") == "host_restart"
+        assert wait_until(told, "it is not told") == "host_restart"
     except AssertionError:
         print(answers[0], answers[-1], machine.run("journalctl", "--unit=pyexec.service", "--lines=30").stdout, sep="\n")
         raise
@@ -311,7 +312,7 @@ def test_reload_reads_the_tokens_again(machine):
     with open(tokens, "w") as file:
         file.write(token_line("alice", "secret") + "\n")
     assert machine.run("systemctl", "reload", "pyexec.service").returncode == 0
-    wait_for(lambda: ask(machine, "GET", "/v1/sessions", headers=headers)[0] == 200, "the new token is not known")
+    wait_until(lambda: ask(machine, "GET", "/v1/sessions", headers=headers)[0] == 200, "the new token is not known")
     assert unit(machine, "MainPID") == pid
 
 
@@ -321,7 +322,7 @@ def test_stop_waits_for_what_runs_and_leaves_nothing(machine):
     answers = []
     caller = threading.Thread(target=lambda: answers.append(run(machine, "import time\ntime.sleep(2)\n'done'")))
     caller.start()
-    wait_for(lambda: "\npyexec_running 1\n" in ask(machine, "GET", "/metrics")[1], "it does not run")
+    wait_until(lambda: "\npyexec_running 1\n" in ask(machine, "GET", "/metrics")[1], "it does not run")
     assert machine.run("systemctl", "stop", "pyexec.service").returncode == 0
     caller.join()
     assert (answers[0]["status"], answers[0]["last_value_repr"]) == ("ok", "'done'")

@@ -8,7 +8,8 @@ import pytest
 from conftest import POLICY, _Program
 from pyexec import (AsyncPyexec, ConflictError, InvalidRequestError, Pyexec, SessionBusyError, SessionNotFoundError,
                     SessionNotForkableError, Undone)
-from serving import serving, wait_for
+from serving import serving
+from waiting import wait_until
 
 FORKABLE = {"forkable": True, "auto_checkpoint": False}
 SPIN = "while True:\n    pass"
@@ -79,7 +80,7 @@ def test_bad_arguments(session, arguments):
 def test_a_busy_session_and_one_that_was_made_without_forkable(px, session):
     caller = threading.Thread(target=session.execute, args=(SPIN,))
     caller.start()
-    wait_for(lambda: [one["busy"] for one in px.sessions() if one["id"] == session.id] == [True], "the call does not begin")
+    wait_until(lambda: [one["busy"] for one in px.sessions() if one["id"] == session.id] == [True], "the call does not begin")
     with pytest.raises(SessionBusyError):
         session.fork()
     session.interrupt()

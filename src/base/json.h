@@ -219,14 +219,16 @@ static inline json_t *px_json_loads(const char *text, size_t flags, json_error_t
     return text ? px_json_loadb(text, strlen(text), flags, problem) : NULL;
 }
 
-/* Reads JSON from somebody who is not trusted. Returns NULL, with json_error_out_of_memory, also when the
+/* Reads JSON from somebody who is not trusted. `problem` may be NULL. Returns NULL, with json_error_out_of_memory, also when the
  * values would take more than PX_JSON_READ_MAX of memory. */
 #define PX_JSON_READ_MAX (256u << 20)
 #define PX_JSON_TOO_MUCH "values that would take more than 256 MiB of memory"
 
 static inline json_t *px_json_read(const char *text, size_t length, size_t flags, json_error_t *problem)
 {
+    json_error_t unwanted;
     struct px_json_memory weight = px_json_memory_estimate(text, length);
+    problem = problem ? problem : &unwanted;
     if (weight.bytes <= PX_JSON_READ_MAX)
         return px_json_load_weighed(text, length, weight.token, flags, problem);
     *problem = (json_error_t){.line = -1, .column = -1, .text = PX_JSON_TOO_MUCH};

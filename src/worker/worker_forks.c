@@ -91,8 +91,8 @@ void px_forks_claim(struct px_node_request *request)
 bool px_forks_name(struct px_node_request *request)
 {
     px_auto_json json_t *body = px_buffer_length(&request->body)
-                                    ? px_json_loadb(px_buffer_shown(&request->body), px_buffer_length(&request->body),
-                                                    JSON_REJECT_DUPLICATES, NULL)
+                                    ? px_json_read(px_buffer_shown(&request->body), px_buffer_length(&request->body),
+                                                   JSON_REJECT_DUPLICATES, NULL)
                                     : json_object();
     const json_t *ids = json_object_get(body, "ids"), *count = json_object_get(body, "count");
     size_t i;

@@ -37,8 +37,7 @@ static json_t *figures(struct px_worker *worker)
 
 void px_node_command(struct px_worker *worker, natsMsg *message)
 {
-    px_auto_json json_t *body =
-        px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    px_auto_json json_t *body = px_json_read(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
     const char *verb = json_string_value(json_object_get(body, "do"));
     if (verb && strcmp(verb, "ping") == 0) {
         say(worker, message, json_pack("{s:s, s:s}", "node", worker->node, "boot", worker->boot));

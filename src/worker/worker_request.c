@@ -104,8 +104,8 @@ void px_node_sweep(struct px_worker *worker)
 /* Sets the policy's `environment`. A body that is not an object goes to the server as it is, which says what is wrong with it. */
 static bool set_environment(struct px_node_request *request)
 {
-    px_auto_json json_t *body = px_json_loadb(px_buffer_string(&request->body), request->body.length,
-                                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *body = px_json_read(px_buffer_string(&request->body), request->body.length,
+                                             JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     json_t *policy = json_object_get(body, "policy");
     const char *given = json_string_value(json_object_get(policy, "environment"));
     if (!json_is_object(body) || (policy && !json_is_object(policy)))

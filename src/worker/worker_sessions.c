@@ -369,8 +369,8 @@ static bool name_session(struct px_node_request *request)
 {
     char made[PX_NODE_ID_SIZE + 2] = "s-";
     px_auto_json json_t *body = px_buffer_length(&request->body)
-                                    ? px_json_loadb(px_buffer_shown(&request->body), px_buffer_length(&request->body),
-                                                    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL)
+                                    ? px_json_read(px_buffer_shown(&request->body), px_buffer_length(&request->body),
+                                                   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL)
                                     : json_object();
     const json_t *given = json_object_get(body, "id");
     const char *id = json_string_value(given);

@@ -145,12 +145,13 @@ static void add_gateway(struct px_server *server, struct px_buffer *out)
     px_metric_head(out, "pyexec_gateway_request_duration_seconds", "histogram",
                    "How long HTTP requests waited for the answer of a node.");
     px_metric_histogram(out, "pyexec_gateway_request_duration_seconds", "", "", &server->metrics.forwarded);
-    add_nodes(server, out);
+    if (!server->draining) /* then the page is made at once, and the nodes are not asked */
+        add_nodes(server, out);
 }
 
 bool px_metrics_asks_nodes(const struct px_http_request *request)
 {
-    return request->server->options->fleet && strcmp(request->route->name, "metrics") == 0;
+    return request->server->options->fleet && !request->server->draining && strcmp(request->route->name, "metrics") == 0;
 }
 
 void px_fleet_metrics_add(struct px_server *server, struct px_buffer *out)

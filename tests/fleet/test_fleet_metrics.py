@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from conftest import BUILD, ROOT
+from fake_node import ANYBODY, FakeNode
 from monitoring import OF_A_FLEET, check_expression, described, documented, expressions, not_shown, samples_of
 from nats_fleet import PLAIN, Call, Nats, Server, Worker, needs_fleet, session_subject
 from promtool import promtool  # noqa: F401 (a fixture)
@@ -141,6 +142,23 @@ def test_a_full_node_a_lost_link_and_a_drain_are_seen(own, tmp_path):
         worker.process.terminate()
         wait_for_row(worker.text, "pyexec_worker_draining", 1)
         wait_for_row(gateway.log, 'pyexec_fleet_nodes{state="draining"}', 1)
+
+
+def test_a_gateway_that_drains_still_has_metrics(own):
+    with Server() as nats, FakeNode(nats.port) as node, serving(own, "--nats", nats.url) as gateway:
+        node.serve_pings()
+        node.serve_stats()
+        node.serve(ANYBODY + "run", lambda node, message: node.accept(message))
+        with contextlib.closing(gateway.connection()) as held:
+            held.request("POST", "/v1/execute", json.dumps({"code": "1"}))
+            wait_until(lambda: any(call.subject.endswith(".run") for call in node.calls), "the run")
+            gateway.process.terminate()
+            assert gateway.wait_for_line(event="draining")
+            for _ in range(3):
+                answer = gateway.ask("GET", "/metrics")
+                page = answer.body.decode()
+                assert answer.status == 200 and value(page, "pyexec_draining") == 1 and value(page, "pyexec_gateway_waiting") == 1
+                assert "pyexec_fleet_node" not in page        # they would have to be asked
 
 
 def test_the_address_for_metrics_serves_nothing_else(own):

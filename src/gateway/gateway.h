@@ -29,6 +29,7 @@
 #define PX_GATEWAY_ANSWERS_MAX (1u << 30) /* bytes of all answers that come in parts */
 #define PX_GATEWAY_ANSWER_MAX (32u << 20) /* of one */
 #define PX_GATEWAY_HELD_MAX (1u << 30)    /* bytes of all messages that have arrived and wait for their turn */
+#define PX_GATEWAY_ALWAYS (4u << 20)      /* of one request, when all others together have too many of these bytes */
 #define PX_GATEWAY_SEEKS 16u              /* requests that ask one node after the other */
 #define PX_GATEWAY_AGAIN "Nothing was started. Send the request again."
 
@@ -75,7 +76,6 @@ struct px_gateway {
     struct px_waiter *waiters;
     pthread_mutex_t lock; /* of the next members */
     struct px_waiter *free;
-    unsigned long long numbers;
     char denied[256]; /* what the NATS server has refused last, or "": for the operator, because it may name clients */
     const char *seekers[PX_GATEWAY_SEEKS]; /* the principals of px_gateway_seek(), or NULL */
     pthread_mutex_t log_lock;              /* of the next members. A log that is not read must hold up no request */
@@ -83,6 +83,7 @@ struct px_gateway {
     void *log_closure;
     _Atomic size_t held;                                   /* bytes of messages that wait for their turn */
     _Atomic size_t reserved;                               /* bytes of answers in parts */
+    _Atomic size_t values;                                 /* bytes of lists of nodes */
     _Atomic uint64_t waiting, ends[PX_EXCHANGE_END_COUNT]; /* requests over NATS: in progress, and how they ended */
     struct px_places places;
 };
@@ -130,24 +131,27 @@ struct px_exchange {
     const char *body;
     size_t length;
     bool passes; /* the headers of the call go to the node, and events to the client */
-    bool events; /* asks for events; only then it can be cancelled */
+    bool events; /* asks for events; only then it can be cancelled, and its node asked whether it still has it */
 
     /* In progress. */
     struct px_waiter *waiter;
     char traceparent[PX_TRACEPARENT_SIZE]; /* of the span of this request over NATS, or "" */
     char about[PX_GATEWAY_SUBJECT_SIZE];   /* the beginning of subjects about it; "": not known yet */
     int64_t heard_ns, pinged_ns, gone_ns;
+    int64_t told_ns;           /* the last message that was no answer of a ping */
+    int64_t patience_ns;       /* for the next one while `about` is not known */
     unsigned long long number; /* of the next message */
     struct px_message *early;  /* messages that came before their turn, by number */
     natsMsg *head;             /* the first part of a message in parts */
     unsigned long parts;       /* how many of its parts have come */
     struct px_buffer whole;
     size_t reserved;
+    int64_t part_came_ns;                 /* when the last of its parts came */
     char upload[PX_GATEWAY_SUBJECT_SIZE]; /* where the next part of the body goes; "": nowhere */
     unsigned long part, part_count;
     size_t room;
     int64_t part_ns;
-    bool over;
+    bool over, nobody;
     const char *broken; /* what is wrong with the node's messages, or NULL */
 };
 
@@ -182,7 +186,7 @@ enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_f
                                          struct px_fleet_answer *ret);
 /* True if the body is an object with this member, written without escapes. */
 bool px_gateway_body_has(const struct px_fleet_call *call, const char *member);
-/* The call becomes one that asks for events at the node, because it may take long. */
+/* The call becomes one that asks for events at the node, because it may take long, and its answer may be lost. */
 bool px_gateway_wants_events(const struct px_fleet_call *call);
 bool px_gateway_is_route(const struct px_fleet_call *call, const char *names);
 void px_gateway_session(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);

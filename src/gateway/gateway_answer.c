@@ -95,7 +95,8 @@ static bool is_event(natsMsg *message, const char *name)
 static void await_client(const struct px_exchange *exchange)
 {
     const struct px_fleet_call *call = exchange->call;
-    while (exchange->passes && call->may_send && !call->cancelled && !call->may_send(call->closure))
+    while (exchange->passes && call->may_send && !call->cancelled && !exchange->waiter->flooded &&
+           !call->may_send(call->closure))
         px_sleep_ns(SLOW_CLIENT_NS);
 }
 
@@ -125,9 +126,9 @@ static void reserve(struct px_exchange *exchange, natsMsg *first)
     size_t bytes = (size_t)parts * length;
     _Atomic size_t *all = &exchange->gateway->reserved;
     await_client(exchange);
-    while (!exchange->call->cancelled) {
+    while (!exchange->call->cancelled && !exchange->waiter->flooded) {
         size_t before = *all;
-        if (before && before + bytes > PX_GATEWAY_ANSWERS_MAX) {
+        if (bytes > PX_GATEWAY_ALWAYS && before + bytes > PX_GATEWAY_ANSWERS_MAX) {
             px_sleep_ns(SLOW_CLIENT_NS);
         } else if (atomic_compare_exchange_weak(all, &before, before + bytes)) {
             exchange->reserved = bytes;
@@ -154,7 +155,7 @@ static void take_accepted(struct px_exchange *exchange, const char *data, size_t
 static void keep_place(struct px_exchange *exchange, const char *key, const char *data, size_t length)
 {
     char node[PX_NODE_NAME_MAX + 1];
-    px_auto_json json_t *event = px_json_loadb(data, length, 0, NULL);
+    px_auto_json json_t *event = px_json_read(data, length, 0, NULL);
     const char *id = json_string_value(json_object_get(event, key));
     if (id && sscanf(exchange->about, "pyexec.v1.node.%64[^.]", node) == 1)
         px_places_keep(&exchange->gateway->places, 'c', exchange->call->principal, id, node);
@@ -232,7 +233,7 @@ static bool take_part(struct px_exchange *exchange, natsMsg *got)
         exchange->broken = "its parts are not in their order";
     else if (first)
         reserve(exchange, got);
-    if (exchange->broken || exchange->call->cancelled)
+    if (exchange->broken || exchange->call->cancelled || exchange->waiter->flooded)
         return false;
     if (exchange->whole.length + (size_t)natsMsg_GetDataLength(got) > exchange->reserved)
         exchange->broken = "a part is longer than the first one";
@@ -256,7 +257,8 @@ static void take_next(struct px_exchange *exchange, struct px_message *message, 
         px_message_free(message);
         return;
     }
-    if (!exchange->head) { /* the first part has the headers */
+    exchange->part_came_ns = px_now_ns(); /* the node sends no more before it is acknowledged */
+    if (!exchange->head) {                /* the first part has the headers */
         exchange->head = got;
         message->message = NULL;
         exchange->parts = 0;

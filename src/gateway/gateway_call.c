@@ -32,15 +32,27 @@ bool px_gateway_body_has(const struct px_fleet_call *call, const char *member)
     return px_json_find((struct px_json_span){call->body, call->length}, member).at;
 }
 
+/* `"tools": []` and `"control": false` ask for nothing. */
+static bool asks_for(const struct px_fleet_call *call, const char *member)
+{
+    if (!px_gateway_body_has(call, member))
+        return false;
+    px_auto_json json_t *body = px_json_read(call->body, call->length, 0, NULL);
+    const json_t *value = json_object_get(body, member);
+    return !body || (!json_is_false(value) && (!json_is_array(value) || json_array_size(value)));
+}
+
 /* With events the request can be cancelled, and its node can be asked about it. Tools and control need a client that takes
- * events, or that asks for a detached execution: otherwise the node says so. */
+ * events, or that asks for a detached execution: otherwise the node says so. An execution that is asked for, and a message of MCP, would get
+ * other answers. */
 bool px_gateway_wants_events(const struct px_fleet_call *call)
 {
-    if (call->events || px_gateway_is_route(call, "session_create"))
+    if (call->events)
         return true;
-    return px_gateway_is_route(call, "execute verify session_execute session_fork session_undo session_reset") &&
-           (px_gateway_body_has(call, "detach") ||
-            (!px_gateway_body_has(call, "tools") && !px_gateway_body_has(call, "control")));
+    if (px_gateway_is_route(call, "execution_get mcp"))
+        return false;
+    return !px_gateway_is_route(call, "execute verify session_execute session_fork session_undo session_reset") ||
+           px_gateway_body_has(call, "detach") || (!asks_for(call, "tools") && !asks_for(call, "control"));
 }
 
 /* ---- Requests that any node can serve ---- */
@@ -50,7 +62,6 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
                                         struct px_fleet_answer *ret)
 {
     px_auto_buffer struct px_buffer subject = {0};
-    bool is_open = strcmp(what, "open") == 0; /* it may install packages */
     px_buffer_add_string(&subject, "pyexec.v1.as.");
     px_base64url_encode(&subject, call->principal, strlen(call->principal));
     px_buffer_printf(&subject, ".%s", what);
@@ -61,7 +72,7 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
                                    .body = body,
                                    .length = length,
                                    .passes = passes,
-                                   .events = is_open || px_gateway_wants_events(call)};
+                                   .events = !passes || strcmp(what, "open") == 0 || px_gateway_wants_events(call)};
     return px_buffer_ok(&subject) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 
@@ -70,7 +81,7 @@ static char *environment_of(const struct px_fleet_call *call)
 {
     if (!px_gateway_body_has(call, "policy"))
         return NULL;
-    px_auto_json json_t *body = px_json_loadb(call->body, call->length, 0, NULL);
+    px_auto_json json_t *body = px_json_read(call->body, call->length, 0, NULL);
     const char *name = json_string_value(json_object_get(json_object_get(body, "policy"), "environment"));
     return px_word_is_plain(name, ROUTE_ENVIRONMENT_MAX) ? strdup(name) : NULL;
 }
@@ -100,7 +111,7 @@ static void open_session(struct px_gateway *gateway, struct px_fleet_call *call,
         px_gateway_failed(gateway, end, NULL, ret);
         return;
     }
-    px_auto_json json_t *session = px_json_loadb(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), 0, NULL);
+    px_auto_json json_t *session = px_json_read(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), 0, NULL);
     const char *id = json_string_value(json_object_get(session, "id")),
                *node = px_gateway_answer_header(ret, "Pyexec-Node");
     if (ret->status == 201 && id && px_word_is_plain(node, PX_NODE_NAME_MAX))
@@ -127,7 +138,7 @@ enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_f
                                    .body = call->body,
                                    .length = call->length,
                                    .passes = true,
-                                   .events = call->events};
+                                   .events = px_gateway_wants_events(call)};
     return px_buffer_ok(&subject) && px_buffer_ok(&text) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 

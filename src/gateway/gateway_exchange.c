@@ -16,8 +16,10 @@
 #define EXCHANGE_QUIET_NS (500 * PX_NS_PER_MS) /* then the node is asked whether it still has the request */
 #define LAST_NS (300 * PX_NS_PER_MS)           /* for messages on their way, after the node has said that it is over */
 #define ACCEPT_NS (10 * SECOND_NS) /* a node says at once that it has a request, or sends its answer at once */
+#define LATE_NS (310 * SECOND_NS)  /* but some requests wait at the node, and have no events: for 300 seconds */
 #define SILENT_NS (30 * SECOND_NS) /* without an answer to any ping */
 #define PART_NS (2 * SECOND_NS)    /* then a part is sent again */
+#define GAP_NS (30 * SECOND_NS)    /* between two parts of an answer */
 #define HEADROOM 4096
 #define EXCHANGE_MESSAGE_MAX (8 << 20) /* "not recommended" above, says NATS */
 #define HEADERS 16
@@ -70,9 +72,17 @@ static bool is_kept(const struct px_exchange *exchange)
     return false;
 }
 
+/* A list of files is an archive when the client asks for one. */
+static const char *accepts(const struct px_fleet_header *wanted)
+{
+    return wanted && strstr(wanted->value, "application/x-tar") ? "application/x-tar, text/event-stream"
+                                                                : "text/event-stream";
+}
+
 static int send_first(struct px_exchange *exchange)
 {
     const struct px_fleet_call *call = exchange->call;
+    const struct px_fleet_header *wanted = NULL;
     struct px_fleet_header headers[HEADERS];
     size_t count = 0;
     char parts[24], bytes[24];
@@ -81,13 +91,14 @@ static int send_first(struct px_exchange *exchange)
     exchange->part = 1;
     const char *own = *exchange->traceparent ? "traceparent" : "";
     for (size_t i = 0; exchange->passes && i < call->header_count; i++)
-        if (strcmp(call->headers[i].name, own) != 0 &&
-            (!exchange->events || strcmp(call->headers[i].name, "Accept") != 0))
+        if (exchange->events && strcmp(call->headers[i].name, "Accept") == 0)
+            wanted = call->headers[i].value ? &call->headers[i] : NULL;
+        else if (strcmp(call->headers[i].name, own) != 0)
             headers[count++] = call->headers[i];
     if (*own)
         headers[count++] = (struct px_fleet_header){own, exchange->traceparent};
     if (exchange->events)
-        headers[count++] = (struct px_fleet_header){"Accept", "text/event-stream"};
+        headers[count++] = (struct px_fleet_header){"Accept", accepts(wanted)};
     headers[count++] = (struct px_fleet_header){"Pyexec-Call", exchange->pyexec_call};
     if (exchange->part_count > 1) {
         snprintf(parts, sizeof parts, "%lu", exchange->part_count);
@@ -120,14 +131,23 @@ static void ping(struct px_exchange *exchange, int64_t now_ns)
 static bool look(struct px_exchange *exchange)
 {
     int64_t now = px_now_ns(), quiet = now - exchange->heard_ns;
-    bool asks = *exchange->about || exchange->node;
+    bool asks = *exchange->about || exchange->node; /* the node's own answer tells only when it is gone */
     if (*exchange->upload && now - exchange->part_ns > PART_NS)
         px_exchange_send_part(exchange, now);
     if (exchange->gone_ns)
         return now - exchange->gone_ns < LAST_NS;
     if (asks && quiet > EXCHANGE_QUIET_NS && now - exchange->pinged_ns > EXCHANGE_QUIET_NS)
         ping(exchange, now);
-    return quiet < (asks ? SILENT_NS : ACCEPT_NS);
+    return !asks || quiet < SILENT_NS;
+}
+
+/* Nothing that is due has come, though the node answers pings, or sends other messages. */
+static bool is_overdue(struct px_exchange *exchange)
+{
+    int64_t now = px_now_ns();
+    if (exchange->head && now - exchange->part_came_ns > GAP_NS)
+        exchange->broken = "the next part did not come for 30 seconds";
+    return !exchange->broken && !*exchange->about && now - exchange->told_ns > exchange->patience_ns;
 }
 
 static void take_ping(struct px_exchange *exchange, natsMsg *message)
@@ -159,42 +179,46 @@ static enum px_exchange_end fail(struct px_exchange *exchange)
     return PX_EXCHANGE_BROKEN;
 }
 
+/* The message belongs to this function. */
+static void take(struct px_exchange *exchange, struct px_message *message, struct px_fleet_answer *ret)
+{
+    exchange->heard_ns = px_now_ns();
+    if (message->kind != PX_MESSAGE_PING)
+        exchange->told_ns = exchange->heard_ns;
+    if (message->kind == PX_MESSAGE_PING) {
+        take_ping(exchange, message->message);
+    } else if (message->kind == PX_MESSAGE_PART) {
+        px_exchange_take_part(exchange, message->message);
+    } else if (natsMsg_IsNoResponders(message->message)) {
+        exchange->nobody = true;
+    } else {
+        px_exchange_take(exchange, message, ret);
+        return;
+    }
+    px_message_free(message);
+}
+
 static enum px_exchange_end await_answer(struct px_exchange *exchange, struct px_fleet_answer *ret)
 {
-    while (!exchange->over) {
+    while (!exchange->over && !exchange->broken) {
         struct px_message *message = px_waiter_next(exchange->waiter, exchange->call, px_now_ns() + EXCHANGE_LOOK_NS);
-        if (exchange->call->cancelled) {
-            if (message)
-                px_message_free(message);
+        bool flooded = exchange->waiter->flooded;
+        if (message && (flooded || exchange->call->cancelled))
+            px_message_free(message);
+        else if (message)
+            take(exchange, message, ret);
+        if (exchange->call->cancelled && !exchange->over) {
             cancel(exchange);
             return PX_EXCHANGE_CANCELLED;
         }
-        if (exchange->waiter->flooded)
+        if (exchange->nobody)
+            return PX_EXCHANGE_NOBODY;
+        if (flooded)
             exchange->broken = "there are more messages than a node may send ahead";
-        if (exchange->broken) {
-            if (message)
-                px_message_free(message);
-            return fail(exchange);
-        }
-        if (!message) {
-            if (look(exchange))
-                continue;
+        else if (!exchange->over && ((!message && !look(exchange)) || is_overdue(exchange))) {
             cancel(exchange);
             return PX_EXCHANGE_LOST;
         }
-        exchange->heard_ns = px_now_ns();
-        if (message->kind == PX_MESSAGE_PART) {
-            px_exchange_take_part(exchange, message->message);
-        } else if (message->kind == PX_MESSAGE_PING) {
-            take_ping(exchange, message->message);
-        } else if (natsMsg_IsNoResponders(message->message)) {
-            px_message_free(message);
-            return PX_EXCHANGE_NOBODY;
-        } else {
-            px_exchange_take(exchange, message, ret);
-            continue;
-        }
-        px_message_free(message);
     }
     return exchange->broken ? fail(exchange) : PX_EXCHANGE_ANSWERED;
 }
@@ -218,7 +242,9 @@ static enum px_exchange_end run(struct px_exchange *exchange, struct px_fleet_an
     if (!px_gateway_link_is_up(gateway) || !(exchange->waiter = px_waiter_take(gateway)))
         return PX_EXCHANGE_NOT_SENT;
     enum px_exchange_end end = PX_EXCHANGE_NOT_SENT;
-    exchange->heard_ns = px_now_ns();
+    exchange->heard_ns = exchange->told_ns = px_now_ns();
+    exchange->patience_ns =
+        !exchange->events && px_gateway_is_route(exchange->call, "execution_get mcp") ? LATE_NS : ACCEPT_NS;
     exchange->call->waits_at = exchange->waiter - gateway->waiters + 1;
     if (send_first(exchange) == 0)
         end = await_answer(exchange, ret);

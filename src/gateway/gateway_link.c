@@ -23,6 +23,7 @@
 #define CLOSE_MS 1000
 #define ID_DIGITS 16
 #define MESSAGE_OVERHEAD 1024     /* what a message takes besides its data: its headers, and libnats's own */
+#define ACCEPTED_MAX 4096u        /* bytes of `accepted` */
 #define REPEATED_BYTES (1u << 20) /* beyond these, messages that have come before are dropped */
 #define WAITER_BYTES \
     (64u << 20) /* beyond these, the request fails: a node sends four messages ahead, and 256 KiB after each */
@@ -75,18 +76,21 @@ static int open_waiters(struct px_gateway *gateway)
     return gateway->waiters ? 0 : -1;
 }
 
+/* The number of a request is random: a node that has seen the reply subject of one can't answer others. */
 struct px_waiter *px_waiter_take(struct px_gateway *gateway)
 {
+    unsigned long long number;
+    if (px_random_bytes(&number, sizeof number) < 0)
+        return NULL;
     pthread_mutex_lock(&gateway->lock);
     struct px_waiter *waiter = gateway->free;
-    unsigned long long number = ++gateway->numbers;
     if (waiter)
         gateway->free = waiter->next_free;
     pthread_mutex_unlock(&gateway->lock);
     if (!waiter)
         return NULL;
     pthread_mutex_lock(&waiter->lock);
-    waiter->number = number;
+    waiter->number = number ? number : 1;
     waiter->highest = 0;
     waiter->flooded = false;
     pthread_mutex_unlock(&waiter->lock);
@@ -162,7 +166,7 @@ bool px_gateway_number(natsMsg *message, const char *name, unsigned long long *r
 
 bool px_gateway_accepted(const char *data, size_t length, char *ret_subject, size_t size)
 {
-    px_auto_json json_t *told = px_json_loadb(data, length, 0, NULL);
+    px_auto_json json_t *told = length > ACCEPTED_MAX ? NULL : px_json_read(data, length, 0, NULL);
     const char *node = json_string_value(json_object_get(told, "node")),
                *request = json_string_value(json_object_get(told, "request"));
     bool good = px_word_is_plain(node, PX_NODE_NAME_MAX) && px_word_is_plain(request, PX_NODE_NAME_MAX);
@@ -186,20 +190,46 @@ static void cancel_late(struct px_gateway *gateway, natsMsg *message)
 
 /* Needs the lock of the waiter. A node sends a few messages ahead and repeats them until they are acknowledged. Repeated ones are dropped
  * while others wait, because the node sends them again. Only a broken node sends more. */
-static bool admit(struct px_gateway *gateway, struct px_waiter *waiter, struct px_message *message)
+static bool admit(struct px_waiter *waiter, struct px_message *message)
 {
     unsigned long long number;
     bool numbered = px_gateway_number(message->message, "Pyexec-Seq", &number);
     if (numbered && number <= waiter->highest && waiter->held > REPEATED_BYTES)
         return false;
-    if (waiter->held + message->bytes > WAITER_BYTES || gateway->held + message->bytes > PX_GATEWAY_HELD_MAX) {
+    if (waiter->held + message->bytes > WAITER_BYTES) {
         waiter->flooded = true;
         pthread_cond_signal(&waiter->arrived);
-        return false;
     }
+    if (waiter->flooded)
+        return false;
     if (number > waiter->highest)
         waiter->highest = number;
     return true;
+}
+
+/* All requests together hold too much: the one that holds most fails, and not the one that gets the next message. A few messages of each
+ * are always taken, since a good node sends no more ahead. Requests that fail give their bytes back soon. */
+static void make_room(struct px_gateway *gateway)
+{
+    struct px_waiter *most = NULL;
+    size_t ending = 0;
+    if (gateway->held <= PX_GATEWAY_HELD_MAX)
+        return;
+    for (size_t i = 0; i < PX_GATEWAY_WAITERS_MAX; i++) {
+        struct px_waiter *waiter = &gateway->waiters[i];
+        if (waiter->flooded)
+            ending += waiter->held;
+        else if (waiter->held > (most ? most->held : PX_GATEWAY_ALWAYS))
+            most = waiter;
+    }
+    if (!most || gateway->held - ending <= PX_GATEWAY_HELD_MAX)
+        return;
+    pthread_mutex_lock(&most->lock);
+    if (most->number && most->held > PX_GATEWAY_ALWAYS) {
+        most->flooded = true;
+        pthread_cond_signal(&most->arrived);
+    }
+    pthread_mutex_unlock(&most->lock);
 }
 
 static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned long long number,
@@ -207,7 +237,7 @@ static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned l
 {
     pthread_mutex_lock(&waiter->lock);
     bool wanted = number && waiter->number == number; /* a waiter that nobody uses has the number 0 */
-    bool taken = wanted && admit(gateway, waiter, message);
+    bool taken = wanted && admit(waiter, message);
     if (taken) {
         message->waiter = waiter;
         waiter->held += message->bytes;
@@ -217,8 +247,10 @@ static void put(struct px_gateway *gateway, struct px_waiter *waiter, unsigned l
         pthread_cond_signal(&waiter->arrived);
     }
     pthread_mutex_unlock(&waiter->lock);
-    if (taken)
+    if (taken) {
+        make_room(gateway);
         return;
+    }
     if (!wanted && message->kind != PX_MESSAGE_KEPT)
         cancel_late(gateway, message->message);
     px_message_free(message);

@@ -13,23 +13,57 @@
 #define DISCOVER_NS (300 * PX_NS_PER_MS) /* nobody knows how many nodes will answer */
 #define NODE_STATS_MAX (64 << 10)        /* bytes of the figures of one node */
 #define GATHERED_MAX (32u << 20)         /* bytes of all lists that are put together */
+#define VALUES_MAX (64u << 20)           /* bytes of memory that their values take, which is far more than their text */
+#define NODE_VALUES_MAX (16u << 20)      /* of one node */
+#define ALL_VALUES_MAX (1u << 30)        /* of all requests */
 
-static void add_node(json_t *nodes, natsMsg *message)
+/* Values of nodes that one request holds. */
+struct values {
+    struct px_gateway *gateway;
+    size_t bytes;
+};
+
+static void give_values(struct values *values, size_t left)
 {
+    values->gateway->values -= values->bytes - left;
+    values->bytes = left;
+}
+
+static void values_done(struct values *values)
+{
+    give_values(values, 0);
+}
+
+/* Returns NULL also when the values would take too much memory. */
+static json_t *read_values(struct values *values, const char *text, size_t length, size_t flags)
+{
+    size_t bytes = px_json_memory_estimate(text, length).bytes;
+    if (bytes > NODE_VALUES_MAX || bytes > VALUES_MAX - values->bytes)
+        return NULL;
+    values->bytes += bytes;
+    return (values->gateway->values += bytes) > ALL_VALUES_MAX ? NULL : px_json_read(text, length, flags, NULL);
+}
+
+static void add_node(struct values *values, json_t *nodes, natsMsg *message)
+{
+    size_t before = values->bytes;
     px_auto_json json_t *stats =
         natsMsg_GetDataLength(message) > NODE_STATS_MAX
             ? NULL
-            : px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+            : read_values(values, natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0);
     json_t *data = json_object_get(json_array_get(json_object_get(stats, "endpoints"), 0), "data");
     const char *name = json_string_value(json_object_get(data, "node"));
     if (px_word_is_plain(name, PX_NODE_NAME_MAX) && !json_object_get(nodes, name) &&
         json_object_size(nodes) < PX_GATEWAY_NODES_MAX)
         px_json_set(nodes, name, json_incref(data));
+    else
+        give_values(values, before);
 }
 
 /* Returns an object with the figures of all nodes by name, or NULL with a problem. */
-static json_t *discover(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+static json_t *discover(struct values *values, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
+    struct px_gateway *gateway = values->gateway;
     int64_t end = px_now_ns() + DISCOVER_NS;
     struct px_waiter *waiter = px_gateway_link_is_up(gateway) ? px_waiter_take(gateway) : NULL;
     struct px_message *message;
@@ -41,7 +75,7 @@ static json_t *discover(struct px_gateway *gateway, struct px_fleet_call *call, 
     }
     while (nodes && !nobody && (message = px_waiter_next(waiter, call, end))) {
         nobody = natsMsg_IsNoResponders(message->message);
-        add_node(nodes, message->message);
+        add_node(values, nodes, message->message);
         px_message_free(message);
     }
     if (waiter)
@@ -81,7 +115,8 @@ static void answer_json(struct px_fleet_answer *ret, int status, json_t *json)
 void px_gateway_list_nodes(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     char denied[256];
-    px_auto_json json_t *nodes = discover(gateway, call, ret);
+    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto_json json_t *nodes = discover(&values, call, ret);
     if (!nodes)
         return;
     px_gateway_denied(gateway, denied, sizeof denied);
@@ -132,19 +167,22 @@ static void merge(json_t *into, const json_t *object)
 static void add_missing(json_t *missing, const char *node, const struct px_fleet_answer *answer)
 {
     px_auto_json json_t *problem =
-        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
+        px_json_read(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
     const char *title = json_string_value(json_object_get(problem, "title"));
     px_json_append(missing, json_pack("{s:s, s:i, s:s}", "node", node, "status", answer->status, "title",
                                       title ? title : "its answer is not valid"));
 }
 
 /* Takes the list of a node, or notes that it is missing. True: it is there. */
-static bool take_list(const char *node, const struct px_fleet_answer *answer, json_t *whole, json_t *missing)
+static bool take_list(struct values *values, const char *node, struct px_fleet_answer *answer, json_t *whole,
+                      json_t *missing)
 {
-    px_auto_json json_t *list =
-        answer->status >= 400
-            ? NULL
-            : px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, NULL);
+    px_auto_json json_t *list = answer->status >= 400 ? NULL
+                                                      : read_values(values, px_buffer_shown(&answer->body),
+                                                                    px_buffer_length(&answer->body), JSON_ALLOW_NUL);
+    if (!json_is_object(list) && answer->status < 400)
+        px_gateway_problem(answer, 502, "internal", "Ask the node.",
+                           "the list of a node is not valid, or the values of it or of all lists take too much memory");
     if (json_is_object(list))
         merge(whole, list);
     else
@@ -154,7 +192,8 @@ static bool take_list(const char *node, const struct px_fleet_answer *answer, js
 
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    px_auto_json json_t *nodes = discover(gateway, call, ret), *whole = json_object(), *missing = json_array();
+    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto_json json_t *nodes = discover(&values, call, ret), *whole = json_object(), *missing = json_array();
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
     size_t bytes = 0, lists = 0;
     px_json_set(whole, px_gateway_is_route(call, "session_list") ? "sessions" : "executions", json_array());
@@ -171,7 +210,7 @@ void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, s
         bytes += ret->body.length;
         if (bytes > GATHERED_MAX)
             px_gateway_problem(ret, 502, "internal", "Ask the nodes.", "all lists together are larger than 32 MiB");
-        lists += take_list(names[i], ret, whole, missing);
+        lists += take_list(&values, names[i], ret, whole, missing);
     }
     if (!nodes || (!lists && json_array_size(missing))) /* the problem of the last node */
         return;
@@ -203,19 +242,35 @@ static int begin_seek(struct px_gateway *gateway, const char *principal)
     return seat;
 }
 
+/* The node has what the call names. A node that fails, or that does not know the principal, may not have it. */
+static bool knows(int status)
+{
+    return status < 500 && status != 401 && status != 403 && status != 429;
+}
+
 static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    px_auto_json json_t *nodes = discover(gateway, call, ret);
+    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto_json json_t *nodes = discover(&values, call, ret);
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
+    px_auto(px_fleet_answer_done) struct px_fleet_answer problem = {0};
     for (size_t i = 0; names && names[i]; i++) {
         enum px_exchange_end end = px_gateway_ask_node(gateway, call, names[i], ret);
         if (end == PX_EXCHANGE_NOBODY || (end == PX_EXCHANGE_ANSWERED && ret->status == 404))
             continue;
         if (end != PX_EXCHANGE_ANSWERED)
             px_gateway_failed(gateway, end, NULL, ret);
-        return;
+        if (end == PX_EXCHANGE_CANCELLED || (end == PX_EXCHANGE_ANSWERED && knows(ret->status)))
+            return;
+        px_gateway_answer_clear(&problem); /* another node may know it */
+        problem = *ret;
+        *ret = (struct px_fleet_answer){0};
     }
-    if (nodes)
+    if (nodes && problem.status) {
+        px_gateway_answer_clear(ret);
+        *ret = problem;
+        problem = (struct px_fleet_answer){0};
+    } else if (nodes)
         px_gateway_problem(ret, 404, px_gateway_is_route(call, "call_answer") ? "call_not_found" : "not_found",
                            "It was already answered, or what it belongs to has ended.", "no node knows '%.128s'",
                            call->named);

@@ -28,7 +28,7 @@ static enum px_exchange_end send_to(struct px_gateway *gateway, struct px_fleet_
                                    .body = whole ? call->body : NULL,
                                    .length = whole ? call->length : 0,
                                    .passes = whole,
-                                   .events = whole && px_gateway_wants_events(call)};
+                                   .events = !whole || px_gateway_wants_events(call)};
     return px_buffer_ok(&subject) && pyexec_call ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 
@@ -48,7 +48,7 @@ static char *opens(const struct px_fleet_call *call)
     px_auto_json json_t *body = NULL;
     json_t *open = json_pack("{s:s}", "id", call->session);
     if (px_gateway_body_has(call, "session_policy") || px_gateway_body_has(call, "packages"))
-        body = px_json_loadb(call->body, call->length, 0, NULL);
+        body = px_json_read(call->body, call->length, 0, NULL);
     json_t *policy = json_object_get(body, "session_policy");
     if (policy)
         px_json_set(open, "policy", json_incref(policy));
@@ -78,7 +78,7 @@ static bool take_node(const struct px_fleet_answer *answer, char ret[PX_NODE_NAM
 static void say_created(struct px_fleet_answer *answer)
 {
     px_auto_json json_t *result =
-        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, NULL);
+        px_json_read(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), JSON_ALLOW_NUL, NULL);
     json_t *session = json_object_get(result, "session");
     if (!json_is_object(session))
         return;
@@ -94,7 +94,7 @@ static void keep_branches(struct px_gateway *gateway, const struct px_fleet_call
                           const struct px_fleet_answer *answer)
 {
     px_auto_json json_t *forked =
-        px_json_loadb(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
+        px_json_read(px_buffer_shown(&answer->body), px_buffer_length(&answer->body), 0, NULL);
     json_t *id;
     size_t i;
     json_array_foreach(json_object_get(forked, "sessions"), i, id)

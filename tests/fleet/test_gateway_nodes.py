@@ -148,8 +148,10 @@ def test_a_node_may_take_its_time_for_every_kind_of_request(pyexec):
 
 def test_tools_without_events_are_still_for_the_node_to_refuse(gateway, node):
     node.serve(ANYBODY + "run", lambda node, message: node.answer(message, 400, {"events": "Accept" in message.headers}))
-    for members in ({"tools": []}, {"control": True}):
+    for members in ({"tools": [{"name": "f"}]}, {"control": True}):
         assert gateway.execute("1", **members).json() == {"events": False}
+    for members in ({"tools": []}, {"control": False}):         # such a run may be long
+        assert gateway.execute("1", **members).json() == {"events": True}
 
 
 def test_an_open_that_is_sent_on_to_the_owner_is_awaited_there(gateway, node):
@@ -163,6 +165,53 @@ def test_an_open_that_is_sent_on_to_the_owner_is_awaited_there(gateway, node):
     node.serve_pings("second")
     node.serve(ANYBODY + "open", send_on)
     assert gateway.ask("POST", "/v1/sessions", {"id": "s"}).status == 201
+
+
+# ---- Lost answers ----
+
+def ask_each_kind(gateway):
+    """Sends a request of each kind that goes to one node, all at once. Returns the answers, and how long they took."""
+    begun = time.monotonic()
+    answers = at_once(*[lambda method=method, path=path: gateway.ask(method, "/v1/" + path, {} if method == "POST" else None) for method, path in (
+        ("GET", "sessions/s/files/a"), ("GET", "sessions/s/files"), ("DELETE", "sessions/s"), ("POST", "sessions/s/interrupt"),
+        ("POST", "calls/c"), ("DELETE", "runs/r"), ("GET", "sessions"), ("DELETE", "executions/e-fake-1"), ("GET", "environments"))],
+        lambda: gateway.execute("1", session="s"))
+    return answers, time.monotonic() - begun
+
+
+def serve_all(node, work):
+    node.serve_stats()
+    node.serve(ANYBODY + "open", lambda node, message: node.answer(message, 200, {"id": "s"}))
+    node.serve("pyexec.v1.node.fake.s.>", work)
+    node.serve("pyexec.v1.node.fake.p.*", work)
+
+
+def test_an_answer_that_is_lost_ends_every_kind_of_request(gateway, node):
+    def loses(node, message):
+        if "event-stream" in message.headers.get("Accept", ""):
+            node.accept(message)
+    finds = iter([True] * 4)
+    serve_all(node, loses)
+    node.serve(ANYBODY + "run", lambda node, message: node.answer(message, 200, []) if next(finds, False) else loses(node, message))
+    node.serve(node.about("r1", "ping"), lambda node, message: node.answer(message, 404))
+    answers, seconds = ask_each_kind(gateway)
+    assert [answer.status for answer in answers] == [502] * 10, [answer.body for answer in answers]
+    assert all("its answer was lost" in answer.json()["title"] for answer in answers) and seconds < 9
+
+
+def test_a_node_that_answers_pings_and_nothing_else_is_not_awaited_for_ever(gateway, node):
+    serve_all(node, lambda node, message: None)
+    node.serve(ANYBODY + "run", lambda node, message: node.answer(message, 200, []) if "environments" in message.headers["Pyexec-Call"] else None)
+    answers, seconds = ask_each_kind(gateway)
+    assert [answer.status for answer in answers] == [502] * 8 + [200, 502], [answer.body for answer in answers]
+    assert seconds < 25
+
+
+def test_files_come_as_an_archive_although_the_gateway_asks_for_events(gateway, node):
+    node.serve(ANYBODY + "run", lambda node, message: node.answer(message, 200, []))
+    node.serve(node.session("s"), lambda node, message: node.answer(message, 200, message.headers["Accept"].split(", ")))
+    accepts = [gateway.ask("GET", "/v1/sessions/s/files", headers={"Accept": wanted}).json() for wanted in ("application/x-tar", "*/*")]
+    assert accepts == [["application/x-tar", "text/event-stream"], ["text/event-stream"]]
 
 
 # ---- Broken and hostile nodes ----
@@ -283,7 +332,114 @@ def test_lists_of_nodes_have_a_limit(gateway, node):
     assert peak(gateway) - before < 100 * MIB
 
 
+def test_a_list_that_would_take_far_more_memory_than_its_text_is_refused(gateway, node, nats):
+    body = b'{"sessions":[' + b"[]," * 300_000 + b"[]]}"
+    node.serve_stats()
+    node.serve("pyexec.v1.node.fake.p.*", lambda node, message: node.publish(message.reply, body, headers={"Pyexec-Status": "200"}))
+    before = peak(gateway)
+    answer = gateway.ask("GET", "/v1/sessions")
+    assert answer.status == 502 and "memory" in answer.json()["title"]
+    assert peak(gateway) - before < 20 * MIB
+    with FakeNode(nats.port, "works") as other:
+        other.serve_stats()
+        other.serve("pyexec.v1.node.works.p.*", lambda node, message: node.answer(message, 200, {"sessions": [{"id": "s"}]}))
+        answer = gateway.ask("GET", "/v1/sessions").json()
+        assert answer["sessions"] == [{"id": "s"}] and [row["node"] for row in answer["missing"]] == ["fake"]
+
+
+def test_the_requests_that_hold_most_fail_and_not_a_good_one(gateway, node, nats):
+    """17 of them hold 62 MiB each, which is more than the 1 GiB for all."""
+    data, sent = b"x" * (MIB - 4096), []
+
+    def flood(node, message):
+        request = "r%d" % len(sent)
+        sent.append(message)
+        node.serve_pings(request)
+        node.accept(message, request)
+        for number in range(62):
+            node.send(message, 5 + number, data, Pyexec_Event="stdout")
+
+    def good(node, message):
+        node.accept(message, "good")
+        for number in range(20):
+            node.send(message, 1 + number, {"seq": number, "text": "x"}, Pyexec_Event="stdout")
+            time.sleep(0.02)
+        node.answer(message, 200, {"status": "ok"}, number=21)
+    node.serve(node.session("bad"), flood)
+    node.serve(ANYBODY + "open", lambda node, message: node.answer(message, 200, {"id": "bad"}))
+    with contextlib.ExitStack() as stack, FakeNode(nats.port, "other") as other:
+        other.serve_pings("good")
+        other.serve(ANYBODY + "run", good)
+        held = []
+        for number in range(20):
+            held.append(stack.enter_context(contextlib.closing(gateway.connection())))
+            held[-1].request("POST", "/v1/sessions/bad/execute", json.dumps({"code": "1"}), {"Accept": "text/event-stream"})
+            wait_until(lambda number=number: len(sent) > number, "the request")
+            if number >= 16:
+                node.flush()
+                assert gateway.execute("1").status == 200
+        reasons = [json.dumps(line) for line in gateway.lines(event="a node's answer is not valid")]
+    assert reasons and all("node.fake." in reason for reason in reasons)
+
+
+def test_an_answer_whose_next_part_does_not_come_gives_its_memory_back(own, nats, node):
+    """33 of them announce more than the 1 GiB for all: the others wait, but small answers do not."""
+    sent = []
+
+    def run(node, message):
+        parts, part = (2, MIB - 4096) if b"small" in message.data else (32, MIB - 4096)
+        node.accept(message)
+        for number in range(2 if parts == 2 else 1):
+            node.send(message, 1 + number, b" " * part, "pyexec.test.ack", Pyexec_Part=number, Pyexec_Parts=parts, Pyexec_Status=200)
+        sent.append(message)
+    node.serve_pings()
+    node.serve(node.about("r1", "cancel"), lambda node, message: None)
+    node.serve(ANYBODY + "run", run)
+    begun = time.monotonic()
+    with contextlib.ExitStack() as stack, serving(own, "--nats", nats.url) as gateway:
+        held = [stack.enter_context(contextlib.closing(gateway.connection())) for _ in range(33)]
+        for connection in held:
+            connection.request("POST", "/v1/execute", json.dumps({"code": "1"}))
+        wait_until(lambda: len(sent) == 33, "the answers")
+        assert gateway.execute("'small'", timeout=20).status == 200
+        assert time.monotonic() - begun < 25
+        assert held[0].getresponse().status == 502
+        assert "next part" in json.dumps(gateway.lines(event="a node's answer is not valid"))
+
+
+def test_a_node_can_not_guess_the_reply_subjects_of_other_requests(gateway, node):
+    replies = []
+    node.serve(ANYBODY + "run", lambda node, message: (replies.append(message.reply), node.answer(message, 200, {})))
+    for _ in range(6):
+        assert gateway.execute("1").status == 200
+    numbers = [int(reply.split(".")[-2]) for reply in replies]
+    assert len({number >> 32 for number in numbers}) == 6, numbers
+
+
 # ---- All nodes ----
+
+def test_a_node_that_fails_does_not_hide_what_another_one_knows(gateway, node, nats):
+    def fails(node, message):
+        way = message.headers["Pyexec-Call"].split("/")[-1]
+        if way.isdigit():
+            node.answer(message, int(way), {"title": "no"})
+        elif way == "broken":
+            node.answer(message, 7)
+        else:
+            node.accept(message)
+    node.serve_stats()
+    node.serve("pyexec.v1.node.fake.p.*", fails)
+    node.serve(node.about("r1", "ping"), lambda node, message: node.answer(message, 404))
+    ways = ["401", "404", "429", "500", "503", "broken", "lost"]
+    alone = at_once(*[lambda way=way: gateway.ask("POST", "/v1/calls/" + way, {"result": 1}) for way in ways])
+    assert [answer.status for answer in alone] == [401, 404, 429, 500, 503, 502, 502]
+    with FakeNode(nats.port, "zz") as knows:
+        knows.serve_stats()
+        knows.serve("pyexec.v1.node.zz.p.*", lambda node, message: node.answer(message, 204))
+        answers = at_once(*[lambda way=way: gateway.ask("POST", "/v1/calls/" + way, {"result": 1}) for way in ways])
+        assert [answer.status for answer in answers] == [204] * len(ways), [answer.body for answer in answers]
+
+
 
 def test_calls_that_nobody_knows_do_not_hold_up_the_answers_of_tools(gateway, node):
     def run(node, message):

@@ -159,9 +159,26 @@ static int refuse_flags(const struct cli_arguments *arguments, const struct cli_
                "file of the nodes.");
 }
 
+/* A file or the environment may be for nodes on this machine too, so their keys are no error. */
+static void say_ignored(const struct px_policy *policy)
+{
+    px_auto_buffer struct px_buffer text = {0};
+    for (size_t i = 0; i < PX_FIELD_COUNT; i++)
+        if (policy->origin[i] == PX_ORIGIN_FILE || policy->origin[i] == PX_ORIGIN_ENVIRONMENT)
+            px_buffer_printf(&text, "%s%s (%s)", text.length ? ", " : "",
+                             px_policy_field_info((enum px_policy_field)i)->name,
+                             px_origin_name((enum px_origin)policy->origin[i]));
+    if (!text.length || !px_buffer_ok(&text))
+        return;
+    px_auto_buffer struct px_buffer line = {0};
+    px_buffer_printf(&line, "with --nats these keys of the policy have no effect: %s", px_buffer_string(&text));
+    cli_say(px_buffer_string(&line), "The code runs at the nodes: give the keys to `pyexec worker`.");
+}
+
 /* In front of a fleet: this process runs no code. */
 static int serve_fleet(const struct cli_serve *serve, const struct cli_nats_flags *nats, pyexec_error *error)
 {
+    say_ignored(&serve->settings.policy);
     struct cli_serve_below below = {.fleet = cli_fleet_open(nats, serve->config_file, false, error)};
     if (!below.fleet)
         return -1;

@@ -311,7 +311,9 @@ static void refuse_path(struct px_http_request *request, const char *allowed)
                            "this path does not take the request's method", hint);
     else
         px_respond_problem(request, MHD_HTTP_NOT_FOUND, "not_found", "there is no such path",
-                           "GET /openapi.json lists the routes.");
+                           request->listener->metrics_only
+                               ? "This address has /metrics, /healthz and /readyz only ([serve] metrics)."
+                               : "GET /openapi.json lists the routes.");
 }
 
 static bool authenticate(struct px_http_request *request)

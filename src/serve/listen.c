@@ -227,7 +227,7 @@ static int listen_for_metrics(struct px_server *server, pyexec_error *error)
 {
     size_t before = server->listener_count;
     if (listen_each(server, &server->options->config->metrics, error) < 0)
-        return -1;
+        return px_error_wrap(error, "--metrics ([serve] metrics)");
     for (size_t i = before; i < server->listener_count; i++)
         server->listeners[i].metrics_only = true;
     return 0;

@@ -166,7 +166,10 @@ def test_the_address_for_metrics_serves_nothing_else(own):
         address = re.findall(r"127\.0\.0\.1:\d+", server.log())[-1]
         assert [ask(address, path).status for path in ("/metrics", "/healthz", "/readyz")] == [200, 200, 200]
         assert [ask(address, path).status for path in ("/", "/openapi.json", "/v1/sessions", "/v1/environments", "/health")] == [404] * 5
+        assert "/metrics" in ask(address, "/").json()["hint"] and "openapi" not in ask(address, "/").json()["hint"]
         assert server.ask("POST", "/v1/execute", {"code": "1"}, address=address).status == 404
+        done = own.run("serve", "--metrics", address)
+        assert done.returncode != 0 and "--metrics" in str(done.stderr), done.stderr
         assert server.result("1")["status"] == "ok"
 
 

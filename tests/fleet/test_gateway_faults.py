@@ -205,6 +205,15 @@ def test_fleet_says_what_is_wrong(pyexec, nats):
         assert done.returncode == 125 and text in done.stderr, (words, done.stderr)
 
 
+def test_a_gateway_names_the_keys_of_a_policy_that_have_no_effect(own, nats, tmp_path):
+    (tmp_path / "conf").write_text("[policy]\ntimeout = 5s\n")
+    with serving(own, "--nats", nats.url, "--config", str(tmp_path / "conf"), env={"PYEXEC_POLICY_MAX_STDOUT_BYTES": "64K"}) as gateway:
+        line = next(line for line in gateway.log().splitlines() if "have no effect" in line)
+        assert "timeout_ms (file)" in line and "max_stdout_bytes (environment)" in line
+    with serving(own, "--nats", nats.url) as gateway:
+        assert "timeout_ms" not in gateway.log()
+
+
 def test_a_gateway_refuses_what_it_can_not_serve(pyexec, nats):
     done = run(pyexec, "serve", "--nats", nats.url, "--e2b", "--listen", "127.0.0.1:0")
     assert done.returncode == 125 and "can't be served for a fleet" in done.stderr, done.stderr

@@ -301,6 +301,18 @@ def test_malformed_answers_are_errors_of_the_client(bad_node, messages):
     assert "no worker has answered" not in str(failed.value) and "node is gone" not in str(failed.value)
 
 
+def test_a_request_that_is_sent_on_is_awaited_at_the_node_that_accepts_it_last(bad_node):
+    px, node, requests = bad_node
+    stream = px.stream("6 * 7")
+    reply = requests.get(timeout=60).reply
+    for headers, data in (ACCEPTED, ({"Pyexec-Seq": "1", "Pyexec-Event": "alive"}, b"{}"), ({"Pyexec-Seq": "2", "Pyexec-Event": "alive"}, b"{}"),
+                          ({"Pyexec-Seq": "0", "Pyexec-Event": "accepted"}, b'{"node": "owner", "request": "r"}'),
+                          ({"Pyexec-Seq": "1", "Pyexec-Status": "400"}, b'{"code": "invalid_request", "title": "from the owner"}')):
+        node.publish(reply, data, headers=headers)
+    with pytest.raises(PyexecError, match="from the owner"):
+        stream.result()
+
+
 def test_a_malformed_answer_to_a_part_or_a_session_is_an_error_too(bad_node):
     px, node, requests = bad_node
     for answer in ("x", "99"):

@@ -128,7 +128,8 @@ class Exchange {
       return;
     }
     const number = numberOf(message, "Pyexec-Seq");
-    if (number < this.#number) this.#acknowledge(message);      // it has come before, but its acknowledgement may be lost
+    if (!number && this.#number && header(message, "Pyexec-Event") === "accepted") this.#acceptedAgain(message);
+    else if (number < this.#number) this.#acknowledge(message);      // it has come before, but its acknowledgement may be lost
     if (number < this.#number || this.#early.has(number)) this.#mailbox.release(message);
     else this.#early.set(number, message);
     for (let next = this.#early.get(this.#number); next; next = this.#early.get(this.#number)) {
@@ -166,6 +167,13 @@ class Exchange {
     if (name === "tool_call" || name === "tool_approval") this.#unanswered++;
     else this.#eventBytes += bytes;
     if (this.#eventBytes > EVENT_BYTES || this.#unanswered > CALLS) throw this.#link.lost("the node sends more events than a client takes");
+  }
+
+  /** A node has sent `open` on to the session's owner, which accepts it too, and counts from there. */
+  #acceptedAgain(message: Msg): void {
+    const before = this.#about;
+    this.#accepted(Buffer.from(message.data));
+    if (this.#about !== before) this.#number = 1;
   }
 
   #accepted(body: Buffer): void {

@@ -375,6 +375,14 @@ describe("a fleet", { skip }, () => {
     }
   }));
 
+  test("a request that is sent on is awaited at the node that accepts it last", () => withBadNode(async (run) => {
+    const accepted = (node: string): Said => [{ "Pyexec-Seq": "0", "Pyexec-Event": "accepted" }, `{"node": "${node}", "request": "r"}`];
+    const alive = (number: number): Said => [{ "Pyexec-Seq": String(number), "Pyexec-Event": "alive" }, "{}"];
+    const failure = await run([accepted("bad"), alive(1), alive(2), accepted("owner"),
+      [{ "Pyexec-Seq": "1", "Pyexec-Status": "400" }, '{"code": "invalid_request", "title": "from the owner"}']]);
+    assert.ok(failure.message.includes("from the owner"), String(failure));
+  }));
+
   test("what a node sends ahead is bounded, and so are events and calls of tools that wait", () => withBadNode(async (run) => {
     const large = Buffer.alloc(1000 << 10, " ");
     const many = (count: number, data: Uint8Array | string, headers: (number: number) => Record<string, string>): Said[] =>

@@ -164,7 +164,9 @@ class _Exchange:
         number = _number(text)
         if number < self.number or number in self.early:        # it has come before, but its acknowledgement may be lost
             self.held -= self._cost(message)
-            if number < self.number:
+            if not number and (message.headers or {}).get("Pyexec-Event") == "accepted":
+                self._accepted_again(message.data)
+            elif number < self.number:
                 await self._acknowledge(message)
             return []
         self.early[number] = message
@@ -209,6 +211,13 @@ class _Exchange:
         if self.event_bytes > EVENT_BYTES or self.unanswered > CALLS:
             raise self.lost("the node sends more events than a client takes")
         self.take(name, data, partial(self._post, str(json.loads(data)["call_id"]), reply) if is_call else None)
+
+    def _accepted_again(self, data: bytes) -> None:
+        """A node has sent `open` on to the session's owner, which accepts it too, and counts from there."""
+        before = self.about
+        self._accepted(data)
+        if self.about != before:
+            self.number = 1
 
     def _accepted(self, data: bytes) -> None:
         told = json.loads(data)

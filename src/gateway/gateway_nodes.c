@@ -18,24 +18,24 @@
 #define ALL_VALUES_MAX (1u << 30)        /* of all requests */
 
 /* Values of nodes that one request holds. */
-struct values {
+struct node_values {
     struct px_gateway *gateway;
     size_t bytes;
 };
 
-static void give_values(struct values *values, size_t left)
+static void give_values(struct node_values *values, size_t left)
 {
     values->gateway->values -= values->bytes - left;
     values->bytes = left;
 }
 
-static void values_done(struct values *values)
+static void values_done(struct node_values *values)
 {
     give_values(values, 0);
 }
 
 /* Returns NULL also when the values would take too much memory. */
-static json_t *read_values(struct values *values, const char *text, size_t length, size_t flags)
+static json_t *read_values(struct node_values *values, const char *text, size_t length, size_t flags)
 {
     size_t bytes = px_json_memory_estimate(text, length).bytes;
     if (bytes > NODE_VALUES_MAX || bytes > VALUES_MAX - values->bytes)
@@ -44,7 +44,7 @@ static json_t *read_values(struct values *values, const char *text, size_t lengt
     return (values->gateway->values += bytes) > ALL_VALUES_MAX ? NULL : px_json_read(text, length, flags, NULL);
 }
 
-static void add_node(struct values *values, json_t *nodes, natsMsg *message)
+static void add_node(struct node_values *values, json_t *nodes, natsMsg *message)
 {
     size_t before = values->bytes;
     px_auto_json json_t *stats =
@@ -61,7 +61,7 @@ static void add_node(struct values *values, json_t *nodes, natsMsg *message)
 }
 
 /* Returns an object with the figures of all nodes by name, or NULL with a problem. */
-static json_t *discover(struct values *values, struct px_fleet_call *call, struct px_fleet_answer *ret)
+static json_t *discover(struct node_values *values, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     struct px_gateway *gateway = values->gateway;
     int64_t end = px_now_ns() + DISCOVER_NS;
@@ -115,7 +115,7 @@ static void answer_json(struct px_fleet_answer *ret, int status, json_t *json)
 void px_gateway_list_nodes(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
     char denied[256];
-    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto(values_done) struct node_values values = {.gateway = gateway};
     px_auto_json json_t *nodes = discover(&values, call, ret);
     if (!nodes)
         return;
@@ -192,7 +192,7 @@ static bool take_list(struct values *values, const char *node, struct px_fleet_a
 
 void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto(values_done) struct node_values values = {.gateway = gateway};
     px_auto_json json_t *nodes = discover(&values, call, ret), *whole = json_object(), *missing = json_array();
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
     size_t bytes = 0, lists = 0;
@@ -250,7 +250,7 @@ static bool knows(int status)
 
 static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
 {
-    px_auto(values_done) struct values values = {.gateway = gateway};
+    px_auto(values_done) struct node_values values = {.gateway = gateway};
     px_auto_json json_t *nodes = discover(&values, call, ret);
     px_auto_free const char **names = nodes ? names_of(nodes) : NULL;
     px_auto(px_fleet_answer_done) struct px_fleet_answer problem = {0};

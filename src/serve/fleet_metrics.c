@@ -151,7 +151,8 @@ static void add_gateway(struct px_server *server, struct px_buffer *out)
 
 bool px_metrics_asks_nodes(const struct px_http_request *request)
 {
-    return request->server->options->fleet && !request->server->draining && strcmp(request->route->name, "metrics") == 0;
+    return request->server->options->fleet && !request->server->draining &&
+           strcmp(request->route->name, "metrics") == 0;
 }
 
 void px_fleet_metrics_add(struct px_server *server, struct px_buffer *out)

@@ -7,6 +7,7 @@
  *   gateway_answer.c    the messages of its answer
  *   gateway_call.c      which subject a request goes to
  *   gateway_session.c   calls of sessions
+ *   gateway_mcp.c       messages of the Model Context Protocol
  *   gateway_nodes.c     all nodes: lists, drain
  *   gateway_places.c    which node has a session or a tool call, as far as known
  *
@@ -171,6 +172,7 @@ void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *cod
 void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *node,
                        struct px_fleet_answer *ret);
 const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name);
+void px_gateway_answer_add(struct px_fleet_answer *answer, const char *name, const char *value);
 void px_gateway_answer_clear(struct px_fleet_answer *answer);
 
 /* ---- Calls (gateway_call.c, gateway_session.c, gateway_nodes.c) ---- */
@@ -184,12 +186,19 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
 /* Sends the call to this node, for its principal. */
 enum px_exchange_end px_gateway_ask_node(struct px_gateway *gateway, struct px_fleet_call *call, const char *node,
                                          struct px_fleet_answer *ret);
+/* Sends the call to any node, best to one that has the environment (NULL: none is named). If no node has it, the answer of any node says what
+ * is wrong with it. */
+void px_gateway_run(struct px_gateway *gateway, struct px_fleet_call *call, const char *environment,
+                    struct px_fleet_answer *ret);
+/* Reads the node from the id of a detached execution, e-NODE-DIGITS. */
+bool px_gateway_node_of_execution(const char *id, char ret[PX_NODE_NAME_MAX + 1]);
 /* True if the body is an object with this member, written without escapes. */
 bool px_gateway_body_has(const struct px_fleet_call *call, const char *member);
 /* The call becomes one that asks for events at the node, because it may take long, and its answer may be lost. */
 bool px_gateway_wants_events(const struct px_fleet_call *call);
 bool px_gateway_is_route(const struct px_fleet_call *call, const char *names);
 void px_gateway_session(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
+void px_gateway_mcp(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 void px_gateway_list_nodes(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 void px_gateway_drain(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 /* Asks all nodes, and puts their lists together. */
@@ -197,6 +206,8 @@ void px_gateway_gather(struct px_gateway *gateway, struct px_fleet_call *call, s
 /* Asks one node after the other until one knows the named thing. Few requests may do so at once, and those of one principal use at most
  * half, because each holds a thread that answers of tools need. */
 void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
+/* Sends it to all nodes, within the same limits, and answers 202. */
+void px_gateway_tell_all(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret);
 
 /* ---- Places (gateway_places.c) ---- */
 

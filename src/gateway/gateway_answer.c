@@ -21,7 +21,7 @@ void px_gateway_answer_clear(struct px_fleet_answer *answer)
     answer->status = 0;
 }
 
-static void add_header(struct px_fleet_answer *answer, const char *name, const char *value)
+void px_gateway_answer_add(struct px_fleet_answer *answer, const char *name, const char *value)
 {
     px_buffer_add(&answer->headers, name, strlen(name) + 1);
     px_buffer_add(&answer->headers, value, strlen(value) + 1);
@@ -49,9 +49,9 @@ void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *cod
     va_end(args);
     px_gateway_answer_clear(ret);
     ret->status = status;
-    add_header(ret, "Content-Type", "application/problem+json");
+    px_gateway_answer_add(ret, "Content-Type", "application/problem+json");
     if (status == 503)
-        add_header(ret, "Retry-After", "1");
+        px_gateway_answer_add(ret, "Retry-After", "1");
     px_auto_free char *text = px_json_take_text(json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title",
                                                           title, "status", status, "code", code, "hint", hint));
     px_buffer_add_string(&ret->body, text);
@@ -203,7 +203,7 @@ static void take_last(struct px_exchange *exchange, natsMsg *head, struct px_buf
     for (size_t i = 0; i < PX_COUNT(passed); i++) {
         const char *value = px_gateway_header(head, passed[i]);
         if (value)
-            add_header(ret, passed[i], value);
+            px_gateway_answer_add(ret, passed[i], value);
     }
     ret->body = *body;
     *body = (struct px_buffer){0};

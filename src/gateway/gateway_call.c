@@ -76,25 +76,24 @@ enum px_exchange_end px_gateway_ask_any(struct px_gateway *gateway, struct px_fl
     return px_buffer_ok(&subject) ? px_exchange_run(&exchange, ret) : PX_EXCHANGE_NOT_SENT;
 }
 
-/* The environment that the run asks for, if it is there and can be a part of a subject. */
+/* The environment that the run asks for. */
 static char *environment_of(const struct px_fleet_call *call)
 {
     if (!px_gateway_body_has(call, "policy"))
         return NULL;
     px_auto_json json_t *body = px_json_read(call->body, call->length, 0, NULL);
     const char *name = json_string_value(json_object_get(json_object_get(body, "policy"), "environment"));
-    return px_word_is_plain(name, ROUTE_ENVIRONMENT_MAX) ? strdup(name) : NULL;
+    return name ? strdup(name) : NULL;
 }
 
-/* If no node has the environment, the answer of any node says what is wrong with it. */
-static void run_anywhere(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+void px_gateway_run(struct px_gateway *gateway, struct px_fleet_call *call, const char *environment,
+                    struct px_fleet_answer *ret)
 {
     char what[80];
     px_auto_buffer struct px_buffer text = {0};
-    px_auto_free char *environment = environment_of(call);
     enum px_exchange_end end = PX_EXCHANGE_NOBODY;
     px_gateway_pyexec_call(&text, call, call->target);
-    if (environment) {
+    if (px_word_is_plain(environment, ROUTE_ENVIRONMENT_MAX)) {
         snprintf(what, sizeof what, "run.%s", environment);
         end = px_gateway_ask_any(gateway, call, what, px_buffer_string(&text), call->body, call->length, true, ret);
     }
@@ -102,6 +101,12 @@ static void run_anywhere(struct px_gateway *gateway, struct px_fleet_call *call,
         end = px_gateway_ask_any(gateway, call, "run", px_buffer_string(&text), call->body, call->length, true, ret);
     if (end != PX_EXCHANGE_ANSWERED)
         px_gateway_failed(gateway, end, NULL, ret);
+}
+
+static void run_anywhere(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+{
+    px_auto_free char *environment = environment_of(call);
+    px_gateway_run(gateway, call, environment, ret);
 }
 
 static void open_session(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
@@ -153,7 +158,7 @@ static void ask_one(struct px_gateway *gateway, struct px_fleet_call *call, cons
 }
 
 /* The id of a detached execution is e-NODE-DIGITS. */
-static bool node_of_execution(const char *id, char ret[PX_NODE_NAME_MAX + 1])
+bool px_gateway_node_of_execution(const char *id, char ret[PX_NODE_NAME_MAX + 1])
 {
     const char *end = id ? strrchr(id, '-') : NULL;
     if (!id || strncmp(id, "e-", 2) != 0 || end <= id + 2 || end - id - 2 > (long)PX_NODE_NAME_MAX)
@@ -166,7 +171,7 @@ static void ask_about(struct px_gateway *gateway, struct px_fleet_call *call, st
 {
     char node[PX_NODE_NAME_MAX + 1];
     bool execution = px_gateway_is_route(call, "execution_get execution_cancel");
-    if (execution && !node_of_execution(call->named, node))
+    if (execution && !px_gateway_node_of_execution(call->named, node))
         px_gateway_problem(ret, 404, "not_found", "Use the id that the answer with status 202 had.",
                            "there is no such execution");
     else if (execution || px_places_find(&gateway->places, 'c', call->principal, call->named, node))
@@ -192,6 +197,8 @@ static void ask(struct px_fleet *fleet, struct px_fleet_call *call, struct px_fl
         px_gateway_list_nodes(gateway, call, ret);
     else if (px_gateway_is_route(call, "node_drain"))
         px_gateway_drain(gateway, call, ret);
+    else if (px_gateway_is_route(call, "mcp"))
+        px_gateway_mcp(gateway, call, ret);
     else if (call->named)
         ask_about(gateway, call, ret);
     else

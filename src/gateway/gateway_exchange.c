@@ -22,7 +22,7 @@
 #define GAP_NS (30 * SECOND_NS)    /* between two parts of an answer */
 #define HEADROOM 4096
 #define EXCHANGE_MESSAGE_MAX (8 << 20) /* "not recommended" above, says NATS */
-#define HEADERS 16
+#define HEADERS 24
 
 /* ---- Bodies in parts ---- */
 

@@ -174,7 +174,7 @@ static void add_missing(json_t *missing, const char *node, const struct px_fleet
 }
 
 /* Takes the list of a node, or notes that it is missing. True: it is there. */
-static bool take_list(struct values *values, const char *node, struct px_fleet_answer *answer, json_t *whole,
+static bool take_list(struct node_values *values, const char *node, struct px_fleet_answer *answer, json_t *whole,
                       json_t *missing)
 {
     px_auto_json json_t *list = answer->status >= 400 ? NULL
@@ -248,7 +248,8 @@ static bool knows(int status)
     return status < 500 && status != 401 && status != 403 && status != 429;
 }
 
-static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+/* `all`: it is for all nodes, and what they answer does not matter. */
+static void seek(struct px_gateway *gateway, struct px_fleet_call *call, bool all, struct px_fleet_answer *ret)
 {
     px_auto(values_done) struct node_values values = {.gateway = gateway};
     px_auto_json json_t *nodes = discover(&values, call, ret);
@@ -256,7 +257,8 @@ static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct 
     px_auto(px_fleet_answer_done) struct px_fleet_answer problem = {0};
     for (size_t i = 0; names && names[i]; i++) {
         enum px_exchange_end end = px_gateway_ask_node(gateway, call, names[i], ret);
-        if (end == PX_EXCHANGE_NOBODY || (end == PX_EXCHANGE_ANSWERED && ret->status == 404))
+        if (end == PX_EXCHANGE_NOBODY || (end == PX_EXCHANGE_ANSWERED && ret->status == 404) ||
+            (all && end != PX_EXCHANGE_CANCELLED))
             continue;
         if (end != PX_EXCHANGE_ANSWERED)
             px_gateway_failed(gateway, end, NULL, ret);
@@ -266,17 +268,21 @@ static void seek(struct px_gateway *gateway, struct px_fleet_call *call, struct 
         problem = *ret;
         *ret = (struct px_fleet_answer){0};
     }
-    if (nodes && problem.status) {
+    if (nodes && all) {
+        px_gateway_answer_clear(ret);
+        ret->status = 202;
+    } else if (nodes && problem.status) {
         px_gateway_answer_clear(ret);
         *ret = problem;
         problem = (struct px_fleet_answer){0};
-    } else if (nodes)
+    } else if (nodes) {
         px_gateway_problem(ret, 404, px_gateway_is_route(call, "call_answer") ? "call_not_found" : "not_found",
                            "It was already answered, or what it belongs to has ended.", "no node knows '%.128s'",
                            call->named);
+    }
 }
 
-void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+static void seek_in_turn(struct px_gateway *gateway, struct px_fleet_call *call, bool all, struct px_fleet_answer *ret)
 {
     int seat = begin_seek(gateway, call->principal);
     if (seat < 0) {
@@ -285,8 +291,18 @@ void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, str
                            call->named);
         return;
     }
-    seek(gateway, call, ret);
+    seek(gateway, call, all, ret);
     pthread_mutex_lock(&gateway->lock);
     gateway->seekers[seat] = NULL;
     pthread_mutex_unlock(&gateway->lock);
+}
+
+void px_gateway_seek(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+{
+    seek_in_turn(gateway, call, false, ret);
+}
+
+void px_gateway_tell_all(struct px_gateway *gateway, struct px_fleet_call *call, struct px_fleet_answer *ret)
+{
+    seek_in_turn(gateway, call, true, ret);
 }

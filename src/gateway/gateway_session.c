@@ -36,8 +36,11 @@ static enum px_exchange_end ask_at(struct px_gateway *gateway, struct px_fleet_c
                                    struct px_fleet_answer *ret)
 {
     px_auto_buffer struct px_buffer text = {0};
-    const char *rest = call->target + sizeof SESSIONS - 1;
-    rest += strcspn(rest, "/?");
+    const char *rest = call->target;
+    if (!px_gateway_is_route(call, "mcp")) {
+        rest += sizeof SESSIONS - 1;
+        rest += strcspn(rest, "/?");
+    }
     px_gateway_pyexec_call(&text, call, rest);
     return send_to(gateway, call, node, px_buffer_string(&text), true, ret);
 }

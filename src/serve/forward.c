@@ -15,8 +15,9 @@
 #define UNREAD_BYTES (1 << 20) /* more of one answer waits in NATS, and then at the node */
 
 /* Headers that the node gets. */
-static const char *const passed[] = {"Accept",      "Content-Type", "Range",      "Last-Event-ID",
-                                     "traceparent", "tracestate",   "Pyexec-Key", "Pyexec-Keep"};
+static const char *const passed[] = {
+    "Accept",      "Content-Type",         "Range",      "Last-Event-ID", "traceparent",   "tracestate", "Pyexec-Key",
+    "Pyexec-Keep", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name",      "Mcp-Session-Id"};
 
 static bool begin(struct px_http_request *request)
 {
@@ -55,11 +56,17 @@ static bool has_events(const struct px_route *route)
     return route->runs || strcmp(route->name, "execution_get") == 0;
 }
 
+/* The answer to a message of MCP may have been an event: then there is no body. */
 static void end_stream(struct px_http_request *request, const struct px_fleet_answer *answer)
 {
     px_auto_buffer struct px_buffer text = {0};
-    add_line(&text, answer->status == MHD_HTTP_OK ? "result" : "error", NULL, px_buffer_shown(&answer->body),
-             px_buffer_length(&answer->body));
+    bool mcp = strcmp(request->route->name, "mcp") == 0;
+    if (!mcp || px_buffer_length(&answer->body))
+        add_line(&text,
+                 mcp                             ? "message"
+                 : answer->status == MHD_HTTP_OK ? "result"
+                                                 : "error",
+                 NULL, px_buffer_shown(&answer->body), px_buffer_length(&answer->body));
     px_sse_add(request, &text, true);
 }
 

@@ -162,6 +162,22 @@ static void check_headers(struct px_http_request *request, struct px_mcp_call *c
         call->version = header;
 }
 
+/* A worker has found the session in the text of the message, not by parsing it, and has made sure that it belongs to this node. A message
+ * whose session it has not found can't be served. */
+static void check_session(struct px_http_request *request, struct px_mcp_call *call)
+{
+    const char *known = px_http_request_header(request, "Pyexec-Session");
+    bool calls = call->id && strcmp(call->method, "tools/call") == 0;
+    const char *given =
+        calls ? json_string_value(json_object_get(json_object_get(call->params, "arguments"), "session_id")) : NULL;
+    if (request->listener->names_principals && call->id && (known || given) &&
+        (!known || !given || strcmp(known, given) != 0))
+        px_mcp_refuse(
+            call, PX_RPC_INVALID_REQUEST,
+            "session_id is not that of the message's subject: write the names of members without escapes, and "
+            "send a call of a session to the subject of the session");
+}
+
 /* ---- Requests ---- */
 
 static struct px_mcp_request *read_request(struct px_http_request *request)
@@ -311,6 +327,8 @@ void px_mcp_http_answer(struct px_http_request *request)
         return;
     }
     struct px_mcp_call *call = request->mcp->call;
+    if (!call->answer.length)
+        check_session(request, call);
     if (!call->answer.length)
         check_headers(request, call);
     if (call->answer.length || !px_mcp_check(call))

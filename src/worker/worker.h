@@ -8,6 +8,7 @@
  *   worker_link.c      the connection to NATS: options, subscriptions, messages
  *   worker_http.c      HTTP requests to the server, with libcurl
  *   worker_route.c     which request a message is: its subject, its headers
+ *   worker_mcp.c       messages of the Model Context Protocol
  *   worker_request.c   the life of a request
  *   worker_upload.c    bodies that come in parts
  *   worker_shares.c    how much of the node one principal may take
@@ -227,13 +228,15 @@ struct px_node_request {
     char method[8];
     char *path; /* of the HTTP request */
     char *principal;
-    char *session; /* the session's id, or NULL */
-    bool ordered;  /* it waits for the session's calls before it */
+    char *session;   /* the session's id, or NULL */
+    bool ordered;    /* it waits for the session's calls before it */
+    bool mcp, known; /* it is a message of the Model Context Protocol; its body was looked at (worker_mcp.c) */
     /* Sessions (worker_sessions.c). */
     struct px_seat *seat;
     struct px_node_request *next_of_seat;
     bool seated;                      /* its turn has come */
-    bool opens, forks;                /* it makes a session, or branches */
+    bool opens, forks, closes;        /* it makes a session, or branches, or ends a session */
+    bool looks;                       /* it can't make the session */
     bool invented;                    /* this node chose the session's id, so no other node has it */
     bool forked;                      /* the branches were made */
     bool answered;                    /* the server has answered */
@@ -355,6 +358,10 @@ void px_node_cancel(struct px_node_request *request);
 void px_node_abandon(struct px_node_request *request);
 /* The client does not listen any more. The request is abandoned, except if its answer is kept. */
 void px_node_lose_client(struct px_node_request *request);
+/* The body of a message of the Model Context Protocol is complete: finds out what it does. False: the client has its answer. */
+bool px_node_mcp_take(struct px_node_request *request);
+/* The server sends a message before the last one, or the last one. */
+void px_node_mcp_event(struct px_node_request *request, const struct px_sse_event *event);
 #define PX_HINT_AGAIN "The code never started; send it again."
 /* Reads the subject and the headers of a request. Returns false for a message that can't be one; it may have answered it. */
 bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, const char *subject, natsMsg *message);

@@ -92,12 +92,13 @@ bool px_forks_name(struct px_node_request *request)
 {
     px_auto_json json_t *body = px_buffer_length(&request->body)
                                     ? px_json_read(px_buffer_shown(&request->body), px_buffer_length(&request->body),
-                                                   JSON_REJECT_DUPLICATES, NULL)
+                                                   JSON_REJECT_DUPLICATES | (request->mcp ? JSON_ALLOW_NUL : 0), NULL)
                                     : json_object();
-    const json_t *ids = json_object_get(body, "ids"), *count = json_object_get(body, "count");
+    json_t *given = request->mcp ? json_object_get(json_object_get(body, "params"), "arguments") : body;
+    const json_t *ids = json_object_get(given, "ids"), *count = json_object_get(given, "count");
     size_t i;
     json_t *row;
-    if (!json_is_object(body) || (ids && count) || (ids && !json_is_array(ids)) || (count && !json_is_integer(count)))
+    if (!json_is_object(given) || (ids && count) || (ids && !json_is_array(ids)) || (count && !json_is_integer(count)))
         return false;
     json_int_t wanted = ids ? (json_int_t)json_array_size(ids) : count ? json_integer_value(count) : 1;
     if (wanted < 1 || wanted > 1000)
@@ -114,8 +115,8 @@ bool px_forks_name(struct px_node_request *request)
             return false;
         px_json_append(names, json_incref(row));
     }
-    (void)json_object_del(body, "count");
-    px_json_set(body, "ids", json_incref(names));
+    (void)json_object_del(given, "count");
+    px_json_set(given, "ids", json_incref(names));
     px_auto_free char *text = px_json_dumps(body, JSON_COMPACT);
     px_buffer_done(&request->body);
     px_buffer_add_string(&request->body, text);

@@ -138,6 +138,8 @@ void px_node_begin(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
     request->stage = PX_NODE_TURN;
+    if (request->mcp && !request->known && !px_node_mcp_take(request))
+        return;
     if ((request->session || request->opens) && px_sessions_take(request))
         return;
     if (request->key && !request->keyed) {
@@ -372,7 +374,9 @@ static bool make_call_subject(struct px_node_request *request, const struct px_s
 void px_node_event(struct px_node_request *request, const struct px_sse_event *event)
 {
     char reply[256];
-    if (strcmp(event->name, "result") == 0) {
+    if (request->mcp) {
+        px_node_mcp_event(request, event);
+    } else if (strcmp(event->name, "result") == 0) {
         px_answer_last(request, 200, "application/json", event->data, event->length);
     } else if (strcmp(event->name, "error") == 0) {
         px_auto_json json_t *problem = px_json_loadb(event->data, event->length, JSON_ALLOW_NUL, NULL);
@@ -410,8 +414,10 @@ void px_node_http_over(struct px_node_request *request, CURLcode code)
     }
     bool answered = code == CURLE_OK && px_sessions_answered(request, (int)status);
     if (!request->ended && !request->keep && !answered) {
-        if (code != CURLE_OK || request->is_stream)
+        if (code != CURLE_OK || (request->is_stream && !request->mcp))
             answer_failure(request, code);
+        else if (request->is_stream) /* the answer was an event */
+            px_answer_last(request, (int)status, NULL, NULL, 0);
         else
             px_answer_last(request, (int)status, px_node_passed(request, "Content-Type"),
                            px_buffer_shown(&request->answer), px_buffer_length(&request->answer));

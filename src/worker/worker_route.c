@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/message_header.h"
 #include "base/spelling.h"
+#include "nats_link/mcp_route.h"
 #include "nats_link/subject_template.h"
 #include "worker/worker.h"
 
@@ -77,8 +78,9 @@ static bool printable(const char *text)
 
 static bool take_headers(struct px_node_request *request, natsMsg *message)
 {
-    static const char *const names[] = {"Accept",      "Content-Type", "Range",       "Last-Event-ID",
-                                        "traceparent", "tracestate",   "X-Request-Id"};
+    static const char *const names[] = {"Accept",      "Content-Type", "Range",         "Last-Event-ID",
+                                        "traceparent", "tracestate",   "X-Request-Id",  "MCP-Protocol-Version",
+                                        "Mcp-Method",  "Mcp-Name",     "Mcp-Session-Id"};
     bool typed = false;
     for (size_t i = 0; i < PX_COUNT(names); i++) {
         const char *value = px_link_header(message, names[i]);
@@ -143,6 +145,21 @@ static bool take_principal(struct px_node_request *request, const char *token, s
     return true;
 }
 
+/* True if the call is a message of the Model Context Protocol. Its body, which may still be on its way, says more (worker_mcp.c). */
+static bool is_mcp(struct px_node_request *request, const char *path)
+{
+    request->mcp = strcmp(path, PX_MCP_ROUTE_PATH) == 0 && strcmp(request->method, "POST") == 0;
+    return request->mcp;
+}
+
+static bool take_mcp(struct px_node_request *request)
+{
+    if (request->key)
+        return refuse(request, 400, "invalid_request", "POST /mcp takes no Pyexec-Key", "Leave it out.");
+    request->path = strdup(PX_MCP_ROUTE_PATH);
+    return has_path(request);
+}
+
 /* pyexec.v1.run, .run.ENV and .open, also with `as.PRINCIPAL` before it. */
 static bool route_run(struct px_node_request *request, const struct tokens *tokens, size_t at, natsMsg *message)
 {
@@ -155,15 +172,17 @@ static bool route_run(struct px_node_request *request, const struct tokens *toke
         px_sessions_open_call(request);
         return has_path(request);
     }
-    if (at + 1 < tokens->count)
-        request->environment = strdup(tokens->at[at + 1]);
     if (!take_call(request, message, "POST /v1/execute", &path))
         return false;
+    if (is_mcp(request, path))
+        return take_mcp(request);
+    if (at + 1 < tokens->count)
+        request->environment = strdup(tokens->at[at + 1]);
     request->counted = strcmp(path, "/v1/execute") == 0 || strcmp(path, "/v1/verify") == 0;
     bool is_list = strcmp(path, "/v1/environments") == 0 && strcmp(request->method, "GET") == 0;
     if (!is_list && (!request->counted || strcmp(request->method, "POST") != 0))
         return refuse(request, 404, "not_found", "this subject has no such call",
-                      "Send POST /v1/execute (the default), POST /v1/verify or GET /v1/environments.");
+                      "Send POST /v1/execute (the default), POST /v1/verify, POST /mcp or GET /v1/environments.");
     request->path = strdup(path);
     return has_path(request);
 }
@@ -190,6 +209,8 @@ static bool route_session(struct px_node_request *request, const struct tokens *
         px_sessions_open_call(request);
         return has_path(request);
     }
+    if (is_mcp(request, path))
+        return take_mcp(request);
     bool is_post = strcmp(request->method, "POST") == 0;
     request->forks = is_post && strcmp(path, "/fork") == 0;
     request->counted = is_post && strcmp(path, "/execute") == 0;
@@ -208,12 +229,14 @@ static bool route_other(struct px_node_request *request, const struct tokens *to
     if (tokens->count != 6 || !take_principal(request, tokens->at[5], tokens->length[5]) ||
         !take_call(request, message, "GET /v1/executions", &path))
         return false;
+    if (is_mcp(request, path))
+        return take_mcp(request);
     bool good = strcmp(path, "/v1/sessions") == 0 && strcmp(request->method, "GET") == 0;
     for (size_t i = 0; i < PX_COUNT(starts); i++)
         good |= strncmp(path, starts[i], strlen(starts[i])) == 0;
     if (!good)
         return refuse(request, 404, "not_found", "this subject has no such path",
-                      "It has /v1/executions, /v1/calls, /v1/runs, /v1/environments and GET /v1/sessions.");
+                      "It has /v1/executions, /v1/calls, /v1/runs, /v1/environments, POST /mcp and GET /v1/sessions.");
     request->path = strdup(path);
     return has_path(request);
 }

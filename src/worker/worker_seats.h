@@ -4,6 +4,8 @@
 #ifndef PX_WORKER_WORKER_SEATS_H
 #define PX_WORKER_WORKER_SEATS_H
 
+#include <string.h>
+
 #include "worker/worker.h"
 
 #define PX_SESSIONS_BUCKET "pyexec_sessions"
@@ -65,6 +67,21 @@ void px_seat_release(struct px_seat *seat);
 void px_seat_drop(struct px_seat *seat);
 /* How many ids belong to this node. */
 size_t px_seats_owned(const struct px_worker *worker);
+
+/* True for the status of a call that has changed nothing. */
+static inline bool px_status_refuses(int status)
+{
+    return (status >= 400 && status < 500 && status != 409) || status == 503;
+}
+
+/* True if the call can't make the session. */
+static inline bool px_request_looks(const struct px_node_request *request)
+{
+    return request->looks || strcmp(request->method, "GET") == 0;
+}
+
+/* The server has answered a message of the Model Context Protocol (worker_mcp.c). */
+void px_node_mcp_answered(struct px_node_request *request, int status);
 
 /* ---- Buckets (worker_bucket.c) ---- */
 

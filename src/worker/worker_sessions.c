@@ -496,7 +496,7 @@ void px_sessions_left(struct px_node_request *request)
     if (!seat)
         return;
     px_forks_done(request);
-    if (request->sent && !request->answered && strcmp(request->method, "GET") != 0) /* it may have made the session */
+    if (request->sent && !request->answered && !px_request_looks(request)) /* it may have made the session */
         seat->fresh = seat->gone = false;
     remove_waiting(seat, request);
     if (seat->at_work == request)
@@ -511,15 +511,18 @@ bool px_sessions_answered(struct px_node_request *request, int status)
     struct px_seat *seat = request->seat;
     if (!seat)
         return false;
+    if (request->mcp) {
+        px_node_mcp_answered(request, status);
+        return request->ended;
+    }
     bool closes = strcmp(request->method, "DELETE") == 0 && !strchr(request->path + strlen("/v1/sessions/"), '/');
-    bool refused =
-        (status >= 400 && status < 500 && status != 409) || status == 503 || (request->opens && status >= 500);
+    bool refused = px_status_refuses(status) || (request->opens && status >= 500);
     request->forked = status == 201;
     request->answered = true;
     seat->fresh &= refused;
     if (closes && (status == 204 || status == 404))
         seat->gone = true;
-    else if (status < 300 && strcmp(request->method, "GET") != 0) /* it is there again */
+    else if (status < 300 && !px_request_looks(request)) /* it is there again */
         seat->gone = false;
     if (request->opens && status == 409)
         answer_existing(request);

@@ -151,14 +151,24 @@ void px_ask_free(struct px_worker *worker);
 /* Below the subjects of nodes, so that a worker needs no further permission. No node has such a name. */
 #define PX_PEERS_SUBJECT "pyexec.v1.node.@all"
 
-enum px_peers_outcome { PX_OWNER_NONE, PX_OWNER_FOUND, PX_OWNER_UNKNOWN };
-/* Gets who has the session: a node and its boot, with PX_OWNER_FOUND. */
+enum px_peers_outcome {
+    PX_OWNER_NONE,
+    PX_OWNER_FOUND,
+    PX_OWNER_DOUBTED, /* a node has it that was away, and its entry was replaced or made anew meanwhile */
+    PX_OWNER_UNKNOWN, /* NATS, or this program, stood still */
+    PX_OWNER_FAILED,  /* no memory */
+};
+/* Gets who has the session: a node and its boot, with PX_OWNER_FOUND and PX_OWNER_DOUBTED. */
 typedef void px_owner_fn(struct px_worker *worker, void *closure, enum px_peers_outcome outcome, const char *node,
                          const char *boot);
 
-/* Asks which other node has the session with this key. Takes about as long as one request over NATS, or 2 seconds if a node that was
- * there does not answer. PX_OWNER_UNKNOWN: no memory. */
-void px_peers_ask(struct px_worker *worker, const char *key, px_owner_fn *fn, void *closure);
+/* Asks which other node has the session with this key, whose entry in the bucket has this revision. Takes about as long as one request
+ * over NATS, or 2 seconds if a node that was there does not answer, or this node has only begun to serve. */
+void px_peers_ask(struct px_worker *worker, const char *key, uint64_t revision, px_owner_fn *fn, void *closure);
+/* Why the owner is not known, for a title. */
+const char *px_peers_why(enum px_peers_outcome outcome);
+/* Nobody waits for the answer any more: ends the question with this closure, if there is one, with PX_OWNER_UNKNOWN. */
+void px_peers_drop(struct px_worker *worker, const void *closure);
 /* This node begins to serve, or is connected again; it has ended. */
 void px_peers_hello(struct px_worker *worker);
 void px_peers_bye(struct px_worker *worker);
@@ -234,14 +244,14 @@ struct px_node_request {
     /* Sessions (worker_sessions.c). */
     struct px_seat *seat;
     struct px_node_request *next_of_seat;
-    bool seated;                      /* its turn has come */
-    bool opens, forks, closes;        /* it makes a session, or branches, or ends a session */
-    bool looks;                       /* it can't make the session */
-    bool invented;                    /* this node chose the session's id, so no other node has it */
-    bool forked;                      /* the branches were made */
-    bool answered;                    /* the server has answered */
-    json_t *branches;                 /* ids */
-    size_t claimed;                   /* how many of them belong to this node */
+    bool seated;               /* its turn has come */
+    bool opens, forks, closes; /* it makes a session, or branches, or ends a session */
+    bool looks;                /* it can't make the session */
+    bool invented;             /* this node chose the id, of the session or of its branches, so no other node has it */
+    bool forked;               /* the branches were made */
+    bool answered;             /* the server has answered */
+    json_t *branches;          /* ids */
+    size_t claimed;            /* how many of them belong to this node */
     char owner[PX_NODE_NAME_MAX + 1]; /* the node of the session, if it is another one */
     char *key;                        /* of requests with one key only one starts; or NULL */
     uint64_t keyed;                   /* the revision of the key's entry, if the key belongs to this request */
@@ -294,8 +304,9 @@ struct px_worker {
     bool naming, serving; /* asks whether its name is free; serves */
     struct px_ask *asks;
     struct px_question *questions; /* to all nodes */
-    json_t *peers;                 /* the nodes that were heard, with this one: NODE: BOOT */
+    json_t *peers;                 /* the nodes that were heard, with this one, and when */
     json_t *environments;          /* names */
+    json_t *unkept;                /* buckets of answers that could not be used, and until when they are not tried */
     /* Requests. */
     struct px_node_request *requests, *finished;
     size_t request_count, taken[PX_GOODS_COUNT];

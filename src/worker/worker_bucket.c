@@ -131,13 +131,15 @@ void px_entry_renew(struct px_worker *worker, const char *bucket, const char *ke
 void px_entry_give(struct px_worker *worker, const char *bucket, const char *key, const char *node, const char *boot,
                    uint64_t revision, px_ask_fn *fn, void *closure)
 {
-    put(worker, bucket, key, node, boot, NULL, revision, fn, closure);
+    put(worker, bucket, key, node, boot, NULL, revision, fn ? fn : entry_renewed, closure);
 }
 
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)
 {
     px_auto_json json_t *answer = NULL;
-    *ret_revision = 0;
+    if (ret_revision)
+        if (ret_revision)
+            *ret_revision = 0;
     if (!message || natsMsg_IsNoResponders(message))
         return PX_ENTRY_UNANSWERED;
     long code = px_entry_error(message, &answer);
@@ -156,6 +158,8 @@ struct px_claim *px_claim_new(const struct px_node_request *request, const char 
     struct px_claim *claim = malloc(sizeof *claim + strlen(key) + 1);
     if (claim) {
         memcpy(claim->id, request->id, sizeof claim->id);
+        claim->revision = 0;
+        claim->looks = 0;
         strcpy(claim->key, key);
     }
     return claim;
@@ -178,6 +182,7 @@ void px_entry_read(struct px_worker *worker, const char *bucket, const char *key
 enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret, uint64_t *ret_revision)
 {
     px_auto_json json_t *answer = NULL;
+    *ret_revision = 0;
     if (!message || natsMsg_IsNoResponders(message))
         return PX_ENTRY_UNKNOWN;
     long code = px_entry_error(message, &answer);

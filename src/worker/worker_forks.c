@@ -37,33 +37,65 @@ static void refuse_taken(struct px_node_request *request)
     px_sessions_refuse(request, 409, "conflict", title, "Choose another id.");
 }
 
-static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *message)
+/* The id is free in the whole fleet. Without a request, or memory, its entry is removed. */
+static void take_branch(struct px_worker *worker, const struct px_claim *branch, struct px_node_request *request)
 {
-    px_auto_free struct px_claim *branch = closure;
-    struct px_node_request *request = px_claim_request(worker, branch); /* NULL: it was cancelled */
-    uint64_t revision;
-    enum px_entry_outcome outcome = px_entry_created(message, &revision);
-    PX_FIGURES_CLAIMED(worker, session, outcome);
-    if (request && (outcome == PX_ENTRY_TAKEN || px_seat_find(worker, branch->key))) {
-        refuse_taken(request); /* a call of this id came meanwhile: it finds the entry, and takes it over */
-        return;
-    }
-    struct px_seat *seat = !request || !revision
-                               ? NULL
-                               : px_seat_add(worker, request->principal,
-                                             json_string_value(json_array_get(request->branches, request->claimed)));
-    if (!seat && revision)
-        px_entry_remove(worker, PX_SESSIONS_BUCKET, branch->key, revision);
+    struct px_seat *seat = request ? px_seat_add(worker, request->principal,
+                                                 json_string_value(json_array_get(request->branches, request->claimed)))
+                                   : NULL;
+    if (!seat)
+        px_entry_remove(worker, PX_SESSIONS_BUCKET, branch->key, branch->revision);
     if (!seat && request)
-        px_sessions_refuse(request, 503, "overloaded", px_entry_why(outcome), PX_JETSTREAM_HINT);
+        px_sessions_refuse(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
     if (!seat)
         return;
     px_seat_hold(seat);
     seat->ours = seat->fresh = true;
-    seat->revision = revision;
+    seat->revision = branch->revision;
     seat->used_ns = px_now_ns();
     request->claimed++;
     px_forks_claim(request);
+}
+
+/* The bucket had no entry. If a live node has the session, the entry becomes that node's again. */
+static void branch_asked(struct px_worker *worker, void *closure, enum px_peers_outcome outcome, const char *node,
+                         const char *boot)
+{
+    px_auto_free struct px_claim *branch = closure;
+    struct px_node_request *request = px_claim_request(worker, branch);
+    char title[160];
+    if (outcome == PX_OWNER_FOUND)
+        px_entry_give(worker, PX_SESSIONS_BUCKET, branch->key, node, boot, branch->revision, NULL, NULL);
+    if (request && (outcome == PX_OWNER_FOUND || px_seat_find(worker, branch->key))) {
+        refuse_taken(request); /* a call of this id came meanwhile: it finds the entry, and takes it over */
+    } else if (outcome == PX_OWNER_NONE || outcome == PX_OWNER_DOUBTED) {
+        take_branch(worker, branch, request);
+    } else if (outcome != PX_OWNER_FOUND) {
+        px_entry_remove(worker, PX_SESSIONS_BUCKET, branch->key, branch->revision);
+        snprintf(title, sizeof title, "the owner of a branch is not known: %s", px_peers_why(outcome));
+        if (request)
+            px_sessions_refuse(request, 503, "overloaded", title, PX_HINT_AGAIN);
+    }
+}
+
+static void branch_claimed(struct px_worker *worker, void *closure, natsMsg *message)
+{
+    struct px_claim *branch = closure;
+    struct px_node_request *request = px_claim_request(worker, branch); /* NULL: it was cancelled */
+    enum px_entry_outcome outcome = px_entry_created(message, &branch->revision);
+    PX_FIGURES_CLAIMED(worker, session, outcome);
+    if (outcome == PX_ENTRY_MADE && request && !request->invented) {
+        px_peers_ask(worker, branch->key, branch->revision, branch_asked, branch);
+        return;
+    }
+    if (outcome == PX_ENTRY_MADE)
+        branch_asked(worker, branch, PX_OWNER_NONE, NULL, NULL);
+    else if (request && (outcome == PX_ENTRY_TAKEN || px_seat_find(worker, branch->key)))
+        refuse_taken(request);
+    else if (request)
+        px_sessions_refuse(request, 503, "overloaded", px_entry_why(outcome), PX_JETSTREAM_HINT);
+    if (outcome != PX_ENTRY_MADE)
+        free(branch);
 }
 
 void px_forks_claim(struct px_node_request *request)
@@ -104,6 +136,7 @@ bool px_forks_name(struct px_node_request *request)
     if (wanted < 1 || wanted > 1000)
         return false;
     json_t *names = request->branches = json_array();
+    request->invented = !ids;
     for (json_int_t n = 0; !ids && n < wanted; n++) {
         char made[PX_NODE_ID_SIZE + 2] = "s-";
         if (px_trace_make_id(made + 2, 16) < 0)

@@ -19,6 +19,8 @@
 #define ANSWER_HEAD 64u           /* bytes of the line, filled up with spaces */
 #define KEEP_AGAIN_NS (1 * INT64_C(1000000000))
 #define KEEP_GIVE_UP_NS (30 * INT64_C(1000000000))
+#define KEEP_PAUSE_NS (60 * INT64_C(1000000000)) /* a bucket that could not be used is not tried again for so long */
+#define KEEP_PAUSES_MAX 1000u
 #define KEEP_ASK_AGAIN "Send the same request again later, with the same key."
 
 /* A part of an answer: KEY.NUMBER in the bucket pyexec_answers_PRINCIPAL. */
@@ -81,13 +83,41 @@ static void give_up(struct px_node_request *request, const char *why)
     deliver(request);
 }
 
+/* Nobody has answered for KEEP_GIVE_UP_NS. NATS says nothing to a user that may not publish, and each answer would wait as long. */
+static void pause_bucket(struct px_node_request *request)
+{
+    char why[500];
+    struct part_name name;
+    json_t *unkept = request->worker->unkept;
+    if (!name_part(request, 0, &name)) {
+        give_up(request, "the node has no memory");
+        return;
+    }
+    if (json_object_size(unkept) >= KEEP_PAUSES_MAX)
+        (void)json_object_clear(unkept);
+    px_json_set(unkept, name.bucket, json_integer(px_now_ns() + KEEP_PAUSE_NS));
+    snprintf(
+        why, sizeof why,
+        "JetStream does not answer, or this NATS user may not publish to $KV.%s.> and $JS.API.STREAM.CREATE.KV_%s; "
+        "its principal's answers are not kept for a minute",
+        name.bucket, name.bucket);
+    give_up(request, why);
+}
+
+static bool is_paused(const struct px_node_request *request)
+{
+    struct part_name name;
+    const json_t *until = name_part(request, 0, &name) ? json_object_get(request->worker->unkept, name.bucket) : NULL;
+    return px_now_ns() < json_integer_value(until);
+}
+
 static void write_later(struct px_node_request *request)
 {
     int64_t now = px_now_ns();
     if (now < request->keep->end_ns)
         request->keep->again_ns = now + KEEP_AGAIN_NS;
     else
-        give_up(request, "JetStream does not answer");
+        pause_bucket(request);
 }
 
 static void bucket_made(struct px_worker *worker, void *closure, natsMsg *message)
@@ -166,6 +196,10 @@ bool px_keep_answer(struct px_node_request *request, int status, const void *byt
         return false;
     if (request->keep) /* it has its answer: this is a cancellation that came too late */
         return true;
+    if (is_paused(request)) {
+        request->worker->figures->kept_failed++;
+        return false;
+    }
     struct px_keep *keep = calloc(1, sizeof *keep);
     if (!keep)
         return false;

@@ -217,7 +217,8 @@ static int open_worker(struct px_worker *worker)
     strftime(worker->started, sizeof worker->started, "%Y-%m-%dT%H:%M:%S.000Z", gmtime_r(&now, &parts));
     worker->base = event_base_new();
     worker->peers = json_object();
-    if (!worker->base || !worker->peers || px_trace_make_id(worker->boot, PX_NODE_ID_SIZE - 1) < 0)
+    worker->unkept = json_object();
+    if (!worker->base || !worker->peers || !worker->unkept || px_trace_make_id(worker->boot, PX_NODE_ID_SIZE - 1) < 0)
         return -1;
     worker->list_ns = worker->load_ns = -(INT64_C(1) << 60);
     worker->tick = event_new(worker->base, -1, EV_PERSIST, on_tick, worker);
@@ -261,6 +262,7 @@ static void close_worker(struct px_worker *worker)
         event_base_free(worker->base);
     px_figures_close(worker);
     json_decref(worker->environments);
+    json_decref(worker->unkept);
     json_decref(worker->config);
 }
 

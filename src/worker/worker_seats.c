@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Seats: what this node knows about the ids of sessions, in a hash table. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,4 +92,25 @@ void px_seat_release(struct px_seat *seat)
         px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
     if (!seat->ours || unused)
         px_seat_drop(seat);
+}
+
+bool px_seat_ask_server(struct px_seat *seat, const char *method, void (*done)(struct px_node_request *request))
+{
+    struct px_node_request *request = px_node_request_new(seat->worker, NULL);
+    px_auto_buffer struct px_buffer path = {0};
+    if (!request)
+        return false;
+    strcpy(request->method, method);
+    px_buffer_printf(&path, "/v1/sessions/%s", seat->session);
+    request->path = px_buffer_take(&path);
+    request->principal = strdup(seat->principal);
+    request->session = strdup(seat->session);
+    request->seated = true;
+    request->done = done;
+    if (!request->path || !request->principal || !request->session) {
+        px_node_finish(request);
+        return false;
+    }
+    px_node_begin(request);
+    return true;
 }

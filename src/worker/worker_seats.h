@@ -30,6 +30,8 @@ struct px_seat {
     bool asking;   /* the bucket, or the other nodes, are being asked about the owner */
     bool invented; /* this node chose the id */
     bool losing;   /* the entry's node is gone; if no live node has the session, it is lost */
+    bool made;     /* this node has made the entry, since it last asked the bucket */
+    bool lost; /* the entry was removed while this node was away: the server's session is one that the fleet has lost */
     int tries;
     int64_t absent_ns;           /* since when nobody listens at the owner; 0: not known */
     struct px_seat *next_absent; /* the bucket is asked again at the next tick */
@@ -65,6 +67,8 @@ struct px_seat *px_seat_hold(struct px_seat *seat);
 void px_seat_release(struct px_seat *seat);
 /* Frees a seat that nobody uses. */
 void px_seat_drop(struct px_seat *seat);
+/* Sends a request about the session to the server, for this program itself. False: no memory. */
+bool px_seat_ask_server(struct px_seat *seat, const char *method, void (*done)(struct px_node_request *request));
 /* How many ids belong to this node. */
 size_t px_seats_owned(const struct px_worker *worker);
 
@@ -102,7 +106,7 @@ const char *px_entry_why(enum px_entry_outcome outcome);
 /* Writes the entry of this node again, if it still has this revision, so that its age begins again. */
 void px_entry_renew(struct px_worker *worker, const char *bucket, const char *key, const char *request,
                     uint64_t revision);
-/* Gives an entry of this revision to another node. */
+/* Gives an entry of this revision to another node. The function may be NULL. */
 void px_entry_give(struct px_worker *worker, const char *bucket, const char *key, const char *node, const char *boot,
                    uint64_t revision, px_ask_fn *fn, void *closure);
 /* Asks for an entry. */
@@ -128,6 +132,8 @@ long px_entry_error(natsMsg *message, json_t **ret);
 /* An entry that is made for a request, as the closure of px_entry_create(): the request may have ended when the answer comes. */
 struct px_claim {
     char id[PX_NODE_ID_SIZE]; /* of the request */
+    uint64_t revision;        /* of the entry that was made */
+    unsigned looks;           /* how often the entry was read, after no answer came */
     char key[];
 };
 /* Returns it for free(). NULL: no memory. */

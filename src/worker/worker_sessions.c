@@ -224,22 +224,59 @@ static void entry_given(struct px_worker *worker, void *closure, natsMsg *messag
         refuse_unavailable(seat, outcome);
 }
 
+/* The owner is not known. An entry that this node has just made is given back. */
+static void refuse_unasked(struct px_seat *seat, enum px_peers_outcome outcome)
+{
+    char title[160];
+    if (seat->made && !seat->ours)
+        px_entry_remove(seat->worker, PX_SESSIONS_BUCKET, seat->key, seat->revision);
+    snprintf(title, sizeof title, "the owner of the session is not known: %s", px_peers_why(outcome));
+    refuse_all(seat, 503, "overloaded", PX_HINT_AGAIN, title);
+}
+
+static void state_removed(struct px_node_request *request)
+{
+    px_auto_free char *key = px_seat_key(request->principal, request->session);
+    struct px_seat *seat = key ? px_seat_find(request->worker, key) : NULL;
+    if (!seat)
+        return;
+    if (request->status != 204 && request->status != 404) {
+        refuse_all(seat, 503, "overloaded", PX_HINT_AGAIN, "the node could not remove the session's old state");
+        return;
+    }
+    seat->lost = false;
+    seat->fresh = true;
+    take_over(seat, seat->revision);
+}
+
+/* The session was lost for the fleet while this node was away, so it is made anew. */
+static void remove_state(struct px_seat *seat)
+{
+    if (!px_seat_ask_server(seat, "DELETE", state_removed))
+        refuse_all(seat, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the session");
+}
+
 static void owner_found(struct px_worker *worker, void *closure, enum px_peers_outcome outcome, const char *node,
                         const char *boot)
 {
     struct px_seat *seat = closure;
+    if (outcome == PX_OWNER_DOUBTED) /* it is still the owner if the entry names it */
+        outcome = seat->other && strcmp(seat->other, node) == 0 && strcmp(seat->other_boot, boot) == 0 ? PX_OWNER_FOUND
+                                                                                                       : PX_OWNER_NONE;
     if (outcome == PX_OWNER_FOUND) {
         free(seat->other);
         seat->other = strdup(node);
         snprintf(seat->other_boot, sizeof seat->other_boot, "%s", boot);
-        outcome = seat->other ? outcome : PX_OWNER_UNKNOWN;
+        outcome = seat->other ? outcome : PX_OWNER_FAILED;
     }
-    if (outcome == PX_OWNER_UNKNOWN)
-        refuse_all(seat, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the session");
-    else if (outcome == PX_OWNER_FOUND)
+    if (outcome == PX_OWNER_FOUND)
         px_entry_give(worker, PX_SESSIONS_BUCKET, seat->key, node, boot, seat->revision, entry_given, seat);
+    else if (outcome != PX_OWNER_NONE)
+        refuse_unasked(seat, outcome);
     else if (seat->losing)
         lose(seat);
+    else if (seat->lost)
+        remove_state(seat);
     else
         take_over(seat, seat->revision);
 }
@@ -248,10 +285,10 @@ static void owner_found(struct px_worker *worker, void *closure, enum px_peers_o
 static void ask_nodes(struct px_seat *seat, bool losing)
 {
     seat->losing = losing;
-    if (!losing && (seat->ours || seat->invented))
+    if (!losing && !seat->lost && (seat->ours || seat->invented))
         take_over(seat, seat->revision);
     else
-        px_peers_ask(seat->worker, seat->key, owner_found, seat);
+        px_peers_ask(seat->worker, seat->key, seat->revision, owner_found, seat);
 }
 
 static void other_answered(struct px_worker *worker, void *closure, natsMsg *message)
@@ -329,7 +366,11 @@ static void entry_created(struct px_worker *worker, void *closure, natsMsg *mess
     PX_FIGURES_CLAIMED(worker, session, outcome);
     switch (outcome) {
     case PX_ENTRY_MADE:
+        /* The entry of a node that was away is gone. If it is newer than the session's own, this one was removed, and not the bucket. */
+        seat->lost |= seat->ours && seat->doubted && revision > seat->revision;
+        seat->made = true;
         seat->revision = revision;
+        free(TAKE_PTR(seat->other));
         ask_nodes(seat, false);
         return;
     case PX_ENTRY_TAKEN:
@@ -358,6 +399,7 @@ static void ask_absent(struct px_worker *worker)
 static void claim(struct px_seat *seat)
 {
     seat->asking = true;
+    seat->made = false;
     seat->tries++;
     px_entry_create(seat->worker, PX_SESSIONS_BUCKET, seat->key, NULL, entry_created, seat);
 }
@@ -478,6 +520,7 @@ void px_sessions_connected(struct px_worker *worker, int64_t away_ns)
 {
     if (worker->serving)
         px_peers_hello(worker);
+    (void)json_object_clear(worker->unkept);
     for (size_t i = 0; away_ns > NODE_AWAY_NS && i < PX_SEAT_BUCKETS; i++)
         for (struct px_seat *seat = worker->seats->buckets[i]; seat; seat = seat->next)
             seat->doubted |= seat->ours;
@@ -499,6 +542,8 @@ void px_sessions_left(struct px_node_request *request)
     if (request->sent && !request->answered && !px_request_looks(request)) /* it may have made the session */
         seat->fresh = seat->gone = false;
     remove_waiting(seat, request);
+    if (seat->asking && !seat->first)
+        px_peers_drop(seat->worker, seat);
     if (seat->at_work == request)
         seat->at_work = NULL;
     seat->used_ns = px_now_ns();
@@ -558,28 +603,6 @@ static void session_checked(struct px_node_request *request)
     px_seat_release(px_seat_hold(seat));
 }
 
-/* Asks the server whether the session is still there. */
-static bool check(struct px_seat *seat)
-{
-    struct px_node_request *request = px_node_request_new(seat->worker, NULL);
-    px_auto_buffer struct px_buffer path = {0};
-    if (!request)
-        return false;
-    strcpy(request->method, "GET");
-    px_buffer_printf(&path, "/v1/sessions/%s", seat->session);
-    request->path = px_buffer_take(&path);
-    request->principal = strdup(seat->principal);
-    request->session = strdup(seat->session);
-    request->seated = true;
-    request->done = session_checked;
-    if (!request->path || !request->principal || !request->session) {
-        px_node_finish(request);
-        return false;
-    }
-    px_node_begin(request);
-    return true;
-}
-
 void px_sessions_tick(struct px_worker *worker, int64_t now_ns)
 {
     struct px_sessions_table *seats = worker->seats;
@@ -589,6 +612,6 @@ void px_sessions_tick(struct px_worker *worker, int64_t now_ns)
         seats->cursor = (seats->cursor + 1) % PX_SEAT_BUCKETS;
         for (struct px_seat *seat = seats->buckets[seats->cursor]; seat && checks < SEAT_CHECKS; seat = seat->next)
             if (seat->ours && !seat->users && now_ns - seat->used_ns > SEAT_UNUSED_NS)
-                checks += check(seat);
+                checks += px_seat_ask_server(seat, "GET", session_checked);
     }
 }

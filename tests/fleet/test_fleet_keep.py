@@ -250,3 +250,19 @@ def test_a_key_is_known_as_long_as_its_answer(fleet):
         ages = [nats.request("$JS.API.STREAM.INFO.KV_" + name).json()["config"]["max_age"] for name in ("pyexec_keys", bucket)]
         assert ages == [86400 * 10**9] * 2
         assert Call(nats, RUN, slow(1, 7), headers=headers).end().json()["last_value_repr"] == "7"
+
+
+def test_a_bucket_that_may_not_be_used_is_not_tried_again_for_each_answer(pyexec):
+    """NATS says nothing to a worker without the permission. So the first answer waits 30 seconds, and the next ones do not."""
+    settings = """authorization { users: [ { user: c, password: c }
+      { user: w, password: w, permissions: { publish: { deny: "$KV.pyexec_answers_%s.>" } } } ] }""" % LOCAL
+    with Server(settings) as own, Nats(own.port, "c", "c") as nats:
+        with Worker(pyexec, own.url.replace("//", "//w:w@"), "denied", env=PLAIN) as worker:
+            times = []
+            for _ in range(2):
+                start = time.monotonic()
+                assert Call(nats, RUN, {"code": "42"}, headers=kept()).end().status == 200
+                times.append(time.monotonic() - start)
+            assert times[1] < times[0] / 4, times
+            said = [line for line in worker.text().splitlines() if "could not be kept" in line]
+            assert len(said) == 1 and "may not publish to $KV.pyexec_answers_%s" % LOCAL in said[0], worker.text()

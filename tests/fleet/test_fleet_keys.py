@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests with a key: at most one of them starts, however often it is sent and whatever is killed. A tool, called over the client,
 is the counter outside of the fleet."""
+import base64
 import collections
 import json
 import os
@@ -75,6 +76,29 @@ def test_a_request_that_is_cancelled_before_its_key_is_written_gives_it_back(pye
             assert nats.request(call.about + ".cancel").status == 204 and call.end().status == 499
             nats.publish(claim.reply, '{"stream": "KV_pyexec_keys", "seq": 7}')
             assert json.loads(purges.get(timeout=PATIENCE).data) == {"filter": claim.subject, "seq": 8}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["the request waits", "the request was refused"])
+def test_a_key_that_was_stored_without_an_answer_belongs_to_its_request(pyexec, late):
+    """It starts, or the key is given back. Otherwise 409 would be the answer for a day to a request that never started."""
+    with Server(jetstream=False) as own, Nats(own.port) as nats:    # the test answers in JetStream's place
+        claims, purges, reads = [nats.subscribe(subject) for subject in (
+            "$KV.pyexec_keys.>", "$JS.API.STREAM.PURGE.KV_pyexec_keys", "$JS.API.STREAM.MSG.GET.KV_pyexec_keys")]
+        nats.flush()
+        with Worker(pyexec, own, "k5", env=PLAIN):
+            call = Call(nats, RUN, {"code": "6 * 7"}, headers={"Pyexec-Key": "k"})
+            claim = claims.get(timeout=PATIENCE)
+            read = reads.get(timeout=PATIENCE)
+            if late:
+                read = reads.get(timeout=PATIENCE)
+                answer = call.end()
+                assert answer.status == 503 and "JetStream does not answer" in answer.json()["title"], answer.data
+            assert json.loads(read.data) == {"last_by_subj": claim.subject}
+            nats.publish(read.reply, json.dumps({"message": {"seq": 7, "data": base64.b64encode(claim.data).decode()}}))
+            if late:
+                assert json.loads(purges.get(timeout=PATIENCE).data) == {"filter": claim.subject, "seq": 8}
+            else:
+                assert call.end().json()["last_value_repr"] == "42"
 
 
 def send(nats, key, ticks):

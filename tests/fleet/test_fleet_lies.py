@@ -3,11 +3,17 @@
 import base64
 import contextlib
 import json
+import queue
 import secrets
+import shutil
+import signal
+import time
 
 import pytest
 
 from conftest import BUILD
+from fake_node import FakeNode
+from forwarder import Forwarder
 from nats_fleet import LOCAL, PLAIN, Call, Nats, Server, Worker, b64, nats, needs_fleet  # noqa: F401
 from waiting import wait_until
 
@@ -69,6 +75,34 @@ def owner(nats, session):
     return json.loads(base64.b64decode(message["data"]))["node"]
 
 
+class Ghost(FakeNode):
+    """Another node that says what the test wants about the sessions `owned`. It is silent while it is `mute`. `first(message)` is called
+    before it answers a `find`."""
+    boot = "0123456789abcdef" * 2
+
+    def __init__(self, port, name="ghost"):
+        super().__init__(port, name)
+        self.owned, self.doubted, self.mute, self.delay, self.first, self.replied = set(), False, False, 0, lambda: None, queue.Queue()
+        self.serve(EVERYONE, Ghost.reply)
+        self.serve("pyexec.v1.node.%s.s.*.*" % name, lambda node, message: node.answer(message, 200, {"id": "x", "node": name}))
+
+    def say(self, verb):
+        self.publish(EVERYONE, json.dumps({"do": verb, "node": self.name, "boot": self.boot}))
+        self.flush()
+
+    def reply(self, message):
+        question = json.loads(message.data)
+        if question["node"] == self.name or not message.reply or self.mute:
+            return
+        owns = question.get("key") in {"%s.%s" % (LOCAL, b64(each)) for each in self.owned}
+        if question["do"] == "find":
+            self.first()
+        time.sleep(self.delay)
+        self.publish(message.reply, json.dumps({"node": self.name, "boot": self.boot, "owns": owns, "doubted": self.doubted}))
+        self.flush()
+        self.replied.put(question["do"])
+
+
 def finds(asked):
     """Returns the questions to all nodes since the last look."""
     messages = [json.loads(asked.get().data) for _ in range(asked.qsize())]
@@ -125,6 +159,7 @@ def test_a_session_of_a_node_that_ended_is_made_anew(pyexec, ending):
     with Server() as server, Nats(server.port) as nats, started(pyexec, server) as fleet:
         worker = fleet["l0"]
         session = made(nats, worker)
+        made(nats, fleet["l2"])     # it knows the others now
         if ending == "kill":
             forget(nats, session)
             worker.process.kill()
@@ -144,11 +179,10 @@ def test_only_ids_of_clients_are_asked_for(nats, fleet):
     asked = nats.subscribe(EVERYONE)
     nats.flush()
     assert nats.request("pyexec.v1.open", "{}").status == 201
-    assert asked.empty()
+    assert not finds(asked)
     session = made(nats, fleet["l0"])
-    question = json.loads(asked.get(timeout=10).data)
-    assert (question["do"], question["node"], question["key"]) == ("find", "l0", "%s.%s" % (LOCAL, b64(session)))
-    assert execute(nats, fleet["l0"], session, "n").status == 200 and asked.empty()
+    assert {(each["node"], each["key"]) for each in finds(asked)} == {("l0", "%s.%s" % (LOCAL, b64(session)))}
+    assert execute(nats, fleet["l0"], session, "n").status == 200 and not finds(asked)
 
 
 def test_nonsense_for_all_nodes_changes_nothing(nats, fleet):
@@ -168,7 +202,8 @@ def test_nonsense_for_all_nodes_changes_nothing(nats, fleet):
 
 def test_without_an_answer_from_all_a_node_that_was_heard_is_waited_for_once(nats, fleet):
     """Somebody says that it is a node, and answers nothing: the first question waits for it, the next one does not."""
-    nats.publish(EVERYONE, '{"do": "hello", "node": "ghost", "boot": "x"}')
+    made(nats, fleet["l0"])     # it knows the others now
+    nats.publish(EVERYONE, '{"do": "hello", "node": "nobody", "boot": "x"}')
     asked = nats.subscribe(EVERYONE)
     nats.flush()
     counts = []
@@ -185,3 +220,136 @@ def test_two_workers_that_start_together_know_each_other(pyexec, server):
         forget(nats, session)
         answer = open_at(nats, two, session)
         assert (answer.status, answer.headers["Pyexec-Node"]) == (200, "t0"), answer.data
+
+
+def from_ghost(answer, name="ghost"):
+    return (answer.status, answer.headers["Pyexec-Node"]) == (200, name)
+
+
+def test_a_node_that_starts_waits_for_the_answers_to_its_hello(pyexec):
+    """The other node says nothing of itself and is slow, and its session's entry is forgotten."""
+    with Server() as own, Nats(own.port) as nats, Ghost(own.port) as ghost, Ghost(own.port, "second") as second:
+        ghost.delay, second.delay = 0.3, 0.3
+        ghost.owned.add("one")
+        second.owned.add("two")
+        with Worker(pyexec, own, "starts", env=PLAIN) as worker:
+            answer = open_at(nats, worker, "one")
+            assert from_ghost(answer), (answer.status, answer.data)
+            answer = open_at(nats, worker, "two")
+            assert from_ghost(answer, "second"), (answer.status, answer.data)
+
+
+def test_a_node_that_was_forgotten_is_known_again_when_it_answers(nats, server, fleet):
+    worker = fleet["l0"]
+    with Ghost(server.port) as ghost:
+        ghost.say("hello")
+        ghost.mute = True
+        made(nats, worker)          # it is waited for, and then forgotten
+        ghost.mute, ghost.delay = False, 0.3
+        made(nats, worker)          # its answer comes too late for this question
+        assert ghost.replied.get(timeout=30) == "find"
+        assert nats.request("pyexec.v1.node.l0", '{"do": "ping"}').json()["node"] == "l0"       # the answer has been read
+        session = secrets.token_hex(8)
+        ghost.owned.add(session)
+        answer = open_at(nats, worker, session)
+        assert from_ghost(answer), (answer.status, answer.data)
+        ghost.say("bye")
+
+
+@pytest.mark.parametrize("forgotten", [True, False], ids=["no entry", "an old entry"])
+@pytest.mark.parametrize("fault", ["the connection", "the worker"])
+def test_silence_of_its_own_connection_says_nothing_about_others(pyexec, server, nats, fault, forgotten):
+    """The connection, or the worker, stands still for longer than a node is waited for. The other node is alive all the time."""
+    with Forwarder(server.port) as link, Ghost(server.port) as ghost, Worker(pyexec, link, "still", env=PLAIN) as worker:
+        made(nats, worker)          # it knows the others now
+        session = secrets.token_hex(8)
+        ghost.owned.add(session)
+        if not forgotten:
+            assert "error" not in nats.request(entry(session), json.dumps({"node": "still", "boot": "0" * 32})).json()
+        stopped = queue.Queue()
+
+        def stop():
+            if stopped.empty():
+                stopped.put(True)
+                link.silent = fault == "the connection"
+                if not link.silent:
+                    worker.process.send_signal(signal.SIGSTOP)
+                    time.sleep(0.05)
+        ghost.first = stop
+        worker_server = worker.process
+        opening = Call(nats, worker.subject(session), {"id": session}, call="OPEN")
+        wait_until(lambda: not stopped.empty(), "the question")
+        time.sleep(2.6)             # the time of the fault, not a wait
+        link.silent = False
+        worker_server.send_signal(signal.SIGCONT)
+        answer = opening.end()
+        assert answer.status == 503 and "connection to NATS did not answer" in answer.json()["title"] or from_ghost(answer), answer.data
+        assert answer.status == 503 or fault == "the worker", "the answer can't have come"
+        answer = open_at(nats, worker, session)
+        assert from_ghost(answer) and owner(nats, session) == "ghost", (answer.status, answer.data)
+        ghost.say("bye")
+
+
+def test_a_fork_asks_for_the_ids_of_its_client(pyexec, server, nats):
+    with Ghost(server.port) as ghost, Worker(pyexec, server, "forks", "--forkable", env=PLAIN) as worker:
+        source, theirs, free = [secrets.token_hex(8) for _ in range(3)]
+        ghost.owned.add(theirs)
+        assert nats.request(worker.subject(source), json.dumps({"id": source, "policy": {"forkable": True}}), {"Pyexec-Call": "OPEN"}).status == 201
+
+        def fork(*ids):
+            return nats.request(worker.subject(source), json.dumps({"ids": ids}), {"Pyexec-Call": "POST /fork"})
+        answer = fork(theirs)
+        assert answer.status == 409 and theirs in answer.json()["title"], (answer.status, answer.data)
+        assert owner(nats, theirs) == "ghost"
+        answer = fork(free)
+        assert answer.status == 201 and owner(nats, free) == "forks", (answer.status, answer.data)
+        ghost.say("bye")
+
+
+def test_a_node_that_was_away_is_believed_less_than_the_bucket_and_than_others(nats, server, fleet):
+    with Ghost(server.port, "away") as away, Ghost(server.port, "sure") as sure:
+        away.doubted = True
+        for ghost in (away, sure):
+            ghost.say("hello")
+        alone, both = secrets.token_hex(8), secrets.token_hex(8)
+        away.owned |= {alone, both}
+        sure.owned.add(both)
+        sure.delay = 0.2
+        answer = open_at(nats, fleet["l0"], both)
+        assert from_ghost(answer, "sure") and owner(nats, both) == "sure", (answer.status, answer.data)
+        assert open_at(nats, fleet["l0"], alone).status == 201 and owner(nats, alone) == "l0"
+        for ghost in (away, sure):
+            ghost.say("bye")
+
+
+def test_a_question_ends_with_its_client(nats, server, fleet):
+    with Ghost(server.port) as ghost:
+        made(nats, fleet["l0"])     # it knows the others now
+        ghost.say("hello")
+        ghost.mute = True
+        asked = nats.subscribe(EVERYONE)
+        session = secrets.token_hex(8)
+        opening = Call(nats, fleet["l0"].subject(session), {"id": session}, call="OPEN", events=True)
+        assert opening.next()[0] == "accepted"
+        wait_until(lambda: finds(asked), "the question")
+        assert nats.request(opening.about + ".cancel").status == 204 and opening.end().status == 499
+        finds(asked)
+        time.sleep(0.6)             # two questions would come
+        assert not finds(asked)
+        wait_until(lambda: "error" in nats.request(STREAM % "MSG.GET", json.dumps({"last_by_subj": entry(session)})).json(), "the entry's end")
+        ghost.say("bye")
+
+
+def test_sessions_survive_a_nats_server_that_was_away_and_has_lost_all(pyexec):
+    """Its buckets are empty, but no node has said that a session is lost."""
+    with Server() as own:
+        with Nats(own.port) as nats, Worker(pyexec, own, "stays", env=PLAIN) as worker:
+            session = made(nats, worker)
+            own.kill()
+            shutil.rmtree(own.folder + "/js")
+            time.sleep(4.5)         # so long that the node doubts its sessions
+            own.start()
+            with Nats(own.port) as again:
+                wait_until(lambda: not again.is_gone("pyexec.v1.node.stays"), "the node")
+                wait_until(lambda: open_at(again, worker, session).status == 200, "JetStream")
+                assert execute(again, worker, session, "n").json()["last_value_repr"] == "7"

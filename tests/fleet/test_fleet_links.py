@@ -77,6 +77,25 @@ def test_a_node_that_returns_after_its_sessions_were_lost_has_them_no_more(pyexe
         assert value(execute(nats, worker, "kept", "x")) == "5"
 
 
+def test_a_session_that_was_lost_is_made_anew_when_its_node_returns(pyexec, server, nats, far):
+    worker, link = far
+    sessions = ("near", "far")      # where the client opens it again
+    for session in sessions:
+        assert nats.request("pyexec.v1.open", '{"id": "%s"}' % session).status == 201
+        assert execute(nats, worker, session, "x = 5").status == 200
+    with Worker(pyexec, server, "near", env=PLAIN) as near:
+        link.cut()
+        wait_until(lambda: nats.is_gone("pyexec.v1.node.far"), "NATS to notice")
+        opening = [Call(nats, near.subject(session), {"id": session}, call="OPEN") for session in sessions]
+        assert [call.end().status for call in opening] == [410, 410]
+        link.resume()
+        wait_until(lambda: not nats.is_gone("pyexec.v1.node.far"), "the node")
+        for session, at in (("near", near), ("far", worker)):
+            answer = nats.request(at.subject(session), '{"id": "%s"}' % session, {"Pyexec-Call": "OPEN"})
+            assert (answer.status, answer.headers["Pyexec-Node"]) == (201, session), answer.data
+            assert value(execute(nats, at, session, "globals().get('x')")) is None
+
+
 def test_a_silent_server_is_left_and_nothing_is_answered_twice(pyexec, server, nats):
     with Forwarder(server.port) as link, Worker(pyexec, link, "far", "--timeout", "60s", env=PLAIN) as worker:
         short, long = [Call(nats, RUN, {"code": "import time\ntime.sleep(%d)" % seconds}, events=True) for seconds in (1, 25)]

@@ -137,9 +137,7 @@ void px_entry_give(struct px_worker *worker, const char *bucket, const char *key
 enum px_entry_outcome px_entry_created(natsMsg *message, uint64_t *ret_revision)
 {
     px_auto_json json_t *answer = NULL;
-    if (ret_revision)
-        if (ret_revision)
-            *ret_revision = 0;
+    *ret_revision = 0;
     if (!message || natsMsg_IsNoResponders(message))
         return PX_ENTRY_UNANSWERED;
     long code = px_entry_error(message, &answer);
@@ -182,7 +180,8 @@ void px_entry_read(struct px_worker *worker, const char *bucket, const char *key
 enum px_entry_state px_entry_state(natsMsg *message, struct px_buffer *ret, uint64_t *ret_revision)
 {
     px_auto_json json_t *answer = NULL;
-    *ret_revision = 0;
+    if (ret_revision)
+        *ret_revision = 0;
     if (!message || natsMsg_IsNoResponders(message))
         return PX_ENTRY_UNKNOWN;
     long code = px_entry_error(message, &answer);

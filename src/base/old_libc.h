@@ -16,6 +16,8 @@
 #ifdef PX_FIRST_VERSION
 #define PX_FIRST(name) __asm__(".symver " #name "," #name "@" PX_FIRST_VERSION)
 PX_FIRST(dlsym);
+PX_FIRST(pthread_create);
+PX_FIRST(pthread_join);
 PX_FIRST(pthread_kill);
 PX_FIRST(pthread_sigmask);
 PX_FIRST(sem_destroy);

@@ -114,3 +114,26 @@ bool px_seat_ask_server(struct px_seat *seat, const char *method, void (*done)(s
     px_node_begin(request);
     return true;
 }
+
+void px_seat_remove_waiting(struct px_seat *seat, struct px_node_request *request)
+{
+    for (struct px_node_request **at = &seat->first; *at; at = &(*at)->next_of_seat)
+        if (*at == request) {
+            *at = request->next_of_seat;
+            if (!*at)
+                seat->last = at;
+            request->next_of_seat = NULL;
+            seat->count--;
+            return;
+        }
+}
+
+struct px_node_request *px_seat_take_first(struct px_seat *seat)
+{
+    struct px_node_request *request = seat->first;
+    if (request) {
+        px_seat_remove_waiting(seat, request);
+        px_seat_release(TAKE_PTR(request->seat));
+    }
+    return request;
+}

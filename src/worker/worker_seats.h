@@ -69,6 +69,10 @@ void px_seat_release(struct px_seat *seat);
 void px_seat_drop(struct px_seat *seat);
 /* Sends a request about the session to the server, for this program itself. False: no memory. */
 bool px_seat_ask_server(struct px_seat *seat, const char *method, void (*done)(struct px_node_request *request));
+/* The call waits no more, if it did. */
+void px_seat_remove_waiting(struct px_seat *seat, struct px_node_request *request);
+/* Takes the first call that waits, to answer it with an error. The caller has the seat too. */
+struct px_node_request *px_seat_take_first(struct px_seat *seat);
 /* How many ids belong to this node. */
 size_t px_seats_owned(const struct px_worker *worker);
 

@@ -43,19 +43,6 @@ static void make_stream(struct px_worker *worker)
 
 /* ---- Calls of a seat ---- */
 
-static void remove_waiting(struct px_seat *seat, struct px_node_request *request)
-{
-    for (struct px_node_request **at = &seat->first; *at; at = &(*at)->next_of_seat)
-        if (*at == request) {
-            *at = request->next_of_seat;
-            if (!*at)
-                seat->last = at;
-            request->next_of_seat = NULL;
-            seat->count--;
-            return;
-        }
-}
-
 /* Returns the first call whose turn it is. */
 static struct px_node_request *next_call(const struct px_seat *seat)
 {
@@ -71,7 +58,7 @@ static void step(struct px_seat *seat)
     struct px_node_request *request;
     px_seat_hold(seat);
     while ((request = next_call(seat))) {
-        remove_waiting(seat, request);
+        px_seat_remove_waiting(seat, request);
         if (request->ordered)
             seat->at_work = request;
         request->seated = true;
@@ -80,23 +67,12 @@ static void step(struct px_seat *seat)
     px_seat_release(seat);
 }
 
-/* Takes the first call that waits, to answer it with an error. The caller has the seat too. */
-static struct px_node_request *take_first(struct px_seat *seat)
-{
-    struct px_node_request *request = seat->first;
-    if (request) {
-        remove_waiting(seat, request);
-        px_seat_release(TAKE_PTR(request->seat));
-    }
-    return request;
-}
-
 /* Answers all calls that wait for the owner of this id with one problem. Releases the reference to the seat that the question to
  * NATS held. */
 static void refuse_all(struct px_seat *seat, int status, const char *code, const char *hint, const char *title)
 {
     struct px_node_request *request;
-    while ((request = take_first(seat))) {
+    while ((request = px_seat_take_first(seat))) {
         if (seat->other)
             snprintf(request->owner, sizeof request->owner, "%s", seat->other);
         px_answer_problem(request, status, code, hint, "%s", title);
@@ -181,7 +157,7 @@ static bool forward(struct px_seat *seat, struct px_node_request *request)
 static void give_to_other(struct px_seat *seat)
 {
     struct px_node_request *request;
-    while ((request = take_first(seat))) {
+    while ((request = px_seat_take_first(seat))) {
         if (forward(seat, request))
             continue;
         snprintf(request->owner, sizeof request->owner, "%s", seat->other);
@@ -541,7 +517,7 @@ void px_sessions_left(struct px_node_request *request)
     px_forks_done(request);
     if (request->sent && !request->answered && !px_request_looks(request)) /* it may have made the session */
         seat->fresh = seat->gone = false;
-    remove_waiting(seat, request);
+    px_seat_remove_waiting(seat, request);
     if (seat->asking && !seat->first)
         px_peers_drop(seat->worker, seat);
     if (seat->at_work == request)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces of `pyexec serve`, `rpc`, `mcp` and `run`, sent to a small collector (tests/support/collector.py). Each export is checked against
 OpenTelemetry's own definitions. tests/host/test_spans.py tests the spans themselves."""
+import contextlib
 import json
 import os
 import signal
@@ -294,7 +295,10 @@ def test_scripts_and_warm_processes_have_none_of_its_descriptors_and_variables(o
         assert "sesame" not in json.dumps(before) and "OTEL" not in json.dumps(before)
         pid, = helpers(server)
         sockets = {os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in ("0", "1")} if os.getuid() == 0 else set()
-        own_ends = {os.readlink("/proc/%d/fd/%s" % (server.process.pid, fd)) for fd in os.listdir("/proc/%d/fd" % server.process.pid)}
+        own_ends = set()
+        for fd in os.listdir("/proc/%d/fd" % server.process.pid):
+            with contextlib.suppress(FileNotFoundError):        # it was closed meanwhile
+                own_ends.add(os.readlink("/proc/%d/fd/%s" % (server.process.pid, fd)))
         for process in os.listdir("/proc"):
             if not process.isdigit() or int(process) in (pid, server.process.pid):
                 continue

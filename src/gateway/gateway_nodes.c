@@ -41,7 +41,8 @@ static json_t *read_values(struct node_values *values, const char *text, size_t 
     if (bytes > NODE_VALUES_MAX || bytes > VALUES_MAX - values->bytes)
         return NULL;
     values->bytes += bytes;
-    return (values->gateway->values += bytes) > ALL_VALUES_MAX ? NULL : px_json_read(text, length, flags, NULL);
+    size_t all = atomic_fetch_add(&values->gateway->values, bytes) + bytes;
+    return all > ALL_VALUES_MAX ? NULL : px_json_read(text, length, flags, NULL);
 }
 
 static void add_node(struct node_values *values, json_t *nodes, natsMsg *message)

@@ -8,7 +8,7 @@ packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjans
 libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsystemd-dev libevent-dev libc-ares-dev libnats-dev
 python3 python3-dev"
 if [ "${1:-}" = test ]; then
-    packages="$packages python3-pytest python3-venv python3-pip bubblewrap util-linux procps curl
+    packages="$packages python3-pytest python3-pyflakes python3-venv python3-pip bubblewrap util-linux procps curl
         podman crun mmdebstrap qemu-system-x86 qemu-system-arm qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross musl-tools busybox-static valgrind
         systemd lintian clang-format-14 clang-tidy-14 openjdk-17-jdk-headless maven chromium chromium-driver python3-selenium nats-server haproxy"
 fi

@@ -357,9 +357,9 @@ def test_a_storm_of_kills_and_stops(own, server, nothing_left, capsys):
         assert all(ticks[key] == 1 for key, end in ends.items() if end == 200)
         assert len(never) <= max(5, len(ends) // 10), never
         # Errors that say so (`seen`) are allowed while a node or NATS is away.
-        assert not losses, "the state of a session is lost although its node lived"
-        assert not miscounts, "a count went back, or jumped"
-        assert not errors, "an answer that no fault explains"
+        assert not losses, "the state of a session is lost although its node lived: %s" % losses
+        assert not miscounts, "a count went back, or jumped: %s" % miscounts
+        assert not errors, "an answer that no fault explains: %s" % errors
         assert all(client.seen[200] for client in sessions) and sum(end == 200 for end in ends.values()) > 20
         for worker in fleet.workers:
             assert worker.stop() == 0, worker.text()

@@ -162,7 +162,7 @@ def test_only_what_was_missing_gives_a_client_more_time(worker, nats):
         if upload.about not in ended and nats.request(upload.about + ".ping").status == 404:
             ended.append(upload.about)
         return ended and nats.request(answer.about + ".ping").status == 404
-    wait_until(both_are_given_up, "the end of both requests", patience=2 * PATIENCE)
+    wait_until(both_are_given_up, "the end of both requests", seconds=2 * PATIENCE)
 
 
 def test_discovery_as_of_a_micro_service(worker, nats):

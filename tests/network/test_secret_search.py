@@ -47,7 +47,7 @@ def read(path):
 
 
 def memory_of(pid):
-    """Every readable byte of a process. None: this user may not read it."""
+    """Every readable byte of a process. None: this user may not read it. Nothing if it has ended, as a warm child does while others are searched."""
     found = []
     try:
         with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", buffering=0) as memory:
@@ -59,6 +59,8 @@ def memory_of(pid):
                         found.append(memory.read(last - first))
     except PermissionError:
         return None
+    except (FileNotFoundError, ProcessLookupError):
+        assert not is_alive(pid), pid
     return b"".join(found)
 
 
@@ -150,7 +152,7 @@ def test_no_process_but_the_proxy_has_a_value(place, pyexec):
                 unreadable.append(command)
             elif holds(memory):
                 holders.append(command)
-            for fd in (os.listdir("/proc/%d/fd" % pid) if memory is not None else []):
+            for fd in (os.listdir("/proc/%d/fd" % pid) if memory else []):
                 with contextlib.suppress(OSError):
                     link = os.readlink("/proc/%d/fd/%s" % (pid, fd))
                     assert pid == server.process.pid or not re.search("memfd:(secret|authority)", link), (command, link)

@@ -250,6 +250,15 @@ def test_clang_format_changes_no_file():
     assert len(code) > 250 and done.returncode == 0, done.stderr[:2000]
 
 
+def test_python_code_uses_only_names_that_exist():
+    """The guest's files share one namespace, and so do tests/escape and its prelude: their tests run each line."""
+    files = [path for folder in ("tests", "bench", "tools", "examples", "clients/python/src", "clients/python/tests")
+             for path in glob.glob("%s/%s/**/*.py" % (ROOT, folder), recursive=True) if not path.startswith(ROOT + "/tests/escape/")]
+    done = subprocess.run(["/usr/bin/python3", "-m", "pyflakes", *files], capture_output=True, text=True)
+    assert len(files) > 300 and "No module named" not in done.stderr, done.stderr
+    assert [line for line in done.stdout.splitlines() if "undefined name" in line] == []
+
+
 def test_each_source_names_its_license():
     for path in SOURCES + glob.glob(ROOT + "/src/**/*.def", recursive=True) + [ROOT + "/include/pyexec.h"]:
         with open(path) as file:

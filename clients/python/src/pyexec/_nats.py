@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from ._remote import CONNECT_SECONDS, Answer, Connection, Request, Take, problem
 from ._transport import encode
-from .errors import ConnectionLostError, InvalidRequestError, OverloadedError, PyexecError, SessionLostError
+from .errors import MALFORMED, ConnectionLostError, InvalidRequestError, OverloadedError, PyexecError, SessionLostError
 
 try:
     from nats.aio.client import Client

@@ -126,3 +126,22 @@ char *px_buffer_take(struct px_buffer *buffer)
     *buffer = (struct px_buffer){0};
     return data;
 }
+
+void px_buffer_add_pair(struct px_buffer *buffer, const char *name, const char *value, size_t value_length)
+{
+    px_buffer_add(buffer, name, strlen(name) + 1);
+    px_buffer_add(buffer, value, value_length);
+    px_buffer_add_byte(buffer, '\0');
+}
+
+const char *px_buffer_pair(const struct px_buffer *buffer, const char *name)
+{
+    const char *at = px_buffer_shown(buffer), *end = at + px_buffer_length(buffer);
+    while (at < end) {
+        const char *value = at + strlen(at) + 1;
+        if (strcmp(at, name) == 0)
+            return value;
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}

@@ -47,8 +47,27 @@ void px_buffer_consume(struct px_buffer *buffer, size_t count);
 /* The contents as a C string: "" when empty, NULL when the buffer has failed. The buffer still owns it. */
 const char *px_buffer_string(const struct px_buffer *buffer);
 
-/* For messages, and for text whose failure is checked elsewhere: "" when the buffer has failed. */
+/* For messages, and for text whose failure is checked elsewhere: "" when the buffer has failed. `length` then keeps its old value, so use it
+ * only with px_buffer_length(): code that uses both directly would read past the end of "". tests/tree/test_tree.py finds such code. */
 const char *px_buffer_shown(const struct px_buffer *buffer);
+
+/* How many bytes px_buffer_shown() has. */
+static inline size_t px_buffer_length(const struct px_buffer *buffer)
+{
+    return buffer->failed ? 0 : buffer->length;
+}
+
+/* Appends the bytes of `other`. If `other` has failed, `buffer` fails too. */
+static inline void px_buffer_add_buffer(struct px_buffer *buffer, const struct px_buffer *other)
+{
+    buffer->failed |= other->failed;
+    px_buffer_add(buffer, other->data, other->length);
+}
+
+/* A list of pairs, for example of headers: NAME, VALUE, each ended by a NUL. */
+void px_buffer_add_pair(struct px_buffer *buffer, const char *name, const char *value, size_t value_length);
+/* Returns the value of the first pair with this name, or NULL. */
+const char *px_buffer_pair(const struct px_buffer *buffer, const char *name);
 
 /* Hands the string over to the caller, who calls free(). The buffer is empty afterwards. NULL on failure. */
 char *px_buffer_take(struct px_buffer *buffer);

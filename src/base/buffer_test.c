@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/buffer_text.h"
 #include "base/cleanup.h"
 
 static void check_invariants(const struct px_buffer *buffer)
@@ -151,13 +150,37 @@ static void test_printf_at_every_length(void **state)
         }
 }
 
+static void test_pairs_are_found_by_their_names(void **state)
+{
+    (void)state;
+    px_auto_buffer struct px_buffer pairs = {0};
+    assert_null(px_buffer_pair(&pairs, ""));
+    px_buffer_add_pair(&pairs, "first", "one, and more", 3);
+    px_buffer_add_pair(&pairs, "empty", "", 0);
+    px_buffer_add_pair(&pairs, "first", "two", 3);
+    assert_string_equal(px_buffer_pair(&pairs, "first"), "one");
+    assert_string_equal(px_buffer_pair(&pairs, "empty"), "");
+    assert_null(px_buffer_pair(&pairs, "one"));
+    assert_null(px_buffer_pair(&pairs, "firs"));
+    px_buffer_add_pair(&pairs, "cut", "a\0b", 3); /* a value may have any byte: the reader stays within the buffer */
+    assert_string_equal(px_buffer_pair(&pairs, "cut"), "a");
+    assert_null(px_buffer_pair(&pairs, "last"));
+    pairs.failed = true;
+    assert_null(px_buffer_pair(&pairs, "first"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),    cmocka_unit_test(test_append),
-        cmocka_unit_test(test_consume),  cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_take),     cmocka_unit_test(test_failure_sticks),
-        cmocka_unit_test(test_integers), cmocka_unit_test(test_printf_at_every_length),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_append),
+        cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_take),
+        cmocka_unit_test(test_failure_sticks),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_printf_at_every_length),
+        cmocka_unit_test(test_pairs_are_found_by_their_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

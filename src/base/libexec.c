@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 
-char *px_libexec_find(const char *name)
+char *px_libexec_find(const char *name, int mode)
 {
     static const char *const relative[] = {"", "/../libexec/pyexec"};
     const char *configured = getenv("PYEXEC_LIBEXECDIR");
@@ -26,16 +26,16 @@ char *px_libexec_find(const char *name)
         *slash = '\0';
     if (configured && *configured) {
         snprintf(path, sizeof path, "%s/%s", configured, name);
-        if (access(path, X_OK) == 0)
+        if (access(path, mode) == 0)
             return strdup(path);
     }
     for (size_t i = 0; i < PX_COUNT(relative); i++) {
         snprintf(path, sizeof path, "%s%s/%s", here, relative[i], name);
-        if (access(path, X_OK) == 0)
+        if (access(path, mode) == 0)
             return strdup(path);
     }
     snprintf(path, sizeof path, "%s/%s", PX_LIBEXECDIR, name);
-    return access(path, X_OK) == 0 ? strdup(path) : NULL;
+    return access(path, mode) == 0 ? strdup(path) : NULL;
 }
 
 #ifdef PX_SANITIZED

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sse_events.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 
 #include <string.h>
 

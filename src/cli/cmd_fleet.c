@@ -2,7 +2,7 @@
 /* pyexec fleet: the nodes of a fleet, as a gateway sees them (src/gateway). */
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"

@@ -195,7 +195,7 @@ static int start(const struct cli_serve *serve, const struct px_nats_config *nat
     px_auto_fd int listener = -1;
     const struct px_node_figures *figures;
     int place = -1; /* inherited by pyexec-worker */
-    px_auto_free char *program = px_libexec_find(WORKER_PROGRAM);
+    px_auto_free char *program = px_libexec_find(WORKER_PROGRAM, X_OK);
     if (!program) {
         px_error_set(error, PYEXEC_INTERNAL, "the program pyexec-worker is not there");
         return px_error_hint(error, "Install the package pyexec-worker, or build with libnats (libnats-dev).");

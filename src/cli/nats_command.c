@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/libexec.h"
 #include "gateway/gateway_open.h"
 
 #define SECRET_FILE_MAX 4096
@@ -86,31 +86,12 @@ json_t *cli_nats_describe(const struct px_nats_config *nats, pyexec_error *error
 
 void *cli_module_open(const char *name, const char *hint, pyexec_error *error)
 {
-    static const char *const relative[] = {"", "/../libexec/pyexec"};
-    const char *configured = getenv("PYEXEC_LIBEXECDIR");
-    char here[PATH_MAX], path[PATH_MAX + 64];
-    void *module = NULL;
-    ssize_t length = readlink("/proc/self/exe", here, sizeof here - 1);
-    here[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(here, '/');
-    if (slash)
-        *slash = '\0';
-    if (configured && *configured) {
-        snprintf(path, sizeof path, "%s/%s", configured, name);
-        module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    }
-    for (size_t i = 0; !module && i < PX_COUNT(relative); i++) {
-        snprintf(path, sizeof path, "%s%s/%s", here, relative[i], name);
-        if (access(path, R_OK) == 0)
-            module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    }
-    if (!module) {
-        snprintf(path, sizeof path, PX_LIBEXECDIR "/%s", name);
-        module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    }
+    px_auto_free char *path = px_libexec_find(name, R_OK);
+    void *module = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     if (module)
         return module;
-    px_error_set(error, PYEXEC_INTERNAL, "the module %s can't be loaded: %s", name, dlerror());
+    px_error_set(error, PYEXEC_INTERNAL, "the module %s can't be loaded: %s", name,
+                 path ? dlerror() : "it is not there");
     px_error_hint(error, "%s", hint);
     return NULL;
 }

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/error.h"

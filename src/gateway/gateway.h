@@ -171,7 +171,6 @@ void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *cod
 /* The problem of an exchange without an answer. `node` is the one that was asked, or NULL. */
 void px_gateway_failed(struct px_gateway *gateway, enum px_exchange_end end, const char *node,
                        struct px_fleet_answer *ret);
-const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name);
 void px_gateway_answer_add(struct px_fleet_answer *answer, const char *name, const char *value);
 void px_gateway_answer_clear(struct px_fleet_answer *answer);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/retry.h"
@@ -23,20 +23,7 @@ void px_gateway_answer_clear(struct px_fleet_answer *answer)
 
 void px_gateway_answer_add(struct px_fleet_answer *answer, const char *name, const char *value)
 {
-    px_buffer_add(&answer->headers, name, strlen(name) + 1);
-    px_buffer_add(&answer->headers, value, strlen(value) + 1);
-}
-
-const char *px_gateway_answer_header(const struct px_fleet_answer *answer, const char *name)
-{
-    const char *at = px_buffer_shown(&answer->headers), *end = at + px_buffer_length(&answer->headers);
-    while (at < end) {
-        const char *value = at + strlen(at) + 1;
-        if (strcmp(at, name) == 0)
-            return value;
-        at = value + strlen(value) + 1;
-    }
-    return NULL;
+    px_buffer_add_pair(&answer->headers, name, value, strlen(value));
 }
 
 void px_gateway_problem(struct px_fleet_answer *ret, int status, const char *code, const char *hint, const char *format,

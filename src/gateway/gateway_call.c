@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/json_find.h"
 #include "base/spelling.h"
@@ -118,7 +118,7 @@ static void open_session(struct px_gateway *gateway, struct px_fleet_call *call,
     }
     px_auto_json json_t *session = px_json_read(px_buffer_shown(&ret->body), px_buffer_length(&ret->body), 0, NULL);
     const char *id = json_string_value(json_object_get(session, "id")),
-               *node = px_gateway_answer_header(ret, "Pyexec-Node");
+               *node = px_buffer_pair(&ret->headers, "Pyexec-Node");
     if (ret->status == 201 && id && px_word_is_plain(node, PX_NODE_NAME_MAX))
         px_places_keep(&gateway->places, 's', call->principal, id, node);
     if (ret->status == 200) /* over HTTP a session is made, or it is an error */

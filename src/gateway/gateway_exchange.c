@@ -258,7 +258,7 @@ static void trace(const struct px_exchange *exchange, int64_t begun_ns, enum px_
                   const struct px_fleet_answer *answer)
 {
     char destination[PX_SUBJECT_TEMPLATE_SIZE];
-    const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
+    const char *node = px_buffer_pair(&answer->headers, "Pyexec-Node");
     px_subject_template(exchange->subject, destination);
     const struct px_fleet_sent sent = {.destination = destination,
                                        .node = px_word_is_plain(node, PX_NODE_NAME_MAX) ? node : NULL,

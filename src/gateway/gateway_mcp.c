@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/spelling.h"
 #include "gateway/gateway.h"
@@ -100,7 +100,7 @@ static void translate(const struct px_mcp_route *route, struct px_fleet_answer *
     struct px_fleet_answer answer = {.status = again ? ret->status : route->modern && !tool ? 400 : 200};
     px_gateway_answer_add(&answer, "Content-Type", "application/json");
     for (size_t i = 0; i < PX_COUNT(kept); i++) {
-        const char *value = px_gateway_answer_header(ret, kept[i]);
+        const char *value = px_buffer_pair(&ret->headers, kept[i]);
         if (value)
             px_gateway_answer_add(&answer, kept[i], value);
     }
@@ -118,7 +118,7 @@ void px_gateway_mcp(struct px_gateway *gateway, struct px_fleet_call *call, stru
     px_mcp_route_read(&route, call->body, call->length);
     call->target = PX_MCP_ROUTE_PATH; /* not as the client has written it */
     ask(gateway, call, &route, ret);
-    const char *type = px_gateway_answer_header(ret, "Content-Type");
+    const char *type = px_buffer_pair(&ret->headers, "Content-Type");
     if (type && strcmp(type, "application/problem+json") == 0)
         translate(&route, ret);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/spelling.h"
 #include "gateway/gateway.h"
@@ -70,7 +70,7 @@ static enum px_exchange_end open_session(struct px_gateway *gateway, struct px_f
 
 static bool take_node(const struct px_fleet_answer *answer, char ret[PX_NODE_NAME_MAX + 1])
 {
-    const char *node = px_gateway_answer_header(answer, "Pyexec-Node");
+    const char *node = px_buffer_pair(&answer->headers, "Pyexec-Node");
     if (!px_word_is_plain(node, PX_NODE_NAME_MAX))
         return false;
     strcpy(ret, node);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/utf8.h"

@@ -8,7 +8,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/libexec.h"
@@ -165,7 +165,7 @@ int px_client_http_read(struct px_client_entry *entry, const json_t *object, pye
         return refuse(entry, error, "%s must begin with http:// or https:// and have no spaces", "url");
     if (read_headers(entry, json_object_get(object, "headers"), headers, secrets, error) < 0)
         return -1;
-    px_auto_free char *program = px_libexec_find(PROGRAM);
+    px_auto_free char *program = px_libexec_find(PROGRAM, X_OK);
     if (!program)
         return refuse(entry, error,
                       "url: servers over HTTP need %s, which is missing: install pyexec as a package, or build it with "

@@ -2,7 +2,7 @@
 /* Writes the JSON-RPC messages of an MCP client, and makes the result for the script from an answer. */
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 #include "mcp_client/client_private.h"

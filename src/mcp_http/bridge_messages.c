@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/utf8.h"

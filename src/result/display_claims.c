@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/json.h"
 #include "base/json_memory.h"
 #include "base/json_text.h"

@@ -8,7 +8,6 @@
 
 #include "base/base64.h"
 #include "base/buffer.h"
-#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/json.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/utf8.h"

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/base64.h"
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"

@@ -173,7 +173,7 @@ int px_telemetry_read(struct px_telemetry *telemetry, const struct px_telemetry_
     telemetry->flags =
         (config->session_ids ? PYEXEC_TRACE_SESSION_IDS : 0u) | (config->script_errors ? PYEXEC_TRACE_ERRORS : 0u);
     telemetry->sampler = strdup(config->sampler);
-    telemetry->sender.program = px_libexec_find("pyexec-otlp");
+    telemetry->sender.program = px_libexec_find("pyexec-otlp", X_OK);
     if (!telemetry->sampler)
         return px_error_oom(error);
     if (read_ratio(config->sampler_arg, &telemetry->ratio, error) < 0)

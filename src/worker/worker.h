@@ -347,7 +347,6 @@ void px_node_http_drop(struct px_node_request *request);
 void px_node_http_resume(struct px_node_request *request);
 /* Handles exchanges that have ended. */
 void px_node_http_reap(struct px_worker *worker);
-const char *px_node_passed(const struct px_node_request *request, const char *name);
 
 /* ---- The life of a request (worker_request.c, worker_route.c) ---- */
 

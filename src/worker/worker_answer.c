@@ -167,8 +167,8 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
     add(&list, "Pyexec-Node", *request->owner ? request->owner : request->worker->node);
     add(&list, "Content-Type", type);
     for (size_t i = 0; i < PX_COUNT(passed); i++)
-        add(&list, passed[i], px_node_passed(request, passed[i]));
-    if ((status == 429 || status == 503) && !px_node_passed(request, "Retry-After"))
+        add(&list, passed[i], px_buffer_pair(&request->passed, passed[i]));
+    if ((status == 429 || status == 503) && !px_buffer_pair(&request->passed, "Retry-After"))
         add(&list, "Retry-After", "1");
     px_auto_free char *title = status >= 400 ? title_of(bytes, length) : NULL;
     if (status >= 400) {

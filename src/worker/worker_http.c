@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "worker/worker.h"
 
@@ -125,26 +125,11 @@ static size_t take_header(char *line, size_t size, size_t count, void *closure)
     size_t length = size * count, value_length;
     const char *value;
     for (size_t i = 0; i < PX_COUNT(passed_on); i++)
-        if ((value = header_value(line, length, passed_on[i], &value_length)) && value_length < 512) {
-            px_buffer_add(&request->passed, passed_on[i], strlen(passed_on[i]) + 1);
-            px_buffer_add(&request->passed, value, value_length);
-            px_buffer_add_byte(&request->passed, '\0');
-        }
+        if ((value = header_value(line, length, passed_on[i], &value_length)) && value_length < 512)
+            px_buffer_add_pair(&request->passed, passed_on[i], value, value_length);
     if (strncmp(line, "HTTP/", 5) == 0)
         px_buffer_done(&request->passed);
     return length;
-}
-
-const char *px_node_passed(const struct px_node_request *request, const char *name)
-{
-    const char *at = px_buffer_shown(&request->passed), *end = at + px_buffer_length(&request->passed);
-    while (at < end) {
-        const char *value = at + strlen(at) + 1;
-        if (strcmp(at, name) == 0)
-            return value;
-        at = value + strlen(value) + 1;
-    }
-    return NULL;
 }
 
 static void take_event(void *closure, const struct px_sse_event *event)
@@ -167,7 +152,7 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *closure)
     struct px_node_request *request = closure;
     size_t length = size * count;
     if (!request->status) {
-        const char *type = px_node_passed(request, "Content-Type");
+        const char *type = px_buffer_pair(&request->passed, "Content-Type");
         curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status);
         request->is_stream = request->status == 200 && type && strncmp(type, "text/event-stream", 17) == 0;
     }

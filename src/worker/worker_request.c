@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/trace_context.h"
@@ -419,7 +419,7 @@ void px_node_http_over(struct px_node_request *request, CURLcode code)
         else if (request->is_stream) /* the answer was an event */
             px_answer_last(request, (int)status, NULL, NULL, 0);
         else
-            px_answer_last(request, (int)status, px_node_passed(request, "Content-Type"),
+            px_answer_last(request, (int)status, px_buffer_pair(&request->passed, "Content-Type"),
                            px_buffer_shown(&request->answer), px_buffer_length(&request->answer));
     }
     px_buffer_done(&request->answer);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "base/buffer_text.h"
 #include "base/cleanup.h"
 #include "guest/pyobject_access.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buffer_text.h"
+#include "base/buffer.h"
 #include "base/utf8.h"
 #include "guest/pyobject_access.h"
 #include "guest/traceback/traceback.h"

@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -140,41 +139,25 @@ public final class Fleet implements AutoCloseable {
         }
     }
 
-    /** Fleets of one worker with a wide ceiling: one for each configuration of sessions. */
-    static final class Remote implements Host {
-        private final Map<List<String>, Fleet> fleets = new LinkedHashMap<>();
-        private final Map<PyExecutor, Fleet> of = new LinkedHashMap<>();
-
+    /** Fleets of one worker with a wide ceiling. */
+    static final class Remote extends HostPerConfig<Fleet> {
         @Override
-        public synchronized PyExecutor executor(PyExecutionPolicy policy, SessionConfig sessions) throws Exception {
-            SessionConfig config = sessions == null ? new SessionConfig() : sessions;
-            List<String> key = List.of(Integer.toString(config.getMaxCount()), text(config.getIdleTtl()), text(config.getHardTtl()));
-            Fleet fleet = fleets.get(key);
-            if (fleet == null) {
-                fleet = new Fleet();
-                fleets.put(key, fleet);
-                fleet.worker("solo", "", "", Map.of("PYEXEC_ENV_ROOT", "/nonexistent", "PYEXEC_SESSION_MAX_COUNT", key.get(0),
-                        "PYEXEC_SESSION_IDLE_TTL", key.get(1), "PYEXEC_SESSION_HARD_TTL", key.get(2)), Serve.WIDE);
-            }
-            PyExecutor executor = new PyExecutor(policy, sessions, fleet.host());
-            of.put(executor, fleet);
-            return executor;
-        }
-
-        private static String text(Duration ttl) {
-            return ttl == null ? "none" : ttl.toMillis() + "ms";
+        Fleet start(Map<String, String> environment) throws Exception {
+            Fleet fleet = new Fleet();
+            Map<String, String> all = new LinkedHashMap<>(PLAIN);
+            all.putAll(environment);
+            fleet.worker("solo", "", "", all, Serve.WIDE);
+            return fleet;
         }
 
         @Override
-        public int running(PyExecutor executor) throws Exception {
-            return of.get(executor).metric("pyexec_running");
+        HostConfig config(Fleet fleet) {
+            return fleet.host();
         }
 
         @Override
-        public void close() throws Exception {
-            for (Fleet fleet : new ArrayList<>(fleets.values())) {
-                fleet.close();
-            }
+        int metric(Fleet fleet, String name) throws Exception {
+            return fleet.metric(name);
         }
     }
 }

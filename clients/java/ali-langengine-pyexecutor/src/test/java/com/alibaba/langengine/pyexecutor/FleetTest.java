@@ -22,11 +22,9 @@ import java.net.http.HttpClient;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.KeyStore;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -36,8 +34,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
-import javax.net.ssl.SSLContext;
-import javax.net.ssl.TrustManagerFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -312,22 +308,8 @@ class FleetTest {
     /** A server with a certificate for localhost. Only this test trusts it. */
     @Test
     void tlsChecksTheCertificateAndItsName() throws Exception {
-        Path folder = Files.createTempDirectory("pyexec-tls");
-        Path keys = folder.resolve("keys");
-        Process keytool = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "keytool").toString(), "-genkeypair", "-alias",
-                "a", "-keyalg", "EC", "-dname", "CN=localhost", "-ext", "san=dns:localhost", "-keystore", keys.toString(), "-storepass",
-                "changeit").redirectErrorStream(true).start();
-        String said = new String(keytool.getInputStream().readAllBytes());
-        assertEquals(0, keytool.waitFor(), said);
-        KeyStore store = KeyStore.getInstance(keys.toFile(), "changeit".toCharArray());
-        pem(folder.resolve("key"), "PRIVATE KEY", store.getKey("a", "changeit".toCharArray()).getEncoded());
-        pem(folder.resolve("cert"), "CERTIFICATE", store.getCertificate("a").getEncoded());
-        TrustManagerFactory trusted = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
-        trusted.init(store);
-        SSLContext tls = SSLContext.getInstance("TLS");
-        tls.init(null, trusted.getTrustManagers(), null);
-        HttpClient client = HttpClient.newBuilder().sslContext(tls).build();
-        try (Fleet fleet = new Fleet("tls { cert_file: " + folder + "/cert, key_file: " + folder + "/key }")) {
+        try (LocalhostKeys keys = new LocalhostKeys(); Fleet fleet = tlsFleet(keys)) {
+            HttpClient client = HttpClient.newBuilder().sslContext(keys.context()).build();
             String port = fleet.url().substring(fleet.url().lastIndexOf(':'));
             HostConfig host = new HostConfig().setRetryOverloaded(null).setUrl("tls://localhost" + port);
             String stranger = startFailure(host);
@@ -335,21 +317,18 @@ class FleetTest {
             assertEquals("overloaded", startFailure(host.setHttpClient(client)));       // there is no worker, but a connection
             String other = startFailure(host.setUrl("tls://127.0.0.1" + port));
             assertTrue(other.contains("unreachable"), other);
-        } finally {
-            for (String name : new String[] {"keys", "key", "cert", ""}) {
-                Files.deleteIfExists(folder.resolve(name));
-            }
         }
+    }
+
+    private static Fleet tlsFleet(LocalhostKeys keys) throws Exception {
+        keys.writePem();
+        return new Fleet("tls { cert_file: " + keys.folder + "/cert, key_file: " + keys.folder + "/key }");
     }
 
     private static String startFailure(HostConfig host) {
         try (PyExecutor executor = executor(host)) {
             return assertThrows(PyExecutorException.class, executor::start).getCode();
         }
-    }
-
-    private static void pem(Path file, String what, byte[] content) throws Exception {
-        Files.writeString(file, "-----BEGIN " + what + "-----\n" + Base64.getMimeEncoder().encodeToString(content) + "\n-----END " + what + "-----\n");
     }
 
     @Test

@@ -21,10 +21,8 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
-import java.security.KeyStore;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -32,9 +30,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
-import javax.net.ssl.TrustManagerFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -362,16 +358,9 @@ class RemoteTest {
     /** A proxy with TLS that serves below a path, like the proxy in docs/http.md. Only this test trusts its certificate. */
     @Test
     void overTlsAtAPathOfAProxy() throws Exception {
-        Path folder = Files.createTempDirectory("pyexec-tls");
-        Path keys = folder.resolve("keys");
-        Process keytool = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "keytool").toString(), "-genkeypair", "-alias",
-                "a", "-keyalg", "EC", "-dname", "CN=localhost", "-ext", "san=dns:localhost", "-keystore", keys.toString(), "-storepass",
-                "changeit").redirectErrorStream(true).start();
-        String said = new String(keytool.getInputStream().readAllBytes());
-        assertEquals(0, keytool.waitFor(), said);
-        SSLContext tls = tls(keys);
         HttpClient behind = HttpClient.newHttpClient();
-        try (Serve serve = new Serve(Map.of())) {
+        try (LocalhostKeys keys = new LocalhostKeys(); Serve serve = new Serve(Map.of())) {
+            SSLContext tls = keys.context();
             HttpsServer proxy = HttpsServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
             proxy.setHttpsConfigurator(new HttpsConfigurator(tls));
             proxy.createContext("/py/", exchange -> pass(exchange, behind, serve.url));
@@ -386,21 +375,7 @@ class RemoteTest {
             } finally {
                 proxy.stop(0);
             }
-        } finally {
-            Files.deleteIfExists(keys);
-            Files.delete(folder);
         }
-    }
-
-    private static SSLContext tls(Path keys) throws Exception {
-        KeyStore store = KeyStore.getInstance(keys.toFile(), "changeit".toCharArray());
-        KeyManagerFactory own = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
-        own.init(store, "changeit".toCharArray());
-        TrustManagerFactory trusted = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
-        trusted.init(store);
-        SSLContext tls = SSLContext.getInstance("TLS");
-        tls.init(own.getKeyManagers(), trusted.getTrustManagers(), null);
-        return tls;
     }
 
     private static void pass(HttpExchange exchange, HttpClient behind, String url) throws IOException {

@@ -11,10 +11,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -106,7 +103,6 @@ public final class Serve implements AutoCloseable {
         return URI.create(url).getPort();
     }
 
-
     /** Returns the value of a metric; 0 if the server does not have it. */
     public int metric(String name) throws Exception {
         HttpRequest request = HttpRequest.newBuilder(URI.create(url + "/metrics")).header("Authorization", "Bearer " + TOKEN).build();
@@ -138,40 +134,21 @@ public final class Serve implements AutoCloseable {
         Files.delete(folder);
     }
 
-    /** Servers with a wide ceiling: one server for each configuration of sessions. */
-    static final class Remote implements Host {
-        private final Map<List<String>, Serve> servers = new LinkedHashMap<>();
-        private final Map<PyExecutor, Serve> of = new LinkedHashMap<>();
-
+    /** Servers with a wide ceiling. */
+    static final class Remote extends HostPerConfig<Serve> {
         @Override
-        public synchronized PyExecutor executor(PyExecutionPolicy policy, SessionConfig sessions) throws Exception {
-            SessionConfig config = sessions == null ? new SessionConfig() : sessions;
-            List<String> key = List.of(Integer.toString(config.getMaxCount()), text(config.getIdleTtl()), text(config.getHardTtl()));
-            Serve serve = servers.get(key);
-            if (serve == null) {
-                serve = wide(Map.of("PYEXEC_SESSION_MAX_COUNT", key.get(0), "PYEXEC_SESSION_IDLE_TTL", key.get(1),
-                        "PYEXEC_SESSION_HARD_TTL", key.get(2)));
-                servers.put(key, serve);
-            }
-            PyExecutor executor = new PyExecutor(policy, sessions, serve.host());
-            of.put(executor, serve);
-            return executor;
-        }
-
-        private static String text(Duration ttl) {
-            return ttl == null ? "none" : ttl.toMillis() + "ms";
+        Serve start(Map<String, String> environment) throws Exception {
+            return wide(environment);
         }
 
         @Override
-        public int running(PyExecutor executor) throws Exception {
-            return of.get(executor).metric("pyexec_running");
+        HostConfig config(Serve serve) {
+            return serve.host();
         }
 
         @Override
-        public void close() throws Exception {
-            for (Serve serve : new ArrayList<>(servers.values())) {
-                serve.close();
-            }
+        int metric(Serve serve, String name) throws Exception {
+            return serve.metric(name);
         }
     }
 }

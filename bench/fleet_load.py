@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For fleet.py: shares of the processor, and the load. One thread sends all requests, over NATS or HTTP on TCP, and measures each."""
+"""For fleet.py: gives programs a part of a processor, and sends requests. One thread sends all of them, over NATS or HTTP on TCP, and measures each."""
 import asyncio
 import contextlib
 import itertools

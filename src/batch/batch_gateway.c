@@ -95,7 +95,8 @@ static int report_end(struct batch_gateway *gateway, pyexec_error *error)
     (void)!px_waitpid(gateway->process, &status, 0);
     gateway->process = 0;
     if (WIFSIGNALED(status)) {
-        px_error_set(error, PYEXEC_INTERNAL, "the gateway to NATS was killed by signal %d", WTERMSIG(status));
+        px_error_set(error, PYEXEC_INTERNAL, "the process that connects to NATS was killed by signal %d",
+                     WTERMSIG(status));
         return px_error_hint(error, "Is the machine short of memory? `dmesg` tells what the kernel has killed.");
     }
     static const char start[] = "pyexec: ";
@@ -103,7 +104,8 @@ static int report_end(struct batch_gateway *gateway, pyexec_error *error)
     for (const char *at = text; (at = strstr(at, start)); at++)
         line = at + sizeof start - 1;
     const char *hint = strstr(line, "\nhint: ");
-    px_error_set(error, PYEXEC_INTERNAL, "the gateway to NATS has ended: %.*s", (int)strcspn(line, "\n"), line);
+    px_error_set(error, PYEXEC_INTERNAL, "the process that connects to NATS has ended: %.*s", (int)strcspn(line, "\n"),
+                 line);
     return px_error_hint(error, "%.*s", hint ? (int)strcspn(hint + 7, "\n") : 0, hint ? hint + 7 : "");
 }
 
@@ -143,7 +145,7 @@ int batch_gateway_start(struct batch_gateway *ret, const struct cli_nats_flags *
     add_arguments(&arguments, flags, config);
     if (start_process(ret, &arguments, error) < 0)
         return -1;
-    *ret_server = (struct server){.name = "the gateway to NATS"};
+    *ret_server = (struct server){.name = "the process that connects to NATS"};
     snprintf(ret_server->path, sizeof ret_server->path, "/proc/self/fd/%d", ret->place);
     int64_t end = px_now_ns() + GATEWAY_START_NS;
     while (!is_ready(ret_server)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One task: in the executor of this program, or at a server. */
+/* Runs one task, in this program or at a server. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -42,7 +42,7 @@ static int take_id(struct batch_work *work, const struct batch_task *task, pyexe
         px_auto_free char *id = px_json_dumps(task->id, JSON_ENCODE_ANY);
         px_error_set(error, PYEXEC_INVALID_REQUEST, "the id %.200s is there twice, in lines %u and %llu", id ? id : "",
                      (unsigned)slot->number, (unsigned long long)task->line);
-        return px_error_hint(error, "Give each task an id of its own, or none.");
+        return px_error_hint(error, "Give each task another id, or remove the ids.");
     }
     slot->number = (uint32_t)task->line & BATCH_NUMBER_MAX;
     work->counts.total++;

@@ -95,7 +95,7 @@ int px_gateway_link_open(struct px_gateway *gateway, const json_t *config, bool 
 /* False: threads of libnats may still use the gateway, which must stay. */
 bool px_gateway_link_close(struct px_gateway *gateway);
 bool px_gateway_link_is_up(struct px_gateway *gateway);
-/* A line of the log, for the operator. `detail` may be NULL. */
+/* Writes a line to the log: `what`, and `detail` unless it is NULL. */
 void px_gateway_tell(struct px_gateway *gateway, const char *what, const char *detail);
 /* Publishes. `kind` is what its answers are; they arrive at the waiter. NULL: it wants no answer. */
 int px_gateway_say(struct px_gateway *gateway, const char *subject, const struct px_waiter *waiter,

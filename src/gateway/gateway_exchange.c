@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One request over NATS, from its first message to the end of its answer. The thread that asks does all of it. */
+/* Sends one request over NATS and receives its answer, in the thread that calls. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

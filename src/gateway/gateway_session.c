@@ -136,9 +136,9 @@ static bool find_or_make(struct px_gateway *gateway, struct px_fleet_call *call,
     return take_node(ret, node) || refuse_nameless(ret);
 }
 
-/* Nobody listens at the node: it is gone, or it only connects to another NATS server. Any node that is asked for the session knows, and
- * makes the fleet forget a session that is lost. `open` would make a new one. True: the session is still there, at `node`. False: `ret` says
- * that it is lost, or why that is not known. */
+/* Nobody listens at the node: it is gone, or it is connecting to another NATS server. Any other node can say where the session is; if it is
+ * lost, that node also removes it from the fleet's records. This does not use `open`, which would make a new session. True: the session is
+ * still there, at `node`. False: `ret` says that it is lost, or why that is not known. */
 static bool find_again(struct px_gateway *gateway, struct px_fleet_call *call, char node[PX_NODE_NAME_MAX + 1],
                        struct px_fleet_answer *ret)
 {

@@ -11,8 +11,8 @@
 #define WORDS 512u      /* of a thread's descriptor that are searched */
 #define SMALL_NUMBER 64 /* up to here, other words of a descriptor can have the same value as an id */
 
-/* `cleared` is the word that the kernel clears when the thread ends. glibc before 2.43 keeps the thread's id there. glibc 2.43 keeps a
- * state there, and musl the lock of its list of threads; both keep the id elsewhere. */
+/* `cleared` is the word that the kernel clears when the thread ends. In glibc before 2.43 it has the thread's id. In glibc 2.43 it has
+ * a state, and in musl it is the lock of the list of threads; both have the id in another word. */
 static int *address, *cleared;
 
 /* Two threads: the id of each is at the same place of its descriptor. */

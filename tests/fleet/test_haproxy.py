@@ -56,7 +56,7 @@ class Proxy(Server):
         return node
 
     def rows(self):
-        """Returns the rows of the table: the node's number of each key."""
+        """Returns key → number of its node, from the table of HAProxy."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self.folder + "/admin")
             connection.sendall(b"show table owners\n")

@@ -247,7 +247,7 @@ def _add_tests(archive):
 
 
 class Guest:
-    """A machine that runs. Its end is the end of the `with` block."""
+    """A virtual machine. It starts here, and ends at the end of the `with` block."""
 
     def __init__(self, machine, kernel, initrd, memory="1500M", seconds=300):
         self.process = subprocess.Popen(

@@ -5,7 +5,7 @@
 set -eu
 
 packages="gcc make meson ninja-build pkg-config libc6-dev libseccomp-dev libjansson-dev
-libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libcurl4-openssl-dev libssl-dev libsystemd-dev libevent-dev libc-ares-dev libnats-dev
+libedit-dev libcmocka-dev libmicrohttpd-dev libarchive-dev libcurl4-openssl-dev libssl-dev libevent-dev libc-ares-dev libnats-dev
 python3 python3-dev"
 if [ "${1:-}" = test ]; then
     packages="$packages python3-pytest python3-pyflakes python3-venv python3-pip bubblewrap util-linux procps curl

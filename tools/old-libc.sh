@@ -21,9 +21,9 @@ machine=$(uname -m)
 old=bullseye
 new=bookworm
 old_packages="libc6 libc6-dev libcrypt1 libcrypt-dev libjansson4 libjansson-dev libedit2 libedit-dev libbsd0 libbsd-dev libmd0 libmd-dev
-libtinfo6 libncurses6 libncurses-dev libsystemd0 libsystemd-dev liblz4-1 libzstd1 liblzma5 libgcrypt20 libgpg-error0"
+libtinfo6 libncurses6 libncurses-dev"
 # Of these the program needs the libraries while it runs.
-beside="libjansson4 libedit2 libbsd0 libmd0 libtinfo6 libsystemd0 liblz4-1 libzstd1 liblzma5 libgcrypt20 libgpg-error0"
+beside="libjansson4 libedit2 libbsd0 libmd0 libtinfo6"
 # Needed only while building, so they may be newer: the kernel's headers, and the names of its system calls.
 new_packages="linux-libc-dev libseccomp2 libseccomp-dev"
 sources="openssl curl libarchive libmicrohttpd"

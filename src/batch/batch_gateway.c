@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/retry.h"
+#include "base/service_manager.h"
 #include "base/texts.h"
 #include "cli/commands.h"
 #include "cli/private_socket.h"
@@ -22,7 +23,6 @@
 #define GATEWAY_START_NS (10000 * PX_NS_PER_MS) /* how long it may take to reach NATS */
 #define GATEWAY_ASK_MS 100
 #define GATEWAY_TEXT_BYTES 2048
-#define PASSED_SOCKET 3 /* sd_listen_fds(3) */
 
 /* ---- The process ---- */
 
@@ -52,7 +52,7 @@ static void become_gateway(struct px_texts *arguments, int listener, int log, pi
     if (input < 0 || px_process_begin(input, log, parent) < 0)
         return;
     setpgid(0, 0);
-    if (listener == PASSED_SOCKET ? fcntl(listener, F_SETFD, 0) < 0 : dup2(listener, PASSED_SOCKET) < 0)
+    if (listener == PX_SERVICE_FD ? fcntl(listener, F_SETFD, 0) < 0 : dup2(listener, PX_SERVICE_FD) < 0)
         return;
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("LISTEN_PID", pid, 1);

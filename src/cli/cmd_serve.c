@@ -113,7 +113,7 @@ int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *b
         return -1;
     void *module = cli_module_open("pyexec_serve.so",
                                    "Install the package of the server with its libraries (libmicrohttpd, libarchive, "
-                                   "libssl, libsystemd), or build with them.",
+                                   "libssl), or build with them.",
                                    error);
     if (!module)
         return -1;

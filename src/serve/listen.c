@@ -12,12 +12,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/retry.h"
+#include "base/service_manager.h"
 #include "base/socket_folder.h"
 #include "serve/server.h"
 
@@ -182,10 +182,10 @@ static int listen_tcp(struct px_server *server, const char *text, pyexec_error *
 
 static int take_passed(struct px_server *server, int count, pyexec_error *error)
 {
-    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + count; fd++) {
-        bool is_unix = sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0;
-        if (server->listener_count == PX_LISTENERS_MAX ||
-            (!is_unix && sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0))
+    for (int fd = PX_SERVICE_FD; fd < PX_SERVICE_FD + count; fd++) {
+        int family = px_service_family(fd);
+        bool is_unix = family == AF_UNIX;
+        if (server->listener_count == PX_LISTENERS_MAX || family < 0)
             return px_error_set(error, PYEXEC_INVALID_POLICY,
                                 "descriptor %d, which systemd passed, is not a "
                                 "listening socket",
@@ -235,7 +235,7 @@ static int listen_for_metrics(struct px_server *server, pyexec_error *error)
 
 int px_listen_all(struct px_server *server, pyexec_error *error)
 {
-    int passed = sd_listen_fds(1);
+    int passed = px_service_sockets();
     if (server->options->worker_socket)
         add(server, server->options->worker_socket, false, "unix:(worker)")->names_principals = true;
     if (passed > 0 && take_passed(server, passed, error) < 0)

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -20,6 +19,7 @@
 #include "base/json.h"
 #include "base/processors.h"
 #include "base/retry.h"
+#include "base/service_manager.h"
 #include "mcp/mcp.h"
 #include "serve/calls.h"
 #include "serve/detached.h"
@@ -292,14 +292,16 @@ static void announce(struct px_server *server)
 {
     for (size_t i = 0; i < server->listener_count; i++)
         px_log_event(&server->log, "listening", server->listeners[i].name);
-    sd_notify(0, "READY=1");
+    px_service_notify("READY=1");
 }
 
 /* Follows systemd's notify-reload protocol: sd_notify(3). */
 static void reload(struct px_server *server)
 {
     pyexec_error error;
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(px_now_ns() / 1000));
+    char state[64];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(px_now_ns() / 1000));
+    px_service_notify(state);
     if (px_principals_reload(&server->principals, &error) < 0 || limit_sessions(server, &error) < 0 ||
         limit_runs(server, &error) < 0)
         px_log_event(&server->log, "reload failed, the old tokens stay in use", error.message);
@@ -308,7 +310,7 @@ static void reload(struct px_server *server)
     check_mcp_servers(server);
     if (px_log_reopen(&server->log, server->options->config->audit_log, &error) < 0)
         px_log_event(&server->log, "reload failed, the old audit log stays in use", error.message);
-    sd_notify(0, "READY=1");
+    px_service_notify("READY=1");
 }
 
 static bool told_to_hurry(int signals, int wait_ms)
@@ -353,7 +355,7 @@ static bool await_sessions(struct px_server *server, int signals)
         return false;
     px_log_event(&server->log, "waiting for sessions", NULL);
     while (px_now_ns() < end && has_sessions(server)) {
-        sd_notify(0, "EXTEND_TIMEOUT_USEC=30000000");
+        px_service_notify("EXTEND_TIMEOUT_USEC=30000000");
         if (told_to_hurry(signals, SESSIONS_LOOK_MS))
             return true;
     }
@@ -365,7 +367,7 @@ static void drain(struct px_server *server, int signals)
 {
     server->draining = true;
     px_log_event(&server->log, "draining", NULL);
-    sd_notify(0, "STOPPING=1");
+    px_service_notify("STOPPING=1");
     bool hurry = server->options->config->drain_sessions_ms && await_sessions(server, signals);
     int64_t end = px_now_ns() + server->options->config->drain_grace_ms * PX_NS_PER_MS;
     px_schedule_close(server->runs);

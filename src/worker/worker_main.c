@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +20,7 @@
 #include "base/fds.h"
 #include "base/libexec.h"
 #include "base/retry.h"
+#include "base/service_manager.h"
 #include "base/trace_context.h"
 #include "worker/worker.h"
 
@@ -44,34 +44,17 @@ void px_worker_say(const char *format, ...)
     (void)!px_write_all(STDERR_FILENO, text, end + 1);
 }
 
-/* sd_notify(3): one datagram. */
-static void notify(const char *state)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = getenv("NOTIFY_SOCKET");
-    size_t length = path ? strlen(path) : 0;
-    if (!length || length >= sizeof address.sun_path)
-        return;
-    memcpy(address.sun_path, path, length);
-    if (*path == '@')
-        address.sun_path[0] = '\0';
-    px_auto_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    if (fd >= 0 && px_connect_nonblocking(fd, (const struct sockaddr *)&address, size) == 0)
-        (void)!px_send(fd, state, strlen(state), MSG_NOSIGNAL);
-}
-
 void px_worker_ready(struct px_worker *worker)
 {
     px_worker_say("node %s serves", worker->node);
-    notify("READY=1");
+    px_service_notify("READY=1");
 }
 
 void px_worker_drain(struct px_worker *worker)
 {
     if (worker->draining)
         return;
-    notify("STOPPING=1");
+    px_service_notify("STOPPING=1");
     px_load_drain(worker);
 }
 

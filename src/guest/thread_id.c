@@ -2,6 +2,7 @@
 #include "guest/thread_id.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -19,6 +20,7 @@ static int *address, *cleared;
 struct id_place {
     const int *descriptor;
     int id;
+    int other; /* the second thread's id */
     size_t place;
 };
 
@@ -31,7 +33,7 @@ static void *compare(void *closure)
 {
     struct id_place *other = closure;
     const int *descriptor = (const int *)pthread_self();
-    int id = own_id();
+    int id = other->other = own_id();
     while (other->place < WORDS && (other->descriptor[other->place] != other->id || descriptor[other->place] != id))
         other->place++;
     return NULL;
@@ -41,18 +43,19 @@ static void *compare(void *closure)
 static size_t place_by_thread(const int *descriptor, int id)
 {
     pthread_t thread;
-    struct id_place pair = {descriptor, id, 0};
+    struct id_place pair = {.descriptor = descriptor, .id = id};
     if (pthread_create(&thread, NULL, compare, &pair) != 0)
         return WORDS;
     pthread_join(thread, NULL);
+    /* It is counted until the kernel has taken it down, and a zygote may have only one. */
+    while (syscall(SYS_tgkill, getpid(), pair.other, 0) == 0)
+        sched_yield();
     return pair.place;
 }
 
 /* PR_GET_TID_ADDRESS needs a kernel with CONFIG_CHECKPOINT_RESTORE. */
-int *px_thread_id_address(void)
+void px_thread_id_find(void)
 {
-    if (address)
-        return address;
     int id = own_id(), *descriptor = (int *)pthread_self();
     size_t place = 0;
     while (place < WORDS && descriptor[place] != id)
@@ -61,7 +64,12 @@ int *px_thread_id_address(void)
     bool sure = told ? cleared == &descriptor[place] : id > SMALL_NUMBER;
     if (!sure)
         place = place_by_thread(descriptor, id);
-    return address = place < WORDS ? &descriptor[place] : NULL;
+    address = place < WORDS ? &descriptor[place] : NULL;
+}
+
+int *px_thread_id_address(void)
+{
+    return address;
 }
 
 void px_thread_id_in_copy(void)

@@ -33,6 +33,7 @@
 #include "guest/huge_pages.h"
 #include "guest/reseed.h"
 #include "guest/script.h"
+#include "guest/thread_id.h"
 #include "sandbox/landlock.h"
 #include "sandbox/mount.h"
 #include "sandbox/namespaces.h"
@@ -262,6 +263,7 @@ static int start(struct px_zygote *zygote, const char *preloads, pyexec_error *e
     stack.rlim_cur = stack.rlim_max < (8u << 20) ? stack.rlim_max : (8u << 20);
     setrlimit(RLIMIT_STACK, &stack);
     offer_to_oom_killer(zygote);
+    px_thread_id_find();
     if (prepare_display(error) < 0 || import_preloads(zygote, preloads, error) < 0 ||
         find_landlock(zygote, error) < 0 || enter_root(zygote, error) < 0 || drop_ids(zygote, error) < 0 ||
         prepare_python(zygote, error) < 0)

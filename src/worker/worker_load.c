@@ -52,11 +52,12 @@ int px_load_open(struct px_worker *worker)
     }
     status |= add_named(worker, PX_TOPIC_RUN, queue, PX_RUN_AS_SUBJECT, "", "");
     status |= add_named(worker, PX_TOPIC_RUN, queue, "pyexec.v1.as.*.open", "", "");
-    /* A queue group of its own: two nodes that have the same name by mistake do not both run a request. */
-    status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, "");
-    status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, ".s.*.*");
-    status |= add_named(worker, PX_TOPIC_NODE, "node", "pyexec.v1.node.", worker->node, ".p.*");
-    status |= add_named(worker, PX_TOPIC_ABOUT, "node", "pyexec.v1.node.", worker->node, ".r.>");
+    /* No queue group. After this node has left a server that stands still, the others know two members of a group: its new subscription,
+     * and its old one there. Every second message would go to the old one, and arrive out of order when that server goes on. */
+    status |= add_named(worker, PX_TOPIC_NODE, NULL, "pyexec.v1.node.", worker->node, "");
+    status |= add_named(worker, PX_TOPIC_NODE, NULL, "pyexec.v1.node.", worker->node, ".s.*.*");
+    status |= add_named(worker, PX_TOPIC_NODE, NULL, "pyexec.v1.node.", worker->node, ".p.*");
+    status |= add_named(worker, PX_TOPIC_ABOUT, NULL, "pyexec.v1.node.", worker->node, ".r.>");
     status |= add_named(worker, PX_TOPIC_PEERS, NULL, PX_PEERS_SUBJECT, "", "");
     for (size_t i = 0; i < PX_COUNT(services); i++) {
         char one[32];
@@ -157,14 +158,28 @@ static void ask_node(struct px_worker *worker, px_ask_fn *fn)
     px_ask_send(worker, subject, NULL, 0, ping, sizeof ping - 1, fn, NULL);
 }
 
-/* This node has answered itself: the NATS server has all subscriptions that were sent before. */
+static void fail_named(struct px_worker *worker)
+{
+    px_worker_fail(worker, "another node of the fleet has the name '%s'; choose another one with --node", worker->node);
+}
+
+/* This node has answered itself: the NATS server has all subscriptions that were sent before. Or another node has answered, which took
+ * the name at the same moment. */
 static void reached(struct px_worker *worker, void *closure, natsMsg *message)
 {
+    px_auto_json json_t *answer = NULL;
     (void)closure;
-    if (message && !natsMsg_IsNoResponders(message))
+    if (!message || natsMsg_IsNoResponders(message)) {
+        if (!worker->draining)
+            ask_node(worker, reached);
+        return;
+    }
+    answer = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
+    const char *boot = json_string_value(json_object_get(answer, "boot"));
+    if (boot && strcmp(boot, worker->boot) != 0)
+        fail_named(worker);
+    else
         px_worker_ready(worker);
-    else if (!worker->draining)
-        ask_node(worker, reached);
 }
 
 /* The name is free, or nobody answers: this node has it now. */
@@ -174,8 +189,7 @@ static void take_name(struct px_worker *worker, void *closure, natsMsg *message)
     if (worker->serving || worker->draining)
         return;
     if (message && !natsMsg_IsNoResponders(message)) {
-        px_worker_fail(worker, "another node of the fleet has the name '%s'; choose another one with --node",
-                       worker->node);
+        fail_named(worker);
         return;
     }
     if (!message && !worker->link.connected) {

@@ -181,14 +181,6 @@ static int make_body(const struct batch_work *work, const struct batch_task *tas
     return text && px_buffer_ok(ret) ? 0 : -1;
 }
 
-/* True for a problem document of pyexec. A proxy has answers of its own, also when the task runs behind it. */
-static bool is_ours(const json_t *problem, int status)
-{
-    return json_integer_value(json_object_get(problem, "status")) == status &&
-           json_is_string(json_object_get(problem, "title")) && json_is_string(json_object_get(problem, "code")) &&
-           json_is_string(json_object_get(problem, "hint"));
-}
-
 static void take_foreign(const struct batch_seat *seat, struct batch_end *ret)
 {
     px_error_set(&ret->error, PYEXEC_INTERNAL, "a proxy answered with status %d in place of pyexec",
@@ -214,7 +206,7 @@ static void take_problem(const struct batch_seat *seat, struct batch_end *ret)
     px_error_hint(&ret->error, "%s", hint ? hint : "");
     snprintf(ret->code, sizeof ret->code, "%s", name ? name : "unknown");
     ret->wait_ms = answer->retry_after_s > 0 ? answer->retry_after_s * 1000 : PAUSE_MS;
-    if ((status == 429 || status == 503 || status == 408) && is_ours(problem, status))
+    if ((status == 429 || status == 503 || status == 408) && server_is_problem(problem, status))
         ret->outcome = BATCH_AGAIN;
     else if (status == 429 || status == 503 || status == 408)
         take_foreign(seat, ret);

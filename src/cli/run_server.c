@@ -91,6 +91,11 @@ static void take_problem(struct remote *remote, const char *text, size_t length)
             error, "It is of an older version, or not a pyexec server. Update it, or run without it: --server none.");
         return;
     }
+    if (status != 200 && status != 401 && !server_is_problem(object, status)) {
+        px_error_set(error, PYEXEC_INTERNAL, "a proxy answered with status %d in place of pyexec", status);
+        px_error_hint(error, "The code may have run. Look at the proxy before the server %s.", remote->server->name);
+        return;
+    }
     px_error_set(error, code_of(json_string_value(json_object_get(object, "code"))), "%s",
                  title ? title : "the server refused the request");
     if (status == 401)

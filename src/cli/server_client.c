@@ -416,3 +416,10 @@ int server_ask(const struct server *server, struct server_answer *answer, const 
     }
     return status;
 }
+
+bool server_is_problem(const json_t *problem, int status)
+{
+    return json_integer_value(json_object_get(problem, "status")) == status &&
+           json_is_string(json_object_get(problem, "title")) && json_is_string(json_object_get(problem, "code")) &&
+           json_is_string(json_object_get(problem, "hint"));
+}

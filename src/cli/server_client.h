@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/json.h"
 #include "policy/config.h"
 #include "pyexec.h"
 
@@ -55,5 +56,8 @@ int server_receive(struct server_answer *answer, pyexec_error *error);
 /* Sends a request and waits for the whole answer. */
 int server_ask(const struct server *server, struct server_answer *answer, const char *method, const char *path,
                const char *body, size_t length, pyexec_error *error);
+
+/* True for a problem document of pyexec with this status. A proxy has answers of its own, also when the code runs behind it. */
+bool server_is_problem(const json_t *problem, int status);
 
 #endif

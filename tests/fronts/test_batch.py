@@ -4,7 +4,6 @@ import collections
 import contextlib
 import ctypes
 import fcntl
-import http.server
 import json
 import os
 import pty
@@ -18,6 +17,7 @@ import time
 
 import pytest
 
+from answering import answering, refusal
 from batches import PATIENCE, Batch, lines
 from conftest import ORDINARY, ROOT, preload
 from serving import serving
@@ -381,48 +381,15 @@ def test_a_server_that_is_killed_loses_only_what_it_ran(own, open_folder):
     assert len(batch.results()) == 60 - len(dead) and batch.dead() == dead
 
 
-class Proxy(http.server.BaseHTTPRequestHandler):
-    """Answers the first request for a run with `first`, the others with a result."""
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.say(200, "text/plain", b"ok\n")
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, kind, body = self.server.first if not self.server.runs else (200, "application/json", b'{"status":"ok"}')
-        self.server.runs += 1
-        self.say(status, kind, body)
-
-    def say(self, status, kind, body):
-        self.send_response(status)
-        for name, value in (("Content-Type", kind), ("Content-Length", len(body))):
-            self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-def problem(status, code):
-    return status, "application/problem+json", json.dumps({"type": "about:blank", "title": "a", "status": status, "code": code, "hint": "b"}).encode()
-
-
 @pytest.mark.parametrize("first, ours", [
-    (problem(503, "overloaded"), True), (problem(429, "overloaded"), True), (problem(408, "request_timeout"), True),
+    (refusal(503, "overloaded"), True), (refusal(429, "overloaded"), True), (refusal(408, "request_timeout"), True),
     ((503, "text/html", b"<h1>503 Service Unavailable</h1>"), False), ((429, "application/json", b'{"error": "rate limit"}'), False),
     ((408, "text/plain", b""), False), ((503, "application/problem+json", b'{"title": "a", "status": 503}'), False)])
 def test_only_an_answer_of_pyexec_says_that_nothing_was_started(own, open_folder, first, ours):
     batch = Batch(own, open_folder)
     batch.write([{"id": "a", "code": "1"}])
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
-        server.first, server.runs = first, 0
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        batch.run("--server", "http://127.0.0.1:%d" % server.server_port, status=0 if ours else 1)
-        server.shutdown()
-        thread.join()
+    with answering(first) as server:
+        batch.run("--server", server.url, status=0 if ours else 1)
     assert server.runs == (2 if ours else 1) and list(batch.results()) == (["a"] if ours else [])
     assert {(each["reason"], each["may_have_run"], "proxy" in each["message"]) for each in batch.dead().values()} == (set() if ours else {("lost", True, True)})
 

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from answering import answering, refusal
 from serving import serving, token_line
 from waiting import wait_until
 
@@ -371,3 +372,15 @@ def test_the_default_socket_of_an_ordinary_user(server, open_folder):
     environment["TMPDIR"] = "/nowhere"
     done = server.program.run("run", "--server", "default", "-c", "1", env=environment)
     assert done.returncode == 125 and not done.stdout, done
+
+
+@pytest.mark.parametrize("first, ours", [
+    (refusal(503, "overloaded"), True), (refusal(429, "overloaded"), True), ((503, "text/html", b"<h1>503 Service Unavailable</h1>"), False),
+    ((429, "application/json", b'{"error": "rate limit", "status": 429}'), False), ((502, "text/plain", b""), False)])
+def test_only_an_answer_of_pyexec_says_that_nothing_was_started(own, first, ours):
+    with answering(first) as server:
+        done = own.run("run", "--server", server.url, "--json", "-c", "1")
+    error = json.loads(done.stdout)
+    assert done.returncode == 125 and server.runs == 1
+    assert (error.get("retry_after_ms"), error["code"]) == ((1000, "overloaded") if ours else (None, "internal")), error
+    assert ours or ("a proxy answered with status %d" % first[0] in error["message"] and "may have run" in error["hint"]), error

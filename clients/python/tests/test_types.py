@@ -11,6 +11,7 @@ from conftest import PROGRAM, ROOT
 
 import pyexec
 from pyexec import DEFAULT_ALLOWED_IMPORTS, Display, Policy, PyexecError, RequestFields, Result, SessionConfig
+from pyexec._remote import Answer, problem
 from pyexec.errors import error_from
 from pyexec.types import result_from
 
@@ -57,6 +58,15 @@ def test_fields_of_another_version_disturb_nothing():
 def test_an_error_says_when_to_try_again():
     assert error_from({"code": "overloaded", "message": "m", "retry_after_ms": 1500}).retry_after == 1.5
     assert isinstance(error_from({"code": "overloaded"}, 2.0), pyexec.OverloadedError)
+
+
+def test_only_an_answer_of_pyexec_says_when_to_try_again():
+    """The code may run behind a proxy, and `retry_after` says that it never started."""
+    headers, ours = {"Retry-After": "3"}, b'{"status": 503, "code": "overloaded", "title": "full", "hint": ""}'
+    assert problem(Answer(503, headers, ours)).retry_after == 3
+    for body in (b"<h1>Service Unavailable</h1>", b'{"error": "rate limit"}', b'{"code": 503}', b"[]", b""):
+        error = problem(Answer(503, headers, body))
+        assert (error.code, error.retry_after) == ("internal", None) and str(error).startswith("HTTP 503: "), error
 
 
 def test_mypy_is_content_with_all_of_it(tmp_path):

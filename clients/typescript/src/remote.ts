@@ -115,14 +115,14 @@ function requestOf(method: string, params: Params, handlers: Handlers): RemoteRe
 
 export function problem(reply: Reply): PyexecError {
   const wait = reply.header("Retry-After");
-  const retryAfterMs = /^\d+$/.test(wait) ? Number(wait) * 1000 : undefined;
   try {
     const data = JSON.parse(reply.body.toString("utf8")) as Record<string, unknown>;
-    if (typeof data["code"] === "string") return errorFrom(data, retryAfterMs);
+    if (typeof data["code"] === "string") return errorFrom(data, /^\d+$/.test(wait) ? Number(wait) * 1000 : undefined);
   } catch {
-    // not a problem document of pyexec, but for example a page of a proxy
+    // not JSON
   }
-  return errorFrom({ code: "internal", message: `HTTP ${reply.status}: ${reply.body.toString("utf8", 0, 200)}` }, retryAfterMs);
+  // The answer of a proxy. The code may run behind it, so `retryAfterMs` is not set.
+  return errorFrom({ code: "internal", message: `HTTP ${reply.status}: ${reply.body.toString("utf8", 0, 200)}` });
 }
 
 function parseObject(text: string): Record<string, unknown> {

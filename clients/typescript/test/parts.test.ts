@@ -10,6 +10,7 @@ import { addTool, describePolicy, describeTools, freeName } from "../dist/adapte
 import { errorFrom } from "../dist/errors.js";
 import { toJson } from "../dist/json.js";
 import { findProgram, runtimePackage } from "../dist/program.js";
+import { problem } from "../dist/remote.js";
 import { serverEvents } from "../dist/sse.js";
 import { resultFrom } from "../dist/types.js";
 import { PROGRAM } from "./support.js";
@@ -50,6 +51,17 @@ test("members of another version disturb nothing", () => {
   assert.equal(resultFrom(null).stdout, "");
   const later = resultFrom({ status: "ok", later: 1, error: { type: "E", later: 2 }, files: [{ path: "p", content_base64: "AA==" }, null], session: { id: "s" } });
   assert.deepEqual([later.error?.type, later.error?.hint, later.files[0]?.content, (later as unknown as { later: number }).later], ["E", null, new Uint8Array([0]), 1]);
+});
+
+test("only an answer of pyexec says when to try again", () => {
+  // The code may run behind a proxy, and retryAfterMs says that it never started.
+  const answered = (body: string) =>
+    problem({ status: 503, body: Buffer.from(body), header: (name) => (name === "Retry-After" ? "3" : "") } as Parameters<typeof problem>[0]);
+  assert.equal(answered('{"status": 503, "code": "overloaded", "title": "full", "hint": ""}').retryAfterMs, 3000);
+  for (const body of ["<h1>Service Unavailable</h1>", '{"error": "rate limit"}', '{"code": 503}', "[]", ""]) {
+    const error = answered(body);
+    assert.deepEqual([error.code, error.retryAfterMs, error.message.startsWith("HTTP 503: ")], ["internal", undefined, true]);
+  }
 });
 
 test("errors of another version", () => {

@@ -90,14 +90,13 @@ def _request(method: str, params: Mapping[str, Any]) -> Request:
 
 
 def problem(answer: Answer) -> PyexecError:
-    wait = answer.headers.get("Retry-After", "")
-    retry_after = float(wait) if wait.isdigit() else None
     try:
         data = json.loads(answer.body)
-        assert isinstance(data, dict)
-    except (*MALFORMED, AssertionError):
-        data = {"code": "internal", "message": "HTTP %d: %s" % (answer.status, answer.body[:200].decode(errors="replace"))}
-    return error_from(data, retry_after)
+        assert isinstance(data, dict) and isinstance(data["code"], str)
+    except (*MALFORMED, AssertionError):    # of a proxy: the code may run behind it, so `retry_after` is not set
+        return error_from({"message": "HTTP %d: %s" % (answer.status, answer.body[:200].decode(errors="replace"))})
+    wait = answer.headers.get("Retry-After", "")
+    return error_from(data, float(wait) if wait.isdigit() else None)
 
 
 class Connection(abc.ABC):

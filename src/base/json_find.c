@@ -13,16 +13,22 @@ static const char *skip_string(const char *at, const char *end)
     return at < end ? at + 1 : end;
 }
 
+static bool is_space(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+}
+
 static const char *skip_space(const char *at, const char *end)
 {
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+    while (at < end && is_space(*at))
         at++;
     return at;
 }
 
-/* Returns the end of the value that begins at `at`. */
+/* Returns the end of the value that begins at `at`, without the space after it. */
 static const char *skip_value(const char *at, const char *end)
 {
+    const char *begin = at;
     size_t depth = 0;
     while (at < end) {
         bool opens = *at == '{' || *at == '[', closes = *at == '}' || *at == ']';
@@ -31,6 +37,8 @@ static const char *skip_value(const char *at, const char *end)
         depth = depth + opens - closes;
         at = *at == '"' ? skip_string(at, end) : at + 1;
     }
+    while (at > begin && is_space(at[-1]))
+        at--;
     return at;
 }
 
@@ -54,6 +62,20 @@ struct px_json_span px_json_find(struct px_json_span text, const char *name)
             continue;
         at = skip_space(at + 1, end);
         return (struct px_json_span){at, (size_t)(skip_value(at, end) - at)};
+    }
+    return (struct px_json_span){0};
+}
+
+struct px_json_span px_json_item(struct px_json_span text, size_t index)
+{
+    if (!text.at || !text.length || *text.at != '[')
+        return (struct px_json_span){0};
+    for (const char *end = text.at + text.length, *at = skip_space(text.at + 1, end); at < end && *at != ']';) {
+        const char *past = skip_value(at, end);
+        if (!index--)
+            return (struct px_json_span){at, (size_t)(past - at)};
+        at = skip_space(past, end);
+        at = at < end ? skip_space(at + 1, end) : end; /* past the comma */
     }
     return (struct px_json_span){0};
 }

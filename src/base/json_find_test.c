@@ -11,10 +11,9 @@
 
 #include "base/cleanup.h"
 
-/* Compares what is found in the text with `value`; NULL: nothing. */
-static void check(const char *text, const char *value)
+/* Compares what was found with `value`; NULL: nothing. */
+static void check_found(struct px_json_span found, const char *value)
 {
-    struct px_json_span found = px_json_find((struct px_json_span){text, strlen(text)}, "x");
     if (!value) {
         assert_null(found.at);
         return;
@@ -24,14 +23,21 @@ static void check(const char *text, const char *value)
     assert_memory_equal(found.at, value, found.length);
 }
 
+static void check(const char *text, const char *value)
+{
+    check_found(px_json_find((struct px_json_span){text, strlen(text)}, "x"), value);
+}
+
 static void test_members_of_the_object_itself(void **state)
 {
     (void)state;
     check("{\"x\":1}", "1");
-    check(" { \"y\" : [1, {\"x\": 2}] , \"x\"\t:\r\n true }", "true ");
+    check(" { \"y\" : [1, {\"x\": 2}] , \"x\"\t:\r\n true }", "true");
     check("{\"x\":\"a\\\",}\",\"y\":2}", "\"a\\\",}\"");
     check("{\"x\":{\"x\":[1,2]},\"y\":2}", "{\"x\":[1,2]}");
     check("{\"x\":1,\"x\":2}", "1");
+    check("{\"x\":0.10}", "0.10");
+    check("{\"y\":\"\\\"x\\\":2\",\"x\" : {\"a\":\"]}\\\"\"} }", "{\"a\":\"]}\\\"\"}");
 }
 
 static void test_what_is_no_member_of_it(void **state)
@@ -53,6 +59,21 @@ static void test_what_is_no_member_of_it(void **state)
     assert_null(px_json_find((struct px_json_span){0}, "x").at);
 }
 
+static void test_items_of_an_array(void **state)
+{
+    (void)state;
+    static const char text[] = "[ 1e400 , \"a,b\", [2,3],{\"x\":[4]} ]";
+    const struct px_json_span array = {text, sizeof text - 1}, none = {"[]", 2};
+    check_found(px_json_item(array, 0), "1e400");
+    check_found(px_json_item(array, 1), "\"a,b\"");
+    check_found(px_json_item(array, 2), "[2,3]");
+    check_found(px_json_item(array, 3), "{\"x\":[4]}");
+    check_found(px_json_item(array, 4), NULL);
+    check_found(px_json_item(none, 0), NULL);
+    check_found(px_json_item(px_json_find(px_json_item(array, 3), "x"), 0), "4");
+    check_found(px_json_item((struct px_json_span){0}, 0), NULL);
+}
+
 /* Each beginning of a text, in memory of its own length, so that a sanitizer sees a read past its end. */
 static void test_text_that_is_cut_off(void **state)
 {
@@ -63,6 +84,7 @@ static void test_text_that_is_cut_off(void **state)
         memcpy(copy, text, length);
         struct px_json_span found = px_json_find((struct px_json_span){copy, length}, "x");
         assert_true(!found.at || (found.at >= copy && found.at + found.length <= copy + length));
+        px_json_item(found, 3);
         test_free(TAKE_PTR(copy));
     }
 }
@@ -72,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_members_of_the_object_itself),
         cmocka_unit_test(test_what_is_no_member_of_it),
+        cmocka_unit_test(test_items_of_an_array),
         cmocka_unit_test(test_text_that_is_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,10 +11,10 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/json_find.h"
 #include "base/retry.h"
 #include "base/trace_context.h"
 #include "batch/batch_store.h"
-#include "cli/json_scan.h"
 
 #define STATE_HEAD "pyexec-batch 1"
 #define RESULT_HEAD_BYTES 8192 /* of a result: its id is in them */
@@ -97,7 +97,7 @@ static int take_state(struct batch_store *store, const struct batch_line *line, 
 /* The id of a line, which begins {"id":ID. Returns false if it has none. */
 static bool id_of(const struct batch_line *line, struct batch_hash *ret)
 {
-    struct json_part id = json_scan_member((struct json_part){line->text, line->length}, "id");
+    struct px_json_span id = px_json_find((struct px_json_span){line->text, line->length}, "id");
     json_error_t problem;
     px_auto_json json_t *value =
         id.at ? px_json_read(id.at, id.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem) : NULL;

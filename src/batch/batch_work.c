@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fds.h"
+#include "base/json_find.h"
 #include "base/thread.h"
-#include "cli/json_scan.h"
 
 #define START_LOST_HINT "Its result is lost. If it may run twice, run it again with --retry-lost."
 
@@ -120,7 +120,7 @@ static void bury(struct batch_work *work, const struct batch_task *task, const s
 static void keep_result(struct batch_work *work, const struct batch_task *task, const struct px_buffer *text)
 {
     pyexec_error error;
-    struct json_part status = json_scan_member((struct json_part){text->data, text->length}, "status");
+    struct px_json_span status = px_json_find((struct px_json_span){text->data, text->length}, "status");
     if (batch_store_result(work->store, task, text->data, text->length, &error) < 0)
         fail_locked(work, &error);
     else if (status.length == 4 && memcmp(status.at, "\"ok\"", 4) == 0)

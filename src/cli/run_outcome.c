@@ -6,8 +6,8 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "base/json_find.h"
 #include "base/mime.h"
-#include "cli/json_scan.h"
 
 void run_outcome_done(struct run_outcome *outcome)
 {
@@ -120,7 +120,7 @@ static int take_file(struct run_outcome *ret, const json_t *row, pyexec_error *e
 
 /* Text is as it is, JSON keeps the form that the server sent, and the rest is base64. */
 static int take_form(struct run_outcome *ret, struct run_display_form *form, const char *type, const json_t *value,
-                     struct json_part raw, pyexec_error *error)
+                     struct px_json_span raw, pyexec_error *error)
 {
     form->type = type;
     if (!json_is_string(value) || px_mime_of(type, strlen(type)) == PX_MIME_JSON) {
@@ -135,7 +135,7 @@ static int take_form(struct run_outcome *ret, struct run_display_form *form, con
     return form->data ? 0 : px_error_oom(error);
 }
 
-static int take_display(struct run_outcome *ret, const json_t *row, struct json_part raw, pyexec_error *error)
+static int take_display(struct run_outcome *ret, const json_t *row, struct px_json_span raw, pyexec_error *error)
 {
     json_t *data = json_object_get(row, "data"), *value;
     struct run_shown *shown = &ret->displays[ret->display_count++];
@@ -144,8 +144,8 @@ static int take_display(struct run_outcome *ret, const json_t *row, struct json_
     if (!shown->forms)
         return px_error_oom(error);
     json_object_foreach(data, type, value)
-        if (take_form(ret, &shown->forms[shown->count++], type, value,
-                      json_scan_member(json_scan_member(raw, "data"), type), error) < 0)
+        if (take_form(ret, &shown->forms[shown->count++], type, value, px_json_find(px_json_find(raw, "data"), type),
+                      error) < 0)
             return -1;
     return 0;
 }
@@ -160,7 +160,7 @@ static size_t count_parts(const json_t *files, const json_t *displays)
     return count;
 }
 
-static int take_lists(struct run_outcome *ret, const json_t *files, const json_t *displays, struct json_part raw,
+static int take_lists(struct run_outcome *ret, const json_t *files, const json_t *displays, struct px_json_span raw,
                       pyexec_error *error)
 {
     size_t index;
@@ -172,7 +172,7 @@ static int take_lists(struct run_outcome *ret, const json_t *files, const json_t
         if (take_file(ret, row, error) < 0)
             return -1;
     json_array_foreach((json_t *)(uintptr_t)displays, index, row)
-        if (take_display(ret, row, json_scan_item(raw, index), error) < 0)
+        if (take_display(ret, row, px_json_item(raw, index), error) < 0)
             return -1;
     return 0;
 }
@@ -192,7 +192,7 @@ int run_outcome_of_json(struct run_outcome *ret, const char *text, size_t length
         px_error_set(error, PYEXEC_INTERNAL, "the server sent a result without an exit code from 0 to 255");
         return px_error_hint(error, "Is it a pyexec server? Its log may say more.");
     }
-    const struct json_part whole = {text, length}, value = json_scan_member(whole, "last_value_json");
+    const struct px_json_span whole = {text, length}, value = px_json_find(whole, "last_value_json");
     const json_t *failure = json_object_get(object, "error");
     *ret = (struct run_outcome){
         .object = object,
@@ -216,5 +216,5 @@ int run_outcome_of_json(struct run_outcome *ret, const char *text, size_t length
         ret->value_json = px_buffer_string(&ret->value_text);
     }
     return take_lists(ret, json_object_get(object, "files"), json_object_get(object, "display"),
-                      json_scan_member(whole, "display"), error);
+                      px_json_find(whole, "display"), error);
 }

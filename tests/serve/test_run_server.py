@@ -300,9 +300,9 @@ def impostor(*parts):
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def problem(status, **members):
+def problem(**members):
     body = json.dumps(members).encode()
-    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (members["status"], len(body), body)
 
 
 def chunk(data):
@@ -312,8 +312,8 @@ def chunk(data):
 HEADERS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BEGUN = chunk(b'event: control\ndata: {"run_id":"r-1"}\n\n') + chunk(b'event: stdout\ndata: {"text":"part"}\n\n')
 IMPOSTORS = {
-    "older": ([problem(400, code="invalid_request", title="request has no key 'control'")], b"older version"),
-    "no API": ([problem(404, code="not_found", title="no such path")], b"not a pyexec server"),
+    "older": ([problem(status=400, code="invalid_request", title="request has no key 'control'")], b"older version"),
+    "no API": ([problem(status=404, code="not_found", title="no such path")], b"not a pyexec server"),
     "not HTTP": ([b"220 mail.example SMTP\r\n\r\n"], b"not HTTP"),
     "nothing": ([], b"ended the connection"),
     "lost before": ([HEADERS], b"has not begun"),
@@ -323,8 +323,8 @@ IMPOSTORS = {
     "bad result": ([HEADERS, BEGUN, chunk(b"event: result\ndata: nonsense\n\n"), b"0\r\n\r\n"], b"not JSON"),
     **{"exit code " + code: ([HEADERS, chunk(b'event: result\ndata: {"status":"ok","exit_code":%s}\n\n' % code.encode()), b"0\r\n\r\n"], b"exit code")
        for code in ("null", '"0"', "256", "-1", "1e99")},
-    "full": ([problem(503, code="overloaded", title="the queue is full", hint="Later.")], b"the queue is full"),
-    "page": ([b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>"], b"refused"),
+    "full": ([problem(status=503, code="overloaded", title="the queue is full", hint="Later.")], b"the queue is full"),
+    "page": ([b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>"], b"a proxy answered with status 502"),
     "bad chunk": ([HEADERS, b"zz\r\n"], b"not HTTP"),
 }
 

@@ -1,5 +1,6 @@
 """A fleet over NATS: what is different from the other transports. What is the same is tested with them (the fixture `px`)."""
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -9,10 +10,11 @@ import time
 
 import pytest
 from conftest import PROGRAM, _Program
+from fake_node import FakeNode
 from nats_fleet import PLAIN, Nats, Server, Worker, needs_fleet
 
 from pyexec import (AlreadyStartedError, ConnectionLostError, EnvironmentInfo, InvalidPolicyError, InvalidRequestError, OverloadedError, Pyexec,
-                    PyexecError, SessionLostError)
+                    PyexecError, SessionLostError, UnauthorizedError)
 
 pytestmark = needs_fleet(os.path.dirname(PROGRAM))
 LARGE = ["--files", "full", "--any-import", "--max-stdout-bytes", "64M", "--address-space-bytes", "2G", "--timeout", "60s",
@@ -159,6 +161,35 @@ def test_a_password_a_principal_and_an_inbox_of_its_own(tmp_path):
                     assert [row["id"] for row in px.sessions()] == [session.id]
             with pytest.raises(ConnectionLostError, match="lets this client in.*never started"):
                 Pyexec.connect(server.url.replace("//", "//alice:wrong@")).start()
+
+
+LISTS = {"busy": (503, {"status": 503, "code": "overloaded", "title": "no room", "hint": "later"}), "broken": (200, {"sessions": 5}),
+         "refuses": (401, {"status": 401, "code": "unauthorized", "title": "who is it?", "hint": "ask"}), "works": (200, {"sessions": [{"id": "s"}]})}
+
+
+def serve_lists(node, names):
+    """This connection plays nodes whose lists of sessions are these."""
+    for name in names:
+        node.serve("$SRV.PING.pyexec", lambda node, message, name=name: node.publish(message.reply, json.dumps({"id": name})))
+        node.serve("pyexec.v1.node.%s.p.*" % name, lambda node, message, name=name: node.answer(message, *LISTS[name]))
+
+
+def test_the_list_of_sessions_names_the_nodes_that_are_missing(nats):
+    with Pyexec.connect(nats.url) as px, FakeNode(nats.port) as node:
+        serve_lists(node, ["works"])
+        assert px.sessions() == [{"id": "s"}] and px.sessions().missing == ()
+        serve_lists(node, ["busy", "broken", "refuses"])
+        sessions = px.sessions()
+        assert sessions == [{"id": "s"}]
+        assert [(one["node"], one["status"], one["title"]) for one in sessions.missing] == [
+            ("broken", 502, "the list of node broken is not valid"), ("busy", 503, "no room"), ("refuses", 401, "who is it?")]
+
+
+def test_a_list_of_sessions_that_no_node_has_is_the_problem_of_one(nats):
+    with Pyexec.connect(nats.url) as px, FakeNode(nats.port) as node:
+        serve_lists(node, ["refuses"])
+        with pytest.raises(UnauthorizedError, match="who is it"):
+            px.sessions()
 
 
 def test_a_restart_of_the_nats_server_is_survived(nats):

@@ -12,7 +12,7 @@ import { RpcTransport } from "./rpc.js";
 import { Stream } from "./stream.js";
 import type { Tools } from "./tools.js";
 import type { NatsOptions, Params, Transport } from "./transport.js";
-import { resultFrom, type FileEntry, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry, type EnvironmentEntry } from "./types.js";
+import { fleetList, resultFrom, type FileEntry, type FleetList, type MissingNode, type Policy, type ProgramInfo, type Request, type RequestFields, type Result, type SessionConfig, type SessionEntry, type EnvironmentEntry } from "./types.js";
 
 const RETRY_OVERLOADED_MS = 10_000;
 
@@ -134,9 +134,10 @@ export class Pyexec {
     return new Session(this, id, options);
   }
 
-  /** Lists the sessions that live. */
-  async sessions(options: CallOptions = {}): Promise<SessionEntry[]> {
-    return (await this._ask<{ sessions: SessionEntry[] }>("list_sessions", {}, options)).sessions;
+  /** Lists the sessions that live. `missing` of the list names the nodes of a fleet whose sessions are not in it. */
+  async sessions(options: CallOptions = {}): Promise<FleetList<SessionEntry>> {
+    const { sessions, missing } = await this._ask<{ sessions: SessionEntry[]; missing?: MissingNode[] }>("list_sessions", {}, options);
+    return fleetList(sessions, missing);
   }
 
   /** Lists the environments that a policy may choose with its key `environment`. */
@@ -154,9 +155,10 @@ export class Pyexec {
     return new Execution(this._transport, id, null);
   }
 
-  /** Lists the detached executions of the caller, in the order of the server. */
-  async executions(options: CallOptions = {}): Promise<ExecutionEntry[]> {
-    return (await this._ask<{ executions: ExecutionEntry[] }>("list_executions", {}, options)).executions;
+  /** Lists the detached executions of the caller, in the order of the server. `missing` is as in `sessions()`. */
+  async executions(options: CallOptions = {}): Promise<FleetList<ExecutionEntry>> {
+    const { executions, missing } = await this._ask<{ executions: ExecutionEntry[]; missing?: MissingNode[] }>("list_executions", {}, options);
+    return fleetList(executions, missing);
   }
 
   /** @internal */

@@ -27,6 +27,6 @@ export type { ApprovalCall, Approve, Decision, JsonSchema, StandardSchema, Tool,
 export type { Answer } from "./transport.js";
 export { DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Result } from "./types.js";
 export type {
-  Denial, Display, Displayed, Dropped, Ended, ErrorInfo, FileChange, FileEntry, Json, Output, Policy, ProgramInfo, Request, RequestFields, ResultFields,
+  Denial, Display, Displayed, Dropped, Ended, ErrorInfo, FileChange, FileEntry, FleetList, Json, MissingNode, Output, Policy, ProgramInfo, Request, RequestFields, ResultFields,
   RunEvent, SessionConfig, SessionEntry, EnvironmentEntry, EnvironmentInfo, SessionInfo, Status, Usage,
 } from "./types.js";

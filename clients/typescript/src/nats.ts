@@ -6,8 +6,9 @@ import { ConflictError, ConnectionLostError, ExecutionNotFoundError, InvalidRequ
 import { encode } from "./json.js";
 import { converse } from "./nats-exchange.js";
 import { Link, nameOf, subjectToken } from "./nats-link.js";
-import { NEVER, RemoteTransport, UNKNOWN, type RemoteRequest, type Reply, type Take } from "./remote.js";
+import { NEVER, problem, RemoteTransport, UNKNOWN, type RemoteRequest, type Reply, type Take } from "./remote.js";
 import type { NatsOptions, Params } from "./transport.js";
+import type { MissingNode } from "./types.js";
 
 const DISCOVER_MS = 300;
 const OVERLOADED_WAIT_MS = 200;
@@ -106,7 +107,7 @@ export class NatsTransport extends RemoteTransport {
     return `pyexec.v1.node.${node}.p.${this.#link.principal}`;
   }
 
-  /** Asks all nodes for a list. */
+  /** Asks all nodes for a list. `missing` of the answer names those that have refused, or whose answer is lost. */
   async #gather({ verb, path }: RemoteRequest, member: string): Promise<Reply> {
     const nodes = new Set(this.#nodes.values());
     const mailbox = this.#link.open("$SRV.PING.pyexec");
@@ -120,12 +121,29 @@ export class NatsTransport extends RemoteTransport {
       mailbox.close();
     }
     const rows: unknown[] = [];
+    const missing: MissingNode[] = [];
+    let lists = 0;
+    let failure: unknown;
     for (const node of [...nodes].sort()) {
-      const reply = await this.#ask(this.#atNode(node), `${verb} ${path}`);
-      if (reply && reply.status >= 400) return reply;
-      if (reply) rows.push(...parse<Record<string, unknown[]>>(reply)[member]!);
+      let status = 502;
+      try {
+        const reply = await this.#ask(this.#atNode(node), `${verb} ${path}`);
+        if (!reply) continue;       // it has just ended, and what it had with it
+        if (reply.status >= 400) {
+          status = reply.status;
+          throw problem(reply);
+        }
+        const list = parse<Record<string, unknown>>(reply)[member];
+        if (!Array.isArray(list)) throw new TypeError(`the list of node ${node} is not valid`);
+        for (const row of list) rows.push(row);
+        lists++;
+      } catch (refused) {
+        failure = refused;
+        missing.push({ node, status, title: (refused as Error).message });
+      }
     }
-    return jsonReply({ [member]: rows });
+    if (missing.length && !lists) throw failure;
+    return jsonReply({ [member]: rows, missing });
   }
 
   // ---- Sessions ----

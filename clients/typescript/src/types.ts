@@ -280,6 +280,22 @@ export interface SessionEntry {
   idle_ms: number;
 }
 
+/** A node of a fleet whose part of a list is not there, because it refused or did not answer. */
+export interface MissingNode {
+  node: string;
+  /** That of HTTP. */
+  status: number;
+  title: string;
+}
+
+/** A list of all nodes of a fleet. */
+export type FleetList<T> = T[] & { readonly missing: readonly MissingNode[] };
+
+/** `missing` can't be enumerated, so that the list is equal to an array of its rows. */
+export function fleetList<T>(rows: T[], missing: readonly MissingNode[] = []): FleetList<T> {
+  return Object.defineProperty(rows, "missing", { value: missing }) as FleetList<T>;
+}
+
 /** What `pyexec rpc` says about itself. Over HTTP it is empty. */
 export interface ProgramInfo {
   version?: string;

@@ -375,6 +375,32 @@ describe("a fleet", { skip }, () => {
     }
   }));
 
+  test("lists name the nodes that are missing, unless no node has one", () => withNats(async (nats) => {
+    const px = Pyexec.connect(nats.url);
+    const node = await connect({ servers: nats.url });
+    const serve = (name: string, status: number, body: object): void => {
+      node.subscribe("$SRV.PING.pyexec", { callback: (_, message) => void message.respond(JSON.stringify({ id: name })) });
+      node.subscribe(`pyexec.v1.node.${name}.p.*`, { callback: (_, message) => {
+        const made = headers();
+        made.set("Pyexec-Status", String(status));
+        message.respond(JSON.stringify(body), { headers: made });
+      } });
+    };
+    serve("refuses", 401, { status: 401, code: "unauthorized", title: "who is it?", hint: "ask" });
+    await node.flush();
+    await assert.rejects(px.sessions(), UnauthorizedError);
+    serve("busy", 503, { status: 503, code: "overloaded", title: "no room", hint: "later" });
+    serve("broken", 200, { sessions: 5, executions: 5 });
+    serve("works", 200, { sessions: [{ id: "s" }], executions: [{ execution_id: "e" }] });
+    await node.flush();
+    const missing = [{ node: "broken", status: 502, title: "the list of node broken is not valid" }, { node: "busy", status: 503, title: "no room" },
+      { node: "refuses", status: 401, title: "who is it?" }];
+    const [sessions, executions] = [await px.sessions(), await px.executions()];
+    assert.deepEqual([sessions, executions], [[{ id: "s" }], [{ execution_id: "e" }]]);
+    assert.deepEqual([sessions.missing, executions.missing], [missing, missing]);
+    await Promise.all([px.close(), node.close()]);
+  }));
+
   test("a request that is sent on is awaited at the node that accepts it last", () => withBadNode(async (run) => {
     const accepted = (node: string): Said => [{ "Pyexec-Seq": "0", "Pyexec-Event": "accepted" }, `{"node": "${node}", "request": "r"}`];
     const alive = (number: number): Said => [{ "Pyexec-Seq": String(number), "Pyexec-Event": "alive" }, "{}"];

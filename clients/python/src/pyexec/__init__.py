@@ -20,7 +20,7 @@ from .errors import (
 from .tools import ToolDenied, ToolError
 from .types import (
     DEFAULT_ALLOWED_IMPORTS, DEFAULT_BANNED_IMPORTS, Denial, Display, EnvironmentInfo, ErrorInfo, FileChange, FileEntry, Output, Policy, RequestFields,
-    Restored, Result, SessionConfig, SessionInfo, ToolUsage, Undone, Usage,
+    Restored, Result, SessionConfig, SessionInfo, SessionList, ToolUsage, Undone, Usage,
 )
 from .verify import Test, Tolerance, Verdict, Verified, VerifyFields
 
@@ -30,7 +30,8 @@ __all__ = [
     "Files", "InternalError",
     "InvalidPolicyError", "InvalidRequestError", "NotFoundError", "Output", "OverloadedError", "Policy", "ProgramNotFoundError",
     "Pyexec", "PyexecError", "PythonNotFoundError", "PythonUnsupportedError", "RequestFields", "Restored", "Result", "SandboxUnavailableError",
-    "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionLostError", "SessionNotForkableError",
+    "Session", "SessionBusyError", "SessionConfig", "SessionInfo", "SessionLimitError", "SessionList", "SessionLostError",
+    "SessionNotForkableError",
     "SessionNotFoundError", "ShuttingDownError", "Stream",
     "Test", "Tolerance", "ToolDenied", "ToolError", "ToolUsage", "UnauthorizedError", "Undone", "Usage", "Verdict", "Verified", "VerifyFields",
 ]

@@ -494,11 +494,24 @@ class NatsConnection(Connection):
         await asyncio.sleep(DISCOVER_SECONDS)
         await waiting.unsubscribe()
         sessions: list[Any] = []
+        missing: list[Any] = []
+        lists = 0
         for node in sorted(nodes):
-            with contextlib.suppress(_NoResponders):
+            failure: PyexecError
+            try:
                 answer = await self.ask("pyexec.v1.node.%s.p.%s" % (node, self.principal), "GET /v1/sessions", None)
-                if answer.status >= 400:
-                    return answer
-                sessions += json.loads(answer.body)["sessions"]
-        return Answer(200, {"Content-Type": "application/json"}, json.dumps({"sessions": sessions}).encode())
-
+                if answer.status < 400:
+                    sessions += json.loads(answer.body)["sessions"]
+                    lists += 1
+                    continue
+                status, failure = answer.status, problem(answer)
+            except _NoResponders:       # it has just ended, and its sessions with it
+                continue
+            except PyexecError as lost:
+                status, failure = 502, lost
+            except MALFORMED:
+                status, failure = 502, ConnectionLostError("the list of node %s is not valid" % node, "Check that client and node have the same version.")
+            missing.append({"node": node, "status": status, "title": failure.message})
+        if missing and not lists:
+            raise failure
+        return Answer(200, {"Content-Type": "application/json"}, json.dumps({"sessions": sessions, "missing": missing}).encode())

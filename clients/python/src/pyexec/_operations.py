@@ -10,7 +10,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from .errors import MALFORMED, PyexecError
 from .tools import Tool, Tools, make_tools
-from .types import FileEntry, Policy, Result, Undone, files_from, result_from, undone_from
+from .types import FileEntry, Policy, Result, SessionList, Undone, files_from, result_from, undone_from
 from .verify import Verified, tests_to_json, verified_from
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ def list_environments() -> Operation[list[Mapping[str, Any]]]:
     return Operation("list_environments", {}, lambda answer: list(answer["environments"]))
 
 
-def list_sessions() -> Operation[list[Mapping[str, Any]]]:
-    return Operation("list_sessions", {}, lambda answer: list(answer["sessions"]))
+def list_sessions() -> Operation[SessionList]:
+    return Operation("list_sessions", {}, lambda answer: SessionList(answer["sessions"], answer.get("missing") or ()))
 
 
 class SessionOperations:

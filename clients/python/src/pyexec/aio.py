@@ -16,7 +16,7 @@ from ._transport import Call, Event, OnEvent, Transport
 from .client import RETRY_OVERLOADED, remote_transport, rpc_transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
-from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
+from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, SessionList, Undone
 from .verify import Test, Verified, VerifyFields
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class AsyncPyexec:
                 packages: Optional[Sequence[str]] = None) -> AsyncSession:
         return AsyncSession(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools, packages)
 
-    async def sessions(self) -> list[Mapping[str, Any]]:
+    async def sessions(self) -> SessionList:
         return await self._run(operations.list_sessions())
 
     async def environments(self) -> list[Mapping[str, Any]]:

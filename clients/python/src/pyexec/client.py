@@ -18,7 +18,7 @@ from ._rpc import RpcTransport
 from ._transport import Call, Event, OnEvent, Transport
 from .errors import ConflictError, SessionNotFoundError
 from .tools import Calls, Tools
-from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, Undone
+from .types import FileEntry, Policy, RequestFields, Result, SessionConfig, SessionList, Undone
 from .verify import Test, Verified, VerifyFields
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ class Pyexec:
         may import `packages` (only of a server that allows them; see RequestFields)."""
         return Session(self, uuid.uuid4().hex if session_id is None else session_id, policy, tools, packages)
 
-    def sessions(self) -> list[Mapping[str, Any]]:
-        """Lists the sessions that live: id, busy, execution_count, age_ms, idle_ms."""
+    def sessions(self) -> SessionList:
+        """Lists the sessions that live: id, busy, execution_count, age_ms, idle_ms. `missing` of the list names nodes whose sessions are not in it."""
         return self._run(operations.list_sessions())
 
     def environments(self) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import builtins
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Optional, TypedDict, TypeVar, Union
 
@@ -171,6 +171,17 @@ class FileChange:
 class FileEntry:
     path: str = ""
     bytes: int = 0
+
+
+class SessionList(list[Mapping[str, Any]]):
+    """The sessions that live: id, busy, execution_count, age_ms, idle_ms.
+
+    missing: the nodes of a fleet whose sessions are not here, because they refused or did not answer: node, status, title.
+    """
+
+    def __init__(self, sessions: Iterable[Mapping[str, Any]] = (), missing: Iterable[Mapping[str, Any]] = ()) -> None:
+        super().__init__(sessions)
+        self.missing = tuple(missing)
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,11 @@ class Commands:
             return await self._undo(words)
         if words:
             raise UsageError("%sessions takes no arguments", KNOWN)
-        return "".join("%s %s: %d %s\n" % ("*" if one["id"] == self.session.id else " ", one["id"], one["execution_count"],
-                                        "cell" if one["execution_count"] == 1 else "cells")
-                       for one in await self.client.sessions())
+        sessions = await self.client.sessions()
+        return "".join(["%s %s: %d %s\n" % ("*" if one["id"] == self.session.id else " ", one["id"], one["execution_count"],
+                                         "cell" if one["execution_count"] == 1 else "cells")
+                        for one in sessions]
+                       + ["! the sessions of node %s are missing: %s\n" % (one["node"], one["title"]) for one in sessions.missing])
 
     async def _ids(self) -> set[str]:
         return {str(one["id"]) for one in await self.client.sessions()}

@@ -228,30 +228,59 @@ final class NatsRemote extends RemoteServer {
             known = new TreeSet<>(nodes.values());
         }
         return link.discover(known).thenCompose(all -> {
-            List<CompletableFuture<Answer>> asked = new ArrayList<>();
+            List<CompletableFuture<Part>> asked = new ArrayList<>();
             for (String node : all) {
                 asked.add(orElse(call.ask("pyexec.v1.node." + node + ".p." + link.principal, "GET /v1/sessions", null),
-                        () -> CompletableFuture.completedStage(new Answer(204, null, "", node))).toCompletableFuture());
+                        () -> CompletableFuture.completedStage(new Answer(204, null, "", node)))
+                        .handle((answer, failure) -> new Part(node, answer, failure)).toCompletableFuture());
             }
             return CompletableFuture.allOf(asked.toArray(CompletableFuture<?>[]::new))
                     .thenApply(done -> joined(asked.stream().map(CompletableFuture::join).collect(Collectors.toList())));
         });
     }
 
-    private Answer joined(List<Answer> answers) {
+    /** What a node has answered. Status 204: it has just ended, and its sessions with it. */
+    private record Part(String node, Answer answer, Throwable failure) {
+    }
+
+    /** Joins the lists. "missing" names the nodes without one; if all are, their problem is thrown. */
+    private Answer joined(List<Part> parts) {
         List<Object> sessions = new ArrayList<>();
-        for (Answer answer : answers) {
-            if (answer.status() >= 400) {
-                return answer;
-            }
-            if (answer.status() == 200) {
-                for (Object session : (List<?>) answered(answer.body()).get("sessions")) {
-                    sessions.add(session);
-                    remember((String) ((Map<?, ?>) session).get("id"), answer.node());
-                }
+        List<Object> missing = new ArrayList<>();
+        PyExecutorException refusal = null;
+        boolean found = false;
+        for (Part part : parts) {
+            try {
+                found |= addTo(sessions, part);
+            } catch (RuntimeException e) {
+                refusal = e instanceof PyExecutorException known ? known : unreadable(e);
+                boolean refused = part.answer != null && part.answer.status() >= 400;
+                missing.add(Map.of("node", part.node, "status", refused ? part.answer.status() : 502, "title", refusal.getMessage()));
             }
         }
-        return new Answer(200, Json.write(Map.of("sessions", sessions)).getBytes(StandardCharsets.UTF_8), "", null);
+        if (refusal != null && !found) {
+            throw refusal;
+        }
+        return new Answer(200, Json.write(Map.of("sessions", sessions, "missing", missing)).getBytes(StandardCharsets.UTF_8), "", null);
+    }
+
+    /** Returns whether the node has a list. */
+    private boolean addTo(List<Object> sessions, Part part) {
+        if (part.failure != null) {
+            throw failure(cause(part.failure));
+        }
+        byte[] body = content(part.answer);
+        if (part.answer.status() == 204) {
+            return false;
+        }
+        if (!(answered(body).get("sessions") instanceof List<?> rows)) {
+            throw unreadable(new IllegalArgumentException("it has no list of sessions"));
+        }
+        for (Object row : rows) {
+            remember((String) ((Map<?, ?>) row).get("id"), part.node);
+        }
+        sessions.addAll(rows);
+        return true;
     }
 
     // ---- The rest ----

@@ -410,7 +410,8 @@ public class PyExecutor implements AutoCloseable {
      * Counts what this executor has done since its process started.
      *
      * @return {@code executions} by status, {@code sessions}, {@code running}, {@code queued} and more; with a server the
-     *     first three, where {@code running} counts those that wait there too
+     *     first three, where {@code running} counts those that wait there too, and {@code missing}: the nodes of a fleet whose
+     *     sessions are not counted, because they refused or did not answer
      */
     public Map<String, Object> stats() {
         return call(transport::stats);

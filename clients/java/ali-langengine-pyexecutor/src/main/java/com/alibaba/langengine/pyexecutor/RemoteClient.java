@@ -303,11 +303,17 @@ final class RemoteClient implements Transport {
     public void closeAll() throws InterruptedException {
         requireOpen();
         running.stream().map(run -> run.sessionId).filter(Objects::nonNull).distinct().forEach(this::dropWaiting);
-        closeSessions();
+        List<?> missing = closeSessions();
+        if (!missing.isEmpty()) {
+            throw new PyExecutorException("internal", "sessions of these nodes may still be there: " + Json.write(missing),
+                    "All other sessions are closed. Call closeAll again when the nodes answer.");
+        }
     }
 
-    private void closeSessions() throws InterruptedException {
-        for (String id : sessions()) {
+    /** Returns the nodes that have not said which sessions they have. */
+    private List<?> closeSessions() throws InterruptedException {
+        Listed there = sessions();
+        for (String id : there.ids) {
             try {
                 server.ask(new Request("DELETE", "/v1/sessions/" + id, SOON));
             } catch (PyExecutorException e) {
@@ -316,26 +322,40 @@ final class RemoteClient implements Transport {
                 }
             }
         }
+        return there.missing;
     }
 
-    /** The ids, as the server has them, of the sessions with this executor's prefix. */
-    private List<String> sessions() throws InterruptedException {
+    /**
+     * @param ids as the server has them
+     * @param missing the nodes of a fleet that have refused to list theirs, or did not answer
+     */
+    private record Listed(List<String> ids, List<?> missing) {
+    }
+
+    /** The sessions with this executor's prefix. */
+    private Listed sessions() throws InterruptedException {
         byte[] answer = server.ask(new Request("GET", "/v1/sessions", RemoteServer.AT_ONCE));
         started = true;
         List<String> ids = new ArrayList<>();
-        for (Object item : (List<?>) server.answered(answer).get("sessions")) {
+        Map<String, Object> list = server.answered(answer);
+        for (Object item : (List<?>) list.get("sessions")) {
             String id = (String) ((Map<?, ?>) item).get("id");
             if (id.startsWith(prefix)) {
                 ids.add(id);
             }
         }
-        return ids;
+        return new Listed(ids, list.get("missing") instanceof List<?> missing ? missing : List.of());
     }
 
     @Override
     public Set<String> live(Collection<String> sessionIds) throws InterruptedException {
-        Set<String> there = new HashSet<>(sessions());
-        return sessionIds.stream().filter(id -> there.contains(idOf(id))).collect(Collectors.toSet());
+        Listed listed = sessions();
+        Set<String> there = new HashSet<>(listed.ids);
+        Set<String> live = sessionIds.stream().filter(id -> there.contains(idOf(id))).collect(Collectors.toSet());
+        if (live.size() < Set.copyOf(sessionIds).size() && !listed.missing.isEmpty()) {
+            throw new PyExecutorException("internal", "nodes have not said which sessions they have: " + Json.write(listed.missing), "Ask again.");
+        }
+        return live;
     }
 
     @Override
@@ -385,7 +405,11 @@ final class RemoteClient implements Transport {
         requireOpen();
         Map<String, Object> stats = new LinkedHashMap<>();
         stats.put("executions", new LinkedHashMap<>(ended));
-        stats.put("sessions", (long) sessions().size());
+        Listed there = sessions();
+        stats.put("sessions", (long) there.ids.size());
+        if (!there.missing.isEmpty()) {
+            stats.put("missing", there.missing);
+        }
         stats.put("running", (long) running.size());
         return stats;
     }

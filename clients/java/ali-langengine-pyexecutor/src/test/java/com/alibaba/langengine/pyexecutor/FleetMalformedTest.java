@@ -108,6 +108,37 @@ class FleetMalformedTest {
         parts.unsubscribe();
     }
 
+    private static void serveList(Connection node, String name, int status, String body) {
+        node.createDispatcher(message -> node.publish(message.getReplyTo(), ("{\"id\": \"" + name + "\"}").getBytes(StandardCharsets.UTF_8)))
+                .subscribe("$SRV.PING.pyexec");
+        node.createDispatcher(message -> node.publish(message.getReplyTo(), headers("Pyexec-Status: " + status), body.getBytes(StandardCharsets.UTF_8)))
+                .subscribe("pyexec.v1.node." + name + ".p.*");
+    }
+
+    @Test
+    void listsNameTheNodesThatAreMissingUnlessNoNodeHasOne() throws Exception {
+        try (Fleet own = new Fleet(); PyExecutor px = new PyExecutor(null, new SessionConfig(), own.host().setSessionPrefix("p:").setRetryOverloaded(null))) {
+            Connection at = Nats.connect(own.url());
+            serveList(at, "busy", 503, "{\"status\": 503, \"code\": \"overloaded\", \"title\": \"no room\", \"hint\": \"later\"}");
+            at.flush(Duration.ofSeconds(60));
+            assertThrows(PyExecutorOverloadedException.class, px::stats);
+            serveList(at, "broken", 200, "{\"sessions\": 5}");
+            serveList(at, "works", 200, "{\"sessions\": [{\"id\": \"p:s\"}, {\"id\": \"other\"}]}");
+            at.flush(Duration.ofSeconds(60));
+            Map<String, Object> stats = px.stats();
+            assertEquals(1L, stats.get("sessions"));
+            List<?> missing = (List<?>) stats.get("missing");
+            assertEquals(List.of("broken", "busy"), missing.stream().map(one -> ((Map<?, ?>) one).get("node")).toList());
+            assertTrue(missing.toString().contains("no room") && missing.toString().contains("503") && missing.toString().contains("502"), missing.toString());
+            at.createDispatcher(message -> at.publish(message.getReplyTo(), headers("Pyexec-Status: 204"), new byte[0]))
+                    .subscribe("pyexec.v1.node.works.s.*.*");
+            at.flush(Duration.ofSeconds(60));
+            String told = assertThrows(PyExecutorException.class, px::closeAll).getMessage();
+            assertTrue(told.contains("busy") && told.contains("broken") && told.contains("other sessions are closed"), told);
+            at.close();
+        }
+    }
+
     @Test
     void whatANodeSendsAheadIsBounded() throws Exception {
         byte[] data = new byte[1000 << 10];

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/paths.h"
+#include "base/python_versions.h"
 #include "base/retry.h"
 #include "protocol/launch.h"
 
@@ -39,6 +40,13 @@ static bool take_path(void *closure, const char *program)
 {
     const struct found_path *found = closure;
     return (size_t)snprintf(found->path, found->size, "%s", program) < found->size;
+}
+
+int px_python_refused(const char *python, const char *what, pyexec_error *error)
+{
+    px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' is %s, which pyexec can't use", python,
+                 what[0] ? what : "a Python that does not know its own path");
+    return px_error_hint(error, "Set python_bin (PYEXEC_POLICY_PYTHON_BIN) to the path of a " PX_PYTHON_VERSIONS ".");
 }
 
 static int look_up(const char *python_bin, char *path, size_t size, pyexec_error *error)
@@ -76,10 +84,8 @@ static ssize_t read_answer(int fd, char *answer, size_t size)
         int64_t left = (deadline - px_now_ns()) / 1000000;
         struct pollfd polled = {fd, POLLIN, 0};
         int ready = left > 0 ? px_poll(&polled, 1, (int)left) : 0;
-        if (ready <= 0) {
-            errno = ETIMEDOUT;
+        if (ready <= 0)
             return -1;
-        }
         ssize_t n = px_read(fd, answer + length, size - 1 - length);
         if (n <= 0)
             break;
@@ -88,6 +94,12 @@ static ssize_t read_answer(int fd, char *answer, size_t size)
     answer[length] = '\0';
     return (ssize_t)length;
 }
+
+/* Another implementation may be nothing but a script (GraalPy on a JVM), with no program of its own or an empty name. */
+static const char who[] = "import sys\n"
+                          "name = sys.implementation.name\n"
+                          "other = name + ' for Python %d.%d' % sys.version_info[:2]\n"
+                          "print('pyexec:' + (sys.executable if name == 'cpython' else other))\n";
 
 /* Starts the script in its own process group, so that the whole group can be ended. */
 static pid_t spawn_script(const char *path, int output)
@@ -101,8 +113,7 @@ static pid_t spawn_script(const char *path, int output)
                   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) == 0;
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    char *const arguments[] = {
-        (char *)(uintptr_t)path, "-I", "-S", "-c", "import sys; print('pyexec:' + sys.executable)", NULL};
+    char *const arguments[] = {(char *)(uintptr_t)path, "-I", "-S", "-c", (char *)(uintptr_t)who, NULL};
     pid_t pid;
     int failed = placed ? posix_spawn(&pid, path, &actions, &attributes, arguments, environ) : ENOMEM;
     posix_spawn_file_actions_destroy(&actions);
@@ -124,20 +135,22 @@ static int resolve_script(const char *python_bin, char *path, size_t size, pyexe
     if (pid < 0)
         return not_found(python_bin, saved, error);
     ssize_t n = read_answer(output, answer, sizeof answer);
-    saved = errno;
     kill(-pid, SIGKILL);
     (void)!px_waitpid(pid, NULL, 0);
     if (n < 0) {
-        px_error_errno(error, PYEXEC_PYTHON_UNSUPPORTED, saved,
-                       "python_bin: the launcher script '%s' does not end within %d s", path, SCRIPT_TIMEOUT_MS / 1000);
-        return -1;
+        px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: the launcher script '%s' does not end within %d s",
+                     path, SCRIPT_TIMEOUT_MS / 1000);
+        return px_error_hint(error, "Set python_bin to the " PX_PYTHON_VERSIONS " that the script starts.");
     }
-    char *found = strstr(answer, "pyexec:/"), *end = found ? strchr(found, '\n') : NULL;
+    char *found = strstr(answer, "pyexec:"), *end = found ? strchr(found, '\n') : NULL;
     if (!end)
         return px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: the script '%s' does not start a Python",
                             path);
     *end = '\0';
-    if ((size_t)snprintf(path, size, "%s", found + strlen("pyexec:")) >= size || access(path, X_OK) < 0)
+    found += strlen("pyexec:");
+    if (found[0] != '/')
+        return px_python_refused(path, found, error);
+    if ((size_t)snprintf(path, size, "%s", found) >= size || access(path, X_OK) < 0)
         return not_found(python_bin, errno, error);
     return 0;
 }

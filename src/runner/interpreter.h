@@ -16,6 +16,9 @@
  * PYEXEC_PYTHON_NOT_FOUND or PYEXEC_PYTHON_UNSUPPORTED. */
 int px_python_resolve(const char *python_bin, char *path, size_t size, pyexec_error *error);
 
+/* Sets the error about an interpreter that pyexec does not run. `what`: what it says it is. Returns -1. */
+int px_python_refused(const char *python, const char *what, pyexec_error *error);
+
 /* The C library of an executable, as its loader says. glibc, when it names no loader or can't be read. */
 enum px_libc px_python_libc(const char *path);
 

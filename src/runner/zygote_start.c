@@ -14,6 +14,7 @@
 #include "base/fds.h"
 #include "base/python_versions.h"
 #include "base/retry.h"
+#include "runner/interpreter.h"
 #include "runner/zygotes_private.h"
 
 #define PRELOAD_TIMEOUT_MS 30000
@@ -132,12 +133,8 @@ static int start_failed(struct px_zygotes *zygotes, struct px_launched_zygote *l
                              "%s %s -c 'import %s'.",
                              zygotes->python, site, preload);
     }
-    if (!hangs && event.code == CLD_EXITED && event.status == PX_ZYGOTE_EXIT_UNSUPPORTED) {
-        px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' is %s, which pyexec can't use",
-                     zygotes->python, text);
-        return px_error_hint(error,
-                             "Set python_bin (PYEXEC_POLICY_PYTHON_BIN) to the path of a " PX_PYTHON_VERSIONS ".");
-    }
+    if (!hangs && event.code == CLD_EXITED && event.status == PX_ZYGOTE_EXIT_UNSUPPORTED)
+        return px_python_refused(zygotes->python, text, error);
     px_error_set(error, PYEXEC_PYTHON_UNSUPPORTED, "python_bin: '%s' %s%s%s%s", zygotes->python,
                  hangs ? "hangs at start" : "does not start as a Python interpreter", how, colon, text);
     return px_error_hint(error, "pyexec needs a working " PX_PYTHON_VERSIONS ": try `%s -I -S -c pass`.",

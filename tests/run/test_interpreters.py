@@ -115,8 +115,7 @@ def other(request, session_folder):
     return str(path), request.param.replace("for Python 3.11", "for Python " + found)
 
 
-def test_another_interpreter_is_refused_by_every_front(pyexec, other, open_folder):
-    python, name = other
+def is_refused_by_every_front(pyexec, python, name, open_folder):
     is_refused(pyexec.error("print('it ran')", "--python-bin", python), python, name)
     os.chmod(open_folder, 0o777)
     words = ("is %s, which pyexec can't use" % name).encode(), b"CPython 3.8 to 3.15 with the GIL"
@@ -126,6 +125,25 @@ def test_another_interpreter_is_refused_by_every_front(pyexec, other, open_folde
     told = json.loads(pyexec.run("doctor", "--json", "--python-bin", python).stdout)
     assert not told["ok"] and not told["python"]["ok"]
     is_refused(told["python"]["error"], python, name)
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocol": 1, "policy": {"python_bin": python}}}
+    is_refused(json.loads(pyexec.run("rpc", input=json.dumps(initialize).encode() + b"\n").stdout)["error"]["data"], python, name)
+
+
+def test_another_interpreter_is_refused_by_every_front(pyexec, other, open_folder):
+    is_refused_by_every_front(pyexec, *other, open_folder)
+
+
+@pytest.mark.parametrize("executable", ["", "/usr/bin/python3"])
+def test_another_implementation_behind_a_script_is_refused_by_every_front(pyexec, open_folder, executable):
+    """GraalPy on a JVM is a script, and knows no program of its own, or names another one."""
+    script = open_folder / "graalpy"
+    script.write_text("""#!/bin/sh
+for code; do :; done
+exec /usr/bin/python3 -c "import sys, types; sys.implementation = types.SimpleNamespace(name='graalpy'); sys.executable = '%s'; sys.version_info = (3, 12, 8)
+$code"
+""" % executable)
+    script.chmod(0o755)
+    is_refused_by_every_front(pyexec, str(script), "graalpy for Python 3.12", open_folder)
 
 
 def test_another_interpreter_is_refused_over_rpc(own, other):
@@ -141,9 +159,11 @@ REAL = [(shutil.which(program), name) for program, name in [
 
 @pytest.mark.skipif(not REAL, reason="no PyPy, GraalPy or free-threaded CPython in PATH")
 @pytest.mark.parametrize("program, name", REAL)
-def test_a_real_one_is_refused(own, program, name):
-    error = own.error("1", "--python-bin", program)
-    assert error["code"] == "python_unsupported" and re.search(" is %s, which pyexec can't use" % name, error["message"]), error
+def test_a_real_one_is_refused_by_every_front(own, program, name, open_folder):
+    message = own.error("1", "--python-bin", program)["message"]
+    found = re.search(" is (%s), which pyexec can't use" % name, message)
+    assert found, message
+    is_refused_by_every_front(own, program, found[1], open_folder)
 
 
 @pytest.mark.skipif(not OLD, reason="no pyenv build older than 3.8")

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
+import java.util.function.Supplier;
 
 /**
  * Where scripts run. On this machine, these settings say where the native program is and which limits it has; they are read
@@ -30,6 +31,7 @@ public class HostConfig {
     private Duration retryOverloaded = Duration.ofSeconds(10);
     private HttpClient httpClient;
     private Executor asyncExecutor;
+    private Supplier<Map<String, String>> traceContext;
 
     /** The defaults. */
     public HostConfig() {
@@ -257,6 +259,22 @@ public class HostConfig {
      */
     public HostConfig setAsyncExecutor(Executor asyncExecutor) {
         this.asyncExecutor = asyncExecutor;
+        return this;
+    }
+
+    /** @return what gives each execution the caller's trace, or null */
+    public Supplier<Map<String, String>> getTraceContext() {
+        return traceContext;
+    }
+
+    /**
+     * @param traceContext returns {@code traceparent}, and {@code tracestate} if there is one, of the caller's span (W3C Trace Context).
+     *     It is called in the thread of the caller for each execution and {@code verify}, whose spans are then below the caller's. Other
+     *     entries are ignored. Null: each execution is a trace of its own
+     * @return this
+     */
+    public HostConfig setTraceContext(Supplier<Map<String, String>> traceContext) {
+        this.traceContext = traceContext;
         return this;
     }
 

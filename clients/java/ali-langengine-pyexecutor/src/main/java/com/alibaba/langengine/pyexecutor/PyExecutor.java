@@ -14,6 +14,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -39,6 +40,7 @@ public class PyExecutor implements AutoCloseable {
     private final Listeners listeners = new Listeners();
     private final AsyncExecutor asyncExecutor;
     private final Duration retryOverloaded;
+    private final Supplier<Map<String, String>> traceContext;
 
     /**
      * An executor without sessions.
@@ -72,6 +74,7 @@ public class PyExecutor implements AutoCloseable {
         HostConfig host = hostConfig == null ? new HostConfig() : hostConfig;
         this.asyncExecutor = new AsyncExecutor(host.getAsyncExecutor());
         this.retryOverloaded = host.getRetryOverloaded();
+        this.traceContext = host.getTraceContext() == null ? () -> null : host.getTraceContext();
         RemoteServer server = RemoteServer.find(host, asyncExecutor);
         this.transport = server == null ? new NativeClient(this.policy, sessionConfig, host)
                 : new RemoteClient(this.policy, sessionConfig, server, host);
@@ -101,7 +104,8 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult executeOnce(String code, PyExecutionOptions options) throws Exception {
         Objects.requireNonNull(code, "code");
-        return run(null, () -> single(code, options));
+        Map<String, String> trace = traceContext.get();
+        return run(null, () -> single(code, options, trace));
     }
 
     /**
@@ -121,7 +125,8 @@ public class PyExecutor implements AutoCloseable {
      */
     public PyExecutionResult execute(String sessionId, String code, PyExecutionOptions options) throws Exception {
         requireSession(sessionId, code);
-        return run(sessionId, () -> inSession(sessionId, code, options));
+        Map<String, String> trace = traceContext.get();
+        return run(sessionId, () -> inSession(sessionId, code, options, trace));
     }
 
     /**
@@ -134,7 +139,8 @@ public class PyExecutor implements AutoCloseable {
      */
     public CompletableFuture<PyExecutionResult> executeOnceAsync(String code, PyExecutionOptions options) {
         Objects.requireNonNull(code, "code");
-        return async(null, () -> single(code, options));
+        Map<String, String> trace = traceContext.get();
+        return async(null, () -> single(code, options, trace));
     }
 
     /**
@@ -148,7 +154,8 @@ public class PyExecutor implements AutoCloseable {
      */
     public CompletableFuture<PyExecutionResult> executeAsync(String sessionId, String code, PyExecutionOptions options) {
         requireSession(sessionId, code);
-        return async(sessionId, () -> inSession(sessionId, code, options));
+        Map<String, String> trace = traceContext.get();
+        return async(sessionId, () -> inSession(sessionId, code, options, trace));
     }
 
     /**
@@ -276,7 +283,7 @@ public class PyExecutor implements AutoCloseable {
     public Map<String, Object> verify(String solution, List<? extends Map<String, ?>> tests, Map<String, ?> settings, PyExecutionOptions options) {
         Objects.requireNonNull(solution, "solution");
         Objects.requireNonNull(tests, "tests");
-        Map<String, Object> request = Requests.of(solution, options);
+        Map<String, Object> request = Requests.of(solution, options, traceContext.get());
         request.put("solution", request.remove("code"));
         request.put("tests", tests);
         if (settings != null) {
@@ -490,16 +497,16 @@ public class PyExecutor implements AutoCloseable {
         }
     }
 
-    private Transport.Pending<?> single(String code, PyExecutionOptions options) throws InterruptedException {
-        Map<String, Object> request = Requests.of(code, options);
+    private Transport.Pending<?> single(String code, PyExecutionOptions options, Map<String, String> trace) throws InterruptedException {
+        Map<String, Object> request = Requests.of(code, options, trace);
         if (transport.sharesFolders() && !policy.isDisableOpen()) {
             Requests.useFolder(request);
         }
         return transport.run(null, request, request.containsKey("env"), tools(options));
     }
 
-    private Transport.Pending<?> inSession(String sessionId, String code, PyExecutionOptions options) throws InterruptedException {
-        return transport.run(sessionId, Requests.of(code, options), true, tools(options));
+    private Transport.Pending<?> inSession(String sessionId, String code, PyExecutionOptions options, Map<String, String> trace) throws InterruptedException {
+        return transport.run(sessionId, Requests.of(code, options, trace), true, tools(options));
     }
 
     private ToolCalls tools(PyExecutionOptions options) {

@@ -71,6 +71,17 @@ final class Requests {
         return request;
     }
 
+    /** The same, with the trace of the caller. */
+    static Map<String, Object> of(String code, PyExecutionOptions options, Map<String, String> trace) {
+        Map<String, Object> request = of(code, options);
+        for (String name : new String[] {"traceparent", "tracestate"}) {
+            if (trace != null && trace.get(name) != null) {
+                request.put(name, trace.get(name));
+            }
+        }
+        return request;
+    }
+
     /** Returns the text that {@link PreludeBuilderOnce} and {@link PreludeBuilderDaemon} render. */
     static String preludeComment(PyExecutionPolicy policy) {
         return "# The native program pyexec prepares the interpreter, and runs no prelude.\n# policy: " + Json.write(policy.toMap(null)) + "\n";

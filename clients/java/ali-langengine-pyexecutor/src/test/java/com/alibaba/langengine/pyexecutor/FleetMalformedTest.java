@@ -140,6 +140,20 @@ class FleetMalformedTest {
     }
 
     @Test
+    void aRunOverNatsHasTheTraceOfItsCaller() throws Exception {
+        try (PyExecutor traced = new PyExecutor(null, new SessionConfig(), fleet.host().setRetryOverloaded(null).setTraceContext(
+                () -> Map.of("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate", "a=b")))) {
+            CompletableFuture<PyExecutionResult> run = traced.executeOnceAsync("1", null);
+            Message message = asked();
+            Map<String, Object> request = RemoteServer.object(message.getData());
+            assertEquals("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", request.get("traceparent"));
+            assertEquals("a=b", request.get("tracestate"));
+            node.publish(message.getReplyTo(), headers("Pyexec-Status: 400"), "{\"code\": \"internal\", \"title\": \"the end\"}".getBytes(StandardCharsets.UTF_8));
+            assertTrue(failure(run).getMessage().contains("the end"));
+        }
+    }
+
+    @Test
     void whatANodeSendsAheadIsBounded() throws Exception {
         byte[] data = new byte[1000 << 10];
         for (boolean parts : List.of(false, true)) {

@@ -27,9 +27,11 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Collectors;
 import javax.net.ssl.SSLContext;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -320,6 +322,35 @@ class RemoteTest {
     private static void answer(HttpExchange exchange, int status, byte[] body) throws IOException {
         exchange.sendResponseHeaders(status, body.length == 0 ? -1 : body.length);
         exchange.getResponseBody().write(body);
+    }
+
+    @Test
+    void aRequestHasTheTraceOfTheThreadThatMakesIt() throws Exception {
+        List<Map<String, Object>> bodies = new CopyOnWriteArrayList<>();
+        HttpServer server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        server.createContext("/", exchange -> {
+            try (exchange) {
+                bodies.add(RemoteServer.object(exchange.getRequestBody().readAllBytes()));
+                answer(exchange, 500, "{\"code\": \"internal\", \"title\": \"the end\"}".getBytes());
+            }
+        });
+        server.start();
+        ThreadLocal<Map<String, String>> current = ThreadLocal.withInitial(Map::of);
+        try (PyExecutor executor = executor(new HostConfig().setUrl("http://127.0.0.1:" + server.getAddress().getPort()).setTraceContext(current::get))) {
+            current.set(Map.of("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "code", "2"));
+            assertThrows(ExecutionException.class, () -> executor.executeOnceAsync("1", null).get(20, TimeUnit.SECONDS));
+            assertThrows(PyExecutorException.class, () -> executor.verify("1", List.of(Map.of("code", "1")), null, null));
+            current.remove();
+            assertThrows(PyExecutorException.class, () -> executor.executeOnce("1", null));
+            assertThrows(PyExecutorException.class, () -> executor.execute("s", "1", null));
+        } finally {
+            server.stop(0);
+        }
+        String own = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        List<Object> traces = bodies.stream().filter(body -> body.containsKey("code") || body.containsKey("solution"))
+                .map(body -> String.valueOf(body.get("traceparent"))).collect(Collectors.toList());
+        assertEquals(List.of(own, own, "null", "null"), traces);
+        assertEquals("1", bodies.get(0).get("code"));
     }
 
     @ParameterizedTest

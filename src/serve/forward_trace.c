@@ -30,9 +30,11 @@ static void find_caller(struct px_forward_trace *trace, const struct px_fleet_ca
 static void begins(struct px_fleet_tracer *tracer, char traceparent[PX_TRACEPARENT_SIZE])
 {
     struct px_forward_trace *trace = (struct px_forward_trace *)tracer;
-    struct px_trace_context sent = trace->own;
-    if (px_trace_make_id(trace->sent, 16) < 0)
+    if (px_trace_make_id(trace->sent, 16) < 0) {
         trace->recorded = false;
+        trace->own.flags = 0;
+    }
+    struct px_trace_context sent = trace->own;
     if (trace->recorded)
         memcpy(sent.span_id, trace->sent, sizeof sent.span_id);
     else if (*trace->parent)

@@ -3,11 +3,13 @@
 right one. tests/serve/test_otlp.py tests how spans are sent."""
 import json
 import os
+import subprocess
 
 import pytest
 
 from collector import attributes, check_exports, collecting
-from conftest import BUILD
+from conftest import BUILD, preload
+from fake_node import ANYBODY, FakeNode
 from nats_fleet import LOCAL, PLAIN, Call, Nats, Server, Worker, needs_fleet, session_subject
 from serving import serving
 from waiting import wait_until
@@ -142,6 +144,40 @@ def test_a_request_that_no_node_takes_is_an_error(own, collector):
         assert gateway.metric('pyexec_trace_spans_total{result="exported"}') == 2
     assert attributes(spans[GATEWAY[1]])["error.type"] == "no_responders" and attributes(spans[GATEWAY[0]])["error.type"] == "503"
     assert {span["status"]["code"] for span in spans.values()} == {2}
+
+
+NO_RANDOM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+ssize_t getrandom(void *to, size_t size, unsigned flags)
+{
+    static int ids;
+    ssize_t (*real)(void *, size_t, unsigned) = (ssize_t (*)(void *, size_t, unsigned))dlsym(RTLD_NEXT, "getrandom");
+    if (size == 8 && access(getenv("NO_RANDOM"), F_OK) == 0 && ++ids == atoi(getenv("NO_RANDOM_AT"))) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return real(to, size, flags);
+}
+"""
+
+
+def test_a_node_does_not_get_the_flag_of_a_span_that_could_not_be_made(own, collector, open_folder):
+    """The first random number is the id of the request, the second one its span, and the third one the span of the message to the node."""
+    library, now = str(open_folder / "no_random.so"), str(open_folder / "now")
+    subprocess.run(["gcc", "-w", "-shared", "-fPIC", "-x", "c", "-", "-o", library, "-ldl"], input=NO_RANDOM.encode(), check=True)
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "20", "LD_PRELOAD": preload(library), "NO_RANDOM": now, "NO_RANDOM_AT": "3"}
+    with Server() as nats, FakeNode(nats.port) as node, serving(own, "--nats", nats.url, env=env) as gateway:
+        node.serve(ANYBODY + "run", lambda node, message: node.answer(message, 200, {"status": "ok"}))
+        open(now, "w").close()
+        for _ in range(2):
+            assert gateway.ask("POST", "/v1/execute", {"code": "1"}, {"traceparent": GIVEN}).status == 200
+        without, later = [message.headers["traceparent"] for message in node.calls]
+    assert without == GIVEN[:-1] + "0" and later.endswith("-01") and TRACE in later and PARENT not in later, (without, later)
 
 
 def test_a_client_can_not_describe_its_message_itself(fleet, collector):

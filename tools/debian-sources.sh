@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Functions of tools/old-libc.sh and tools/musl-python.sh, which read it: sources from Debian, below $folder. Nothing outside of it changes.
+# Functions of tools/old-libc.sh, tools/musl-python.sh and tools/other-pythons.sh, which read it: sources from Debian, below $folder. Nothing outside of it changes.
 # The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR.
 
 # A command whose output is only of interest when it fails.

@@ -40,10 +40,10 @@ def run(command, **environment):
     return done.returncode, done.stdout
 
 
-def run_tests(path, *options):
+def run_tests(path, *options, **environment):
     """Runs a file of tests as in the night."""
     return run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no", *options, path], PYEXEC_NIGHTLY="1",
-               PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1")
+               PYEXEC_BUILD=os.path.join(ROOT, "build"), PYTHONDONTWRITEBYTECODE="1", **environment)
 
 
 def sanitized(name, paths):
@@ -103,11 +103,15 @@ def musl():
 
 
 def interpreters():
-    """Runs the core of the suite with each CPython of the machine, and with those of Debian 13 and sid in trees."""
-    path = "tests/run/test_interpreters.py"
-    status, output = run_tests(path, "-rP", "-k", "core_holds")
+    """Runs the core of the suite with each CPython of the machine, and with those of Debian 13 and sid in trees. GraalPy and a free-threaded
+    CPython must be refused."""
+    path, others = "tests/run/test_interpreters.py", os.path.join(ROOT, "build", "other-pythons")
+    status, output = run(["tools/other-pythons.sh", others])
+    if status:
+        return "`tools/other-pythons.sh`", output.strip().splitlines()[-1], False
+    status, output = run_tests(path, "-rP", "-k", "core_holds or real_one", PATH=others + "/bin:" + os.environ["PATH"])
     counts = [line for line in output.splitlines() if re.search(r"python\S*: \d+ passed", line)]
-    return "`%s -k core_holds`" % path, "; ".join([*counts, output.strip().splitlines()[-1]]), status == 0 and bool(counts)
+    return "`%s -k 'core_holds or real_one'`" % path, "; ".join([*counts, output.strip().splitlines()[-1]]), status == 0 and bool(counts)
 
 
 def artifacts():

@@ -6,7 +6,7 @@
 
 ARTIFACT is a folder, a tarball, a Debian package, an OCI archive (.oci.tar), or a zip file (wheel, jar). Listed are its files with their SHA-256, and what
 others made in them: libraries that are linked into our static programs (from the linker's maps in BUILD, the build folder of
-tools/bundle.sh, default build-bundle, with -MACHINE for another architecture), the npm packages of the playground in pyexec_serve.so (the versions of
+tools/bundle.sh, default build-bundle, with -MACHINE for another architecture), libraries beside the program in a wheel, the npm packages of the playground in pyexec_serve.so (the versions of
 web/package-lock.json, if the file has their license text), Maven's pom.properties, and the packages of a Debian file tree.
 `--licenses` writes the license texts of the linked libraries into a new folder. The date in it is the source's
 (tools/source-date.sh), so the same artifact gives the same text.
@@ -45,6 +45,20 @@ LICENSES = {
     "musl": "MIT",
     "ncurses": "X11",
     "openssl": "Apache-2.0",
+}
+# The libraries that lie beside the program in the wheel with the server (tools/old-libc.sh): the start of the file's name → Debian's package and
+# the license.
+BESIDE = {
+    "libarchive": ("libarchive", "BSD-2-Clause"),
+    "libbsd": ("libbsd0", "BSD-3-Clause"),
+    "libcrypto": ("openssl", "Apache-2.0"),
+    "libcurl": ("curl", "curl"),
+    "libedit": ("libedit2", "BSD-3-Clause"),
+    "libjansson": ("libjansson4", "MIT"),
+    "libmd": ("libmd0", "BSD-3-Clause"),
+    "libmicrohttpd": ("libmicrohttpd", "LGPL-2.1-or-later"),
+    "libssl": ("openssl", "Apache-2.0"),
+    "libtinfo": ("libtinfo6", "X11"),
 }
 
 
@@ -141,6 +155,19 @@ def linked(folder, names, texts=None):
             for name, (version, license) in packages.items()]
 
 
+def libraries_beside(files):
+    """Returns the packages of the shared libraries in a wheel. Its libraries.txt has a line for each package: name, version, (origin)."""
+    lines = [line for name, content in files if name.endswith("/licenses/libraries/libraries.txt") for line in content.decode().splitlines()]
+    versions = {line.split()[0]: line.split()[1:] for line in lines}
+    for name in (os.path.basename(name) for name, _ in files if os.path.dirname(name).endswith(".libs")):
+        package, license = BESIDE.get(re.match("[a-z]*", name)[0], ("", ""))
+        if package not in versions:
+            sys.exit("pyexec: the library %s is in the wheel, but its package is not known: add it to BESIDE in tools/sbom.py and to libraries.txt in "
+                     "tools/old-libc.sh" % name)
+        version, *origin = versions[package]
+        yield component(package, version, license, "pkg:deb/debian/%s@%s%s" % (package, version, "?arch=source" if "source" in origin else ""))
+
+
 def npm_packages(content):
     """Returns the packages of npm whose license texts are in this file (web/build.mjs puts those of the bundled packages there)."""
     with open(os.path.join(ROOT, "web", "package-lock.json")) as file:
@@ -180,6 +207,7 @@ def components(files, folder, texts):
     for machine, names in static.items():
         if names - set(GUESTS):
             found += linked(folder if machine == platform.machine() else "%s-%s" % (folder, machine), sorted(names), texts)
+    found += libraries_beside(files)
     for name, content in files:
         if os.path.basename(name) == "pyexec_serve.so":
             found += npm_packages(content)

@@ -1,18 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Builds the native program for a jar, as files that need nothing but a Linux and a Python for glibc 2.31 (Debian 11) or for musl 1.2, or later:
-# tools/bundle.sh FOLDER puts them into FOLDER/linux-ARCHITECTURE. The program, its launcher and the proxy of allowed_hosts are static, so they run
+# tools/bundle.sh [--server] FOLDER puts them into FOLDER/linux-ARCHITECTURE. --server adds `pyexec serve`, MCP servers over HTTP and the exporter of
+# traces, whose libraries it builds first (tools/static-libraries.sh), in a folder of its own: that takes minutes, and apt. The program, its launcher and the proxy of allowed_hosts are static, so they run
 # with any C library. An interpreter loads the guest extension, of which there is one for each C library. Each is checked for what it needs
 # of that. LICENSES.txt has the licenses of what is linked in. PYEXEC_MACHINE=aarch64 cross-builds for arm64 (tools/arm64-tree.sh).
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
+server=false
+[ "${1:-}" != --server ] || { server=true; shift; }
 here=$(uname -m)
 machine=${PYEXEC_MACHINE:-$here}
-folder=${1:?usage: tools/bundle.sh FOLDER}/linux-$machine
+folder=${1:?usage: tools/bundle.sh [--server] FOLDER}/linux-$machine
 build=${PYEXEC_BUNDLE_BUILD:-$source/build-bundle}
+! $server || build=$build-server
 cross='' strip=strip packages=$(pkg-config --variable pc_path pkg-config)
 newest=2.31
 programs="pyexec pyexec-launch pyexec-egress"
+! $server || programs="$programs pyexec-mcp-http pyexec-otlp"
 made="$programs pyexec_guest.abi3.so"
 files="$made pyexec_guest_musl.abi3.so"
 
@@ -31,8 +36,13 @@ if [ "$machine" != "$here" ]; then
     strip=$machine-linux-gnu-strip
     packages=$arm64/tree/usr/lib/$machine-linux-gnu/pkgconfig:$arm64/tree/usr/share/pkgconfig
 fi
+options='-Dserve=disabled -Dhttp=disabled'
+if $server; then
+    libraries=$("$source/tools/static-libraries.sh" "${PYEXEC_STATIC_LIBRARIES:-$source/build-static}")
+    options="-Dserve=enabled -Dhttp=enabled -Dplayground=enabled -Dpkg_config_path=$libraries"
+fi
 # shellcheck disable=SC2086
-[ -f "$build/build.ninja" ] || meson setup "$build" "$source" $cross -Dbundle=true -Dserve=disabled -Degress=enabled -Db_pie=false --buildtype=release >"$build.log" 2>&1 ||
+[ -f "$build/build.ninja" ] || meson setup "$build" "$source" $cross -Dbundle=true $options -Degress=enabled -Db_pie=false --buildtype=release >"$build.log" 2>&1 ||
     { cat "$build.log" >&2; exit 1; }
 rm -f "$build.log"
 # shellcheck disable=SC2086
@@ -41,7 +51,7 @@ ninja -C "$build" seccomp_filters.c $made >"$build/make.log" 2>&1 || { cat "$bui
 musl=$build/musl
 "$source/tools/musl-compiler.sh" "$musl" "$build/seccomp_filters.c"
 [ -f "$musl/build/build.ninja" ] || meson setup "$musl/build" "$source" --cross-file "$musl/musl.ini" -Dpkg_config_path="$packages" \
-    -Dbundle=true -Dserve=disabled -Degress=disabled --buildtype=release >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
+    -Dbundle=true -Dserve=disabled -Dhttp=disabled -Degress=disabled --buildtype=release >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 ninja -C "$musl/build" pyexec_guest_musl.abi3.so >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 
 mkdir -p "$folder"

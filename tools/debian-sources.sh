@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Functions of tools/old-libc.sh, tools/musl-python.sh and tools/other-pythons.sh, which read it: sources from Debian, below $folder. Nothing outside of it changes.
+# Functions of tools/old-libc.sh, tools/static-libraries.sh, tools/musl-python.sh, tools/musl-library.sh and tools/other-pythons.sh, which read it: sources and packages from
+# Debian, below $folder. Nothing outside of it changes. The packages are for $architecture, or for this machine.
 # The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR.
 
 # A command whose output is only of interest when it fails.
@@ -35,6 +36,7 @@ Dir::State "$folder/apt/state";
 Dir::State::status "$folder/apt/status";
 Dir::Cache "$folder/apt/cache";
 APT::Sandbox::User "$(id -un)";
+${architecture:+APT::Architecture "$architecture";}
 END
     export APT_CONFIG="$folder/apt/apt.conf"
     quietly apt-get update -q

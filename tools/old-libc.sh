@@ -4,9 +4,8 @@
 # PROGRAM, and what the libraries beside them are, with their licences, into LICENCES. FOLDER is kept, and holds the libraries.
 #
 # This machine's compiler links with the C library of Debian 11, which is unpacked into FOLDER/root and never run. The headers are
-# those of Debian 12, as in every other build, and src/base/old_libc.c has what the older library lacks. Debian's own libmicrohttpd,
-# libarchive and libcurl need sixty other libraries (LDAP, Kerberos, SSH, GnuTLS, ICU), so these three, and OpenSSL, which Debian 11 has
-# only in a version without updates, are built here from Debian 12's sources, with only what pyexec uses.
+# those of Debian 12, as in every other build, and src/base/old_libc.c has what the older library lacks. The libraries of the server
+# (tools/server-libraries.sh), and OpenSSL, which Debian 11 has only in a version without updates, are built here from Debian 12's sources.
 #
 # The packages come from the mirror that apt uses here, or from PYEXEC_DEBIAN_MIRROR and PYEXEC_DEBIAN_SECURITY_MIRROR.
 set -eu
@@ -34,6 +33,7 @@ for tool in gcc make meson ninja patchelf pkg-config dpkg-source perl apt-get; d
 done
 
 . "$source/tools/debian-sources.sh"
+. "$source/tools/server-libraries.sh"
 
 unpack_root() {
     mkdir -p "$root"
@@ -71,16 +71,8 @@ make_compiler() {
     chmod +x "$folder/bin/old-gcc"
 }
 
-configure() {
-    # The patches of Debian are newer than what was made of the patched files.
-    find . -name aclocal.m4 -exec touch {} +
-    find . \( -name configure -o -name config.h.in -o -name Makefile.in \) -exec touch {} +
-    quietly ./configure -q --prefix=/usr/local --disable-static "$@"
-}
-
 build_libraries() {
-    # The same hardening as pyexec's own (meson.build).
-    export CFLAGS="-O2 -fPIC -fstack-protector-strong -fstack-clash-protection -fcf-protection -ftrivial-auto-var-init=zero -D_FORTIFY_SOURCE=2"
+    export CFLAGS="$hardening"
     export LDFLAGS="-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack"
     export CC=old-gcc
     cd "$folder/sources/openssl"
@@ -94,29 +86,10 @@ build_libraries() {
     cp ./*.pc "$root/usr/local/lib/pkgconfig"
     cp -r include/openssl "$root/usr/local/include"
 
-    cd "$folder/sources/libmicrohttpd"
-    configure --disable-https --disable-curl --disable-doc --disable-examples --disable-bauth --disable-dauth
-    quietly make -s -j"$(nproc)"
-    quietly make -s install DESTDIR="$root"
-
-    cd "$folder/sources/libarchive"
-    configure --disable-bsdtar --disable-bsdcpio --disable-bsdcat --disable-xattr --disable-acl --without-zlib --without-bz2lib \
-        --without-libb2 --without-iconv --without-lz4 --without-zstd --without-lzma --without-lzo2 --without-cng --without-openssl \
-        --without-xml2 --without-expat --without-nettle --without-mbedtls
-    quietly make -s -j"$(nproc)" libarchive.la
-    quietly make -s install-libLTLIBRARIES install-includeHEADERS install-pkgconfigDATA DESTDIR="$root"
-
-    cd "$folder/sources/curl"
-    [ -x configure ] || quietly autoreconf -fi
-    configure --with-openssl --without-zlib --without-brotli --without-zstd --without-libpsl --without-libidn2 --without-nghttp2 \
-        --without-librtmp --without-libgsasl --without-gssapi --disable-ldap --disable-ldaps --disable-rtsp --disable-dict --disable-telnet \
-        --disable-tftp --disable-pop3 --disable-imap --disable-smb --disable-smtp --disable-gopher --disable-mqtt --disable-ftp \
-        --disable-file --disable-manual --disable-libcurl-option --disable-unix-sockets --disable-ntlm --disable-alt-svc --disable-hsts \
-        --with-ca-bundle=/etc/ssl/certs/ca-certificates.crt
-    quietly make -s -j"$(nproc)" -C lib
-    quietly make -s -C lib install DESTDIR="$root"
-    quietly make -s -C include install DESTDIR="$root"
-    quietly make -s install-pkgconfigDATA DESTDIR="$root"
+    destination=$root
+    build_microhttpd --prefix=/usr/local --disable-static
+    build_archive --prefix=/usr/local --disable-static
+    build_curl --prefix=/usr/local --disable-static
     unset CFLAGS LDFLAGS
 }
 
@@ -141,7 +114,7 @@ collect_licences() {
     sort "$folder/libraries.txt" >"$folder/licences/libraries.txt"
 }
 
-stamp=$(cat "$0" "$source/tools/debian-sources.sh" | sha256sum)
+stamp=$(cat "$0" "$source/tools/debian-sources.sh" "$source/tools/server-libraries.sh" | sha256sum)
 export PKG_CONFIG_SYSROOT_DIR="$root"
 export PKG_CONFIG_LIBDIR="$root/usr/local/lib/pkgconfig:$root/usr/lib/$machine-linux-gnu/pkgconfig"
 make_compiler

@@ -6,7 +6,8 @@
 
 ARTIFACT is a folder, a tarball, a Debian package, an OCI archive (.oci.tar), or a zip file (wheel, jar). Listed are its files with their SHA-256, and what
 others made in them: libraries that are linked into our static programs (from the linker's maps in BUILD, the build folder of
-tools/bundle.sh, default build-bundle, with -MACHINE for another architecture), libraries beside the program in a wheel, the npm packages of the playground in pyexec_serve.so (the versions of
+tools/bundle.sh, default build-bundle, with -server and with -MACHINE for another architecture), libraries beside the program in a wheel, the npm packages of the
+playground in the server (the versions of
 web/package-lock.json, if the file has their license text), Maven's pom.properties, and the packages of a Debian file tree.
 `--licenses` writes the license texts of the linked libraries into a new folder. The date in it is the source's
 (tools/source-date.sh), so the same artifact gives the same text.
@@ -29,19 +30,23 @@ import zipfile
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 GUESTS = ("pyexec_guest.abi3.so", "pyexec_guest_musl.abi3.so")
 MACHINES = {b"\x3e\0": "x86_64", b"\xb7\0": "aarch64"}        # of the header of an ELF file
-OURS = ("pyexec", "pyexec-launch", "pyexec-egress", *GUESTS)
+OF_SERVER = ("pyexec-mcp-http", "pyexec-otlp")
+OURS = ("pyexec", "pyexec-launch", "pyexec-egress", *OF_SERVER, *GUESTS)
 # The licenses of Debian's source packages of which something can be linked into the program. The texts of Debian are longer:
 # they are about all files of the source.
 LICENSES = {
     "c-ares": "MIT",
+    "curl": "curl",
     "glibc": "LGPL-2.1-or-later",
     "gcc-12": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "gcc-12-cross": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "jansson": "MIT",
+    "libarchive": "BSD-2-Clause",
     "libbsd": "BSD-3-Clause",
     "libedit": "BSD-3-Clause",
     "libevent": "BSD-3-Clause",
     "libmd": "BSD-3-Clause",
+    "libmicrohttpd": "LGPL-2.1-or-later",
     "musl": "MIT",
     "ncurses": "X11",
     "openssl": "Apache-2.0",
@@ -117,7 +122,7 @@ def linked_files(link_map, folder, tree):
     found = set(re.findall(r"^(/\S+\.a)\(\S+\)$", text.split("\nMemory Configuration\n")[0], re.M))
     found |= set(re.findall(r"^LOAD (/\S+\.o)$", text, re.M))
     return {path for path in map(os.path.realpath, found)
-            if path.startswith(tree) or not path.startswith((os.path.realpath(folder) + "/", ROOT + "/"))}
+            if path.startswith(tree) or os.path.exists(path + ".source") or not path.startswith((os.path.realpath(folder) + "/", ROOT + "/"))}
 
 
 def owners(paths, database, root=""):
@@ -140,8 +145,12 @@ def linked(folder, names, texts=None):
         if not os.path.exists(link_map):
             sys.exit("pyexec: there is no %s: run tools/bundle.sh first" % link_map)
         used.update((path, name) for path in linked_files(link_map, folder, tree + "/"))
-    cross = {path for path in used if path.startswith(tree + "/")}      # from the tree of another architecture
-    facts = {**owners(set(used) - cross, "/var/lib/dpkg"), **owners(cross, tree + "/var/lib/dpkg", tree)}
+    built = {path for path in used if os.path.exists(path + ".source")}         # by tools/static-libraries.sh
+    cross = {path for path in used if path.startswith(tree + "/")} - built      # from the tree of another architecture
+    facts = {**owners(set(used) - cross - built, "/var/lib/dpkg"), **owners(cross, tree + "/var/lib/dpkg", tree)}
+    for path in built:
+        with open(path + ".source") as file:
+            facts[path] = (*file.read().split(), path + ".licence")
     packages = {}
     for path, (source, version, copyright) in facts.items():
         if source not in LICENSES:
@@ -206,10 +215,11 @@ def components(files, folder, texts):
     found = []
     for machine, names in static.items():
         if names - set(GUESTS):
-            found += linked(folder if machine == platform.machine() else "%s-%s" % (folder, machine), sorted(names), texts)
+            build = folder + "-server" * bool(names & set(OF_SERVER)) + ("" if machine == platform.machine() else "-" + machine)
+            found += linked(build, sorted(names), texts)
     found += libraries_beside(files)
     for name, content in files:
-        if os.path.basename(name) == "pyexec_serve.so":
+        if os.path.basename(name) in ("pyexec", "pyexec_serve.so"):
             found += npm_packages(content)
         elif name.endswith("/pom.properties") and b"pyexecutor" not in content:
             found.append(maven_artifact(content))

@@ -1,14 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes FOLDER/pyexec-VERSION-linux-ARCHITECTURE.tar.gz, the program for a Linux and a Python for glibc 2.31 or for musl 1.2, or later, with
-# its installer (packaging/install.sh): tools/tarball.sh FOLDER. Prints its path. The same source and the same packages of the
-# machine give the same bytes, in any folder and at any time. `pyexec serve` is not in it: its libraries can't be linked
-# statically, and the Debian packages and wheels have it.
+# its installer (packaging/install.sh): tools/tarball.sh [--without-server] FOLDER. Prints its path. The same source and the same packages of the
+# machine give the same bytes, in any folder and at any time. --without-server leaves out `pyexec serve`, MCP servers over HTTP and the
+# exporter of traces, whose libraries take minutes to build, and need apt.
 set -eu
 umask 022
 export LC_ALL=C
 source=$(cd "$(dirname "$0")/.." && pwd)
-mkdir -p "${1:?usage: tools/tarball.sh FOLDER}"
+server=--server
+[ "${1:-}" != --without-server ] || { server=''; shift; }
+mkdir -p "${1:?usage: tools/tarball.sh [--without-server] FOLDER}"
 target=$(cd "$1" && pwd)
 version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build" | head -n 1)
 machine=${PYEXEC_MACHINE:-$(uname -m)}
@@ -16,7 +18,8 @@ name=pyexec-$version-linux-$machine
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$source/tools/bundle.sh" "$work"
+# shellcheck disable=SC2086
+"$source/tools/bundle.sh" $server "$work"
 root=$work/$name
 put() { # MODE FROM TO
     install -D -m "$1" "$2" "$root/$3"
@@ -25,10 +28,9 @@ bundle=$work/linux-$machine
 program=$bundle/pyexec
 [ "$machine" = "$(uname -m)" ] || program="qemu-$machine $program"
 put 755 "$bundle/pyexec" bin/pyexec
-put 755 "$bundle/pyexec-launch" libexec/pyexec/pyexec-launch
-put 755 "$bundle/pyexec-egress" libexec/pyexec/pyexec-egress
-put 755 "$bundle/pyexec_guest.abi3.so" libexec/pyexec/pyexec_guest.abi3.so
-put 755 "$bundle/pyexec_guest_musl.abi3.so" libexec/pyexec/pyexec_guest_musl.abi3.so
+for file in "$bundle"/pyexec[-_]*; do
+    put 755 "$file" "libexec/pyexec/$(basename "$file")"
+done
 $program manpage >"$work/manpage"
 put 644 "$work/manpage" share/man/man1/pyexec.1
 for shell in bash zsh fish; do

@@ -1,30 +1,39 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes the wheels of Python: tools/wheels.sh [--without-server | --musl] FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31
+# Makes the wheels of Python: tools/wheels.sh [--without-server] [--musl] FOLDER puts pyexec-runtime (the program, for Linux with glibc 2.31
 # or later on this machine's architecture) and pyexec-client into FOLDER. The same commit makes the same bytes: all times are
 # those of tools/source-date.sh.
 #
 # The program with its server is built for an old C library (tools/old-libc.sh), and auditwheel puts the libraries beside it that
-# a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --without-server leaves out `pyexec serve`, MCP servers
-# over HTTP and the exporter of traces: the rest is static, and is built in a minute, without a network.
-# --musl makes that static program for Linux with musl 1.2 or later. PYEXEC_MACHINE=aarch64 makes the wheels for arm64 (tools/arm64-tree.sh), always
-# with the static program: tools/old-libc.sh builds for this machine only.
+# a system may lack; only its proxy for allowed_hosts is static (tools/bundle.sh). --musl makes a static program, for Linux with musl 1.2 or later.
+# PYEXEC_MACHINE=aarch64 makes the wheels for arm64 (tools/arm64-tree.sh), also static: tools/old-libc.sh builds for this machine only.
+# --without-server leaves out `pyexec serve`, MCP servers over HTTP and the exporter of traces: the rest is static, and is built in a
+# minute, without a network.
 set -eu
 source=$(cd "$(dirname "$0")/.." && pwd)
 server=true
 musl=false
-case ${1:-} in
---musl) server=false musl=true; shift ;;
---without-server) server=false; shift ;;
-esac
-out=${1:?usage: tools/wheels.sh [--without-server | --musl] FOLDER}
+while :; do
+    case ${1:-} in
+    --musl) musl=true; shift ;;
+    --without-server) server=false; shift ;;
+    *) break ;;
+    esac
+done
+out=${1:?usage: tools/wheels.sh [--without-server] [--musl] FOLDER}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=${PYEXEC_WHEEL_BUILD:-$source/build-wheels}
 newest=2_31
 here=$(uname -m)
 machine=${PYEXEC_MACHINE:-$here}
-[ "$machine" = "$here" ] || server=false
+# The program is linked with the libraries of an old system, or statically.
+linked=false inside=''
+if $server && ! $musl && [ "$machine" = "$here" ]; then
+    linked=true
+elif $server; then
+    inside=--server
+fi
 SOURCE_DATE_EPOCH=$("$source/tools/source-date.sh")
 export SOURCE_DATE_EPOCH
 umask 022
@@ -46,15 +55,17 @@ rm -rf "$program" "$licences" "$work/plain" "$work/repaired"
 mkdir -p "$program" "$licences" "$work/plain" "$work/repaired"
 libraries=
 # The proxy is static in each wheel.
-"$source/tools/bundle.sh" "$work/bundle"
-bundle=$work/bundle/linux-$machine
+# shellcheck disable=SC2086
+"$source/tools/bundle.sh" $inside "$work/bundle$inside"
+bundle=$work/bundle$inside/linux-$machine
 cp "$bundle/pyexec-egress" "$program"
 [ ! -e "$bundle/LICENSES.txt" ] || cp "$bundle/LICENSES.txt" "$licences"
-if $server; then
+if $linked; then
     "$source/tools/old-libc.sh" "$work/old-libc" "$program" "$licences"
     libraries=$work/old-libc/beside
 else
     cp "$bundle/pyexec" "$bundle/pyexec-launch" "$program"
+    [ -z "$inside" ] || cp "$bundle/pyexec-mcp-http" "$bundle/pyexec-otlp" "$program"
     guest=pyexec_guest.abi3.so
     ! $musl || guest=pyexec_guest_musl.abi3.so
     cp "$bundle/$guest" "$program"

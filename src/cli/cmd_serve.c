@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pyexec serve: the HTTP server, which is a module beside pyexec-launch. */
-#include <dlfcn.h>
+/* pyexec serve: the HTTP server. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +11,7 @@
 #include "cli/nats_command.h"
 #include "cli/print.h"
 #include "cli/serve_command.h"
+#include "cli/serve_function.h"
 #include "cli/server_heap.h"
 #include "serve/fleet.h"
 #include "serve/serve.h"
@@ -111,15 +111,9 @@ int cli_serve_run(const struct cli_serve *serve, const struct cli_serve_below *b
     px_auto_json json_t *executor = cli_settings_config(settings, &serve->session, error);
     if (!executor)
         return -1;
-    void *module = cli_module_open("pyexec_serve.so",
-                                   "Install the package of the server with its libraries (libmicrohttpd, libarchive, "
-                                   "libssl), or build with them.",
-                                   error);
-    if (!module)
-        return -1;
-    px_serve_fn run = (px_serve_fn)(uintptr_t)dlsym(module, PX_SERVE_SYMBOL);
+    px_serve_fn run = cli_serve_function(error);
     if (!run)
-        return px_error_set(error, PYEXEC_INTERNAL, "the server's module is of another version");
+        return -1;
     const struct px_serve_options options = {
         .executor = executor,
         .policy = &settings->policy,

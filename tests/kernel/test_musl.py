@@ -1,4 +1,4 @@
-"""CPython for musl (tools/musl-python.sh): the core of the suite with it, and the wheel for musl in a tree without a file of glibc."""
+"""CPython for musl (tools/musl-python.sh): the core of the suite with it, and the wheel and the npm package for musl in a tree without a file of glibc."""
 import glob
 import os
 import shutil
@@ -7,6 +7,7 @@ import tempfile
 
 import pytest
 
+import musl_tree
 from conftest import BUILD, MUSL_GUEST, ORDINARY, PARTS, ROOT
 
 # The tests without the guard are left out: tools/bundle.sh builds no such guest.
@@ -35,7 +36,7 @@ def python():
 @pytest.fixture(scope="module")
 def wheels(python):
     folder = tempfile.mkdtemp(prefix="pyexec-test-")
-    output(ROOT + "/tools/wheels.sh", "--musl", folder, timeout=900)
+    output(ROOT + "/tools/wheels.sh", "--musl", folder, timeout=1800)
     yield folder
     shutil.rmtree(folder)
 
@@ -51,40 +52,41 @@ def test_the_core_holds_with_musl(python, wheels, open_folder, file):
     print(output("/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not unguarded", ROOT + "/tests/" + file, env=environment, timeout=1800))
 
 
-# Runs in the tree, by its Python, which is for musl.
-STEPS = """import os, subprocess, sys
-user = int(sys.argv[1])
-os.setgroups([]); os.setgid(user); os.setuid(user)
-os.chdir("/home")
-os.environ.clear()
-os.environ.update(PATH="/home/venv/bin:/python/bin:/bin", HOME="/home")
-def out(*command, **keywords): return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **keywords).stdout
-out("python3", "-m", "venv", "/home/venv")
-out("/bin/sh", "-c", "pip install -q --no-index /wheels/*.whl")
-assert out("python3", "-c", "from pyexec import Pyexec; print(Pyexec().execute_once('6*7').last_value_repr)") == "42\\n"
-assert out("pyexec", "run", "-c", "print(6 * 7)") == "42\\n"
-assert "All required layers hold." in out("pyexec", "doctor")
-code = "import urllib.request; urllib.request.urlopen('http://evil.example/')"
-denied = subprocess.run(["pyexec", "run", "--any-import", "--timeout", "60s", "--allow-host", "a.example", "-c", code], capture_output=True, text=True)
-assert "pyexec refused evil.example:80" in denied.stderr, denied
-"""
+def run_steps(tree, user):
+    os.chown(tree / "home", user, user)
+    output("bwrap", "--bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
+           "--cap-add", "ALL", "/python/bin/python3", "/steps.py", str(user), timeout=600)
+
+
+def make_tree(folder, python, steps, musl):
+    """`musl`: 1.2.3 is that of Debian 12, 1.2.5 that of Debian 13."""
+    libc = glob.glob("/usr/lib/*-linux-musl/libc.so")[0] if musl == "1.2.3" else output(ROOT + "/tools/musl-library.sh", BUILD + "/musl-library").strip()
+    musl_tree.make(folder, os.uname().machine, python, libc, shutil.which("busybox"), steps)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes a tree in which two users work")
+@pytest.mark.parametrize("musl", ["1.2.3", "1.2.5"])
+@pytest.mark.parametrize("user", [0, ORDINARY])
+def test_the_wheel_works_where_no_file_is_of_glibc(python, wheels, open_folder, user, musl):
+    make_tree(open_folder, python, musl_tree.WHEEL, musl)
+    shutil.copytree(wheels, open_folder / "wheels")
+    os.chmod(open_folder / "wheels", 0o755)
+    run_steps(open_folder, user)
+
+
+@pytest.fixture(scope="module")
+def packages():
+    folder = tempfile.mkdtemp(prefix="pyexec-test-")
+    output(ROOT + "/tools/npm-package.sh", folder, BUILD, timeout=900)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes a tree in which two users work")
 @pytest.mark.parametrize("user", [0, ORDINARY])
-def test_the_wheel_works_where_no_file_is_of_glibc(python, wheels, open_folder, user):
-    for name in ("bin", "lib", "tmp", "proc", "dev", "home", "etc"):
-        (open_folder / name).mkdir()
-    shutil.copy(shutil.which("busybox"), open_folder / "bin" / "busybox")
-    (open_folder / "bin" / "sh").symlink_to("busybox")
-    libc, = glob.glob("/usr/lib/*-linux-musl/libc.so")
-    shutil.copy(libc, open_folder / "lib" / ("ld-musl-%s.so.1" % os.uname().machine))
-    shutil.copytree(python, open_folder / "python")
-    shutil.copytree(wheels, open_folder / "wheels")
-    (open_folder / "steps.py").write_text(STEPS)
-    os.chmod(open_folder / "wheels", 0o755)
-    os.chmod(open_folder / "tmp", 0o1777)
-    os.chown(open_folder / "home", user, user)
-    assert not [path for path in open_folder.rglob("*") if "ld-linux" in path.name or path.name == "libc.so.6"]
-    output("bwrap", "--bind", open_folder, "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
-           "--cap-add", "ALL", "/python/bin/python3", "/steps.py", str(user), timeout=600)
+def test_npm_takes_the_package_for_musl_and_it_works(python, packages, open_folder, user):
+    make_tree(open_folder, python, musl_tree.NPM, "1.2.5")
+    musl_tree.add_node(open_folder, os.uname().machine)
+    shutil.copytree(packages, open_folder / "npm")
+    os.chmod(open_folder / "npm", 0o755)
+    run_steps(open_folder, user)

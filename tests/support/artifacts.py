@@ -12,10 +12,10 @@ import pytest
 from conftest import BUILD, ROOT, TEMPORARY
 
 
-def _made_by(tool, folder, seconds, **environment):
+def _made_by(tool, *arguments, seconds=900, **environment):
     if os.environ.get("SANITIZE"):
         pytest.skip("artifacts are not built with sanitizers; the plain build makes them")
-    done = subprocess.run([os.path.join(ROOT, "tools", tool), folder], capture_output=True, text=True, timeout=seconds,
+    done = subprocess.run([os.path.join(ROOT, "tools", tool), *arguments], capture_output=True, text=True, timeout=seconds,
                           env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -28,11 +28,11 @@ def debs():
         pytest.skip("needs debhelper and dpkg-dev")
     folder = BUILD + "/deb"
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _made_by("deb.sh", folder, 900, DEB_BUILD_OPTIONS="noddebs nocheck")
+    _made_by("deb.sh", folder, DEB_BUILD_OPTIONS="noddebs nocheck")
     return {os.path.basename(path).split("_")[0]: path for path in glob.glob(folder + "/*.deb")}
 
 
 @functools.cache
 def tarball():
-    """Returns the path of the tarball of the static program."""
-    return _made_by("tarball.sh", os.path.join(TEMPORARY, "pyexec-test-tarball"), 900).strip()
+    """Returns the path of the tarball of the static program, without the server: tests/kernel/test_musl.py has one with it."""
+    return _made_by("tarball.sh", "--without-server", os.path.join(TEMPORARY, "pyexec-test-tarball")).strip()

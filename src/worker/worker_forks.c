@@ -120,38 +120,44 @@ void px_forks_claim(struct px_node_request *request)
 }
 
 /* Replaces `count` by ids. False: the server says what is wrong with the body. */
-bool px_forks_name(struct px_node_request *request)
+enum px_forks_outcome px_forks_name(struct px_node_request *request)
 {
-    px_auto_json json_t *body = px_buffer_length(&request->body)
-                                    ? px_json_read(px_buffer_shown(&request->body), px_buffer_length(&request->body),
-                                                   JSON_REJECT_DUPLICATES | (request->mcp ? JSON_ALLOW_NUL : 0), NULL)
-                                    : json_object();
+    json_error_t problem = {0};
+    px_auto_json json_t *body =
+        px_buffer_length(&request->body)
+            ? px_json_read(px_buffer_shown(&request->body), px_buffer_length(&request->body),
+                           JSON_REJECT_DUPLICATES | (request->mcp ? JSON_ALLOW_NUL : 0), &problem)
+            : json_object();
     json_t *given = request->mcp ? json_object_get(json_object_get(body, "params"), "arguments") : body;
     const json_t *ids = json_object_get(given, "ids"), *count = json_object_get(given, "count");
     size_t i;
     json_t *row;
+    if (!body && (!px_buffer_length(&request->body) || json_error_code(&problem) == json_error_out_of_memory))
+        return PX_FORKS_FAILED;
     if (!json_is_object(given) || (ids && count) || (ids && !json_is_array(ids)) || (count && !json_is_integer(count)))
-        return false;
+        return PX_FORKS_BAD_BODY;
     json_int_t wanted = ids ? (json_int_t)json_array_size(ids) : count ? json_integer_value(count) : 1;
     if (wanted < 1 || wanted > 1000)
-        return false;
+        return PX_FORKS_BAD_BODY;
     json_t *names = request->branches = json_array();
     request->invented = !ids;
     for (json_int_t n = 0; !ids && n < wanted; n++) {
         char made[PX_NODE_ID_SIZE + 2] = "s-";
         if (px_trace_make_id(made + 2, 16) < 0)
-            return false;
+            return PX_FORKS_FAILED;
         px_json_append(names, json_string(made));
     }
     json_array_foreach(ids, i, row) {
         if (!json_is_string(row) || !*json_string_value(row) || json_string_length(row) > 128)
-            return false;
+            return PX_FORKS_BAD_BODY;
         px_json_append(names, json_incref(row));
     }
     (void)json_object_del(given, "count");
     px_json_set(given, "ids", json_incref(names));
     px_auto_free char *text = px_json_dumps(body, JSON_COMPACT);
+    if (!text)
+        return PX_FORKS_FAILED;
     px_buffer_done(&request->body);
     px_buffer_add_string(&request->body, text);
-    return px_buffer_ok(&request->body);
+    return px_buffer_ok(&request->body) ? PX_FORKS_NAMED : PX_FORKS_FAILED;
 }

@@ -147,8 +147,13 @@ struct px_node_request *px_claim_request(struct px_worker *worker, const struct 
 
 /* ---- Forks (worker_forks.c) ---- */
 
-/* Replaces `count` by ids. False: the server says what is wrong with the body. */
-bool px_forks_name(struct px_node_request *request);
+/* Replaces `count` by ids. */
+enum px_forks_outcome {
+    PX_FORKS_NAMED,
+    PX_FORKS_BAD_BODY, /* the server says what is wrong with it */
+    PX_FORKS_FAILED,   /* there is no memory, or there are no random numbers for the ids */
+};
+enum px_forks_outcome px_forks_name(struct px_node_request *request);
 /* Claims the next id; after the last one the request goes to the server. */
 void px_forks_claim(struct px_node_request *request);
 /* The fork has ended: gives back what was claimed, if the server did not make the branches. */

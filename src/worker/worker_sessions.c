@@ -453,13 +453,17 @@ bool px_sessions_take(struct px_node_request *request)
     if (request->seated) {
         if (!request->forks || request->branches)
             return false;
-        if (px_forks_name(request)) {
+        enum px_forks_outcome outcome = px_forks_name(request);
+        if (outcome == PX_FORKS_NAMED) {
             px_forks_claim(request);
             return true;
         }
-        json_decref(request->branches);
-        request->branches = json_array(); /* the server refuses the body */
-        return false;
+        json_decref(TAKE_PTR(request->branches));
+        if (outcome == PX_FORKS_FAILED)
+            px_sessions_refuse(request, 503, "overloaded", "the node has no memory for the fork", PX_HINT_AGAIN);
+        else
+            request->branches = json_array();
+        return outcome == PX_FORKS_FAILED;
     }
     if (request->opens && !name_session(request)) {
         request->seated = true;

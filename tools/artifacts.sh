@@ -4,7 +4,8 @@
 # FOLDER has what this machine's platform installs, and the jars. Its folders musl, arm64 and arm64-musl have the same for the other platforms, so
 # that a line such as pip install FOLDER/pyexec_*.whl takes what fits.
 #     WITHOUT='jar npm'   leaves these parts out; the parts are: deb tarball wheels jar npm image, and on x86-64 the same but jar with -arm64
-#                         (deb-arm64 …); "arm64" leaves out all of those, and the natives for arm64 in the jar
+#                         (deb-arm64 …); "arm64" leaves out all of those, and the natives for arm64 in the jar; "server" leaves `pyexec serve` out of
+#                         tarballs and wheels, for which several libraries are built
 #     CHECK=1             makes all but the images once more, from a copy of the source in another folder, and compares the bytes
 # A part that can't be made says why. The others are made all the same, and the exit status is then 1.
 set -eu
@@ -31,16 +32,19 @@ left_out() {
 with_arm64=false
 [ "$here" != x86_64 ] || left_out arm64 || with_arm64=true
 
+server=''
+! left_out server || server=--without-server
+
 make_deb() {
     # Their date is that of debian/changelog, as Debian's tools have it.
     (unset SOURCE_DATE_EPOCH && DEB_BUILD_OPTIONS='noddebs nocheck' "$source/tools/deb.sh" "$work/deb$suffix") &&
         mkdir -p "$fits" && cp "$work/deb$suffix"/*.deb "$fits"
 }
 make_tarball() {
-    "$source/tools/tarball.sh" "$fits"
+    "$source/tools/tarball.sh" $server "$fits"
 }
 make_wheels() {
-    "$source/tools/wheels.sh" "$fits" && "$source/tools/wheels.sh" --musl "$musl"
+    "$source/tools/wheels.sh" $server "$fits" && "$source/tools/wheels.sh" --musl $server "$musl"
 }
 make_jar() {
     command -v mvn >/dev/null || { echo "there is no mvn (apt install maven)"; return 1; }

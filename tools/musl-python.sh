@@ -47,7 +47,7 @@ cp ./*.pc "$folder/root/lib/pkgconfig"
 cp -r include/openssl "$folder/root/include"
 cd "$folder/sources/sqlite3"
 configure --prefix="$folder/root" --disable-shared --disable-tcl --disable-readline --disable-load-extension
-quietly make -s -j"$(nproc)" BCC=gcc libsqlite3.la     # lemon, a program of its build, runs here
+quietly make -s -j"$(nproc)" BCC=gcc CROSS_BUILDING=yes libsqlite3.la     # lemon, a program of its build, is for this machine
 quietly make -s lib_install
 cp sqlite3.h "$folder/root/include"
 

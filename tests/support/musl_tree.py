@@ -85,6 +85,12 @@ assert out("node", "run.js") == "42\\n"
 """
 
 
+def command(tree, user, steps="/steps.py"):
+    """Returns the command that runs the steps of a tree, to be started by root: bubblewrap makes the tree the root folder."""
+    return ["bwrap", "--bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
+            "--cap-add", "ALL", "/python/bin/python3", steps, str(user)]
+
+
 def make(folder, machine, python, libc, busybox, steps):
     """Makes the tree: CPython, the C library, busybox, and the steps as /steps.py."""
     for name in ("bin", "lib", "tmp", "proc", "dev", "home", "etc"):

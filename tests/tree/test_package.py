@@ -117,7 +117,7 @@ def test_unpacked_anywhere_it_runs_and_says_which_package_is_missing(debs, open_
     assert (done.stdout, done.returncode) == ("42\n", 0), done.stderr
     done = subprocess.run([program, "serve", "--listen", "unix:/nowhere/socket"], capture_output=True, text=True,
                           env=environment, cwd="/", timeout=60, **ids)
-    assert done.returncode == 125 and "Install the package of the server" in done.stderr, done.stderr
+    assert done.returncode == 125 and "Install the Debian package pyexec-server" in done.stderr, done.stderr
     done = subprocess.run([program, "worker", "--nats", "nats://127.0.0.1:1"], capture_output=True, text=True, env=environment, cwd="/", timeout=60, **ids)
     assert done.returncode == 125 and "Install the package pyexec-worker" in done.stderr, done.stderr
 

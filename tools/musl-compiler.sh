@@ -27,6 +27,8 @@ else
     sed "s#/usr/\(lib\|include\)/$here-linux-musl#$tree/usr/\1/$machine-linux-musl#g; s#ld-musl-$here#ld-musl-$machine#" \
         "/usr/lib/$here-linux-musl/musl-gcc.specs" >"$folder/musl-gcc.specs"
     compiler="$machine-linux-gnu-gcc -specs $folder/musl-gcc.specs"
+    # The functions for atomics in Debian's libgcc call __getauxval, which only glibc has.
+    [ "$machine" != aarch64 ] || compiler="$compiler -mno-outline-atomics"
     kernel=$tree/usr/include/$machine-linux-gnu
     python_includes=-I$(echo "$tree"/usr/include/python3.*)
     wrapper="exe_wrapper = ['qemu-$machine', '-L', '$tree']"

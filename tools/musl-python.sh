@@ -47,8 +47,8 @@ cp ./*.pc "$folder/root/lib/pkgconfig"
 cp -r include/openssl "$folder/root/include"
 cd "$folder/sources/sqlite3"
 configure --prefix="$folder/root" --disable-shared --disable-tcl --disable-readline --disable-load-extension
-quietly make -s -j"$(nproc)" BCC=gcc CROSS_BUILDING=yes libsqlite3.la     # lemon, a program of its build, is for this machine
-quietly make -s lib_install
+# lemon, a program of its build, is for this machine.
+quietly make -s -j"$(nproc)" BCC=gcc CROSS_BUILDING=yes lib_install
 cp sqlite3.h "$folder/root/include"
 
 cd "$folder/sources/python3.11"
@@ -62,7 +62,9 @@ if [ "$machine" = "$here" ]; then
     set -- --build="$machine-linux-musl"
     run=''
 else
-    set -- --build="$here-linux-gnu" --host="$machine-linux-musl" --with-build-python=python3.11 ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no
+    # configure asks --build, and not --host, for the kind of the C library.
+    set -- --build="$here-linux-musl" --host="$machine-linux-musl" --with-build-python=python3.11 READELF="$machine-linux-gnu-readelf" \
+        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no
     run="qemu-$machine -L ${PYEXEC_ARM64:-$source/build/arm64}/tree"
 fi
 quietly ./configure -q "$@" --prefix=/python --with-openssl="$folder/root" --without-ensurepip --disable-test-modules

@@ -74,6 +74,11 @@ def readelf(flags, content, tmp_path):
     return subprocess.run(["readelf", flags, tmp_path / "file"], capture_output=True, text=True, check=True).stdout
 
 
+def symbols(content, tmp_path, kind):
+    """The names of the dynamic symbols whose binding and section are of this kind."""
+    return set(re.findall(r"^.* %s (\w+)$" % kind, readelf("--dyn-syms", content, tmp_path), re.M))
+
+
 ARTIFACTS = [WHEEL, MUSL_WHEEL, "pyexec-%s-linux-aarch64.tar.gz" % VERSION, "pyexec-runtime-linux-arm64-gnu-%s.tgz" % VERSION,
              "pyexec-runtime-linux-arm64-musl-%s.tgz" % VERSION, "ali-langengine-pyexecutor-[0-9.]*-[0-9]*.jar", "ali-langengine-pyexecutor-*-linux-aarch_64.jar",
              "ali-langengine-pyexecutor-*-linux-aarch_64-musl.jar"]
@@ -101,6 +106,9 @@ def test_each_program_is_for_arm64_and_needs_no_newer_c_library(made, pattern, t
             assert "NEEDED" not in readelf("-dW", content, tmp_path) and "INTERP" not in readelf("-lW", content, tmp_path), name
         if "musl" in file:
             assert re.findall(r"NEEDED.*\[(.*)\]", readelf("-dW", content, tmp_path)) == ["libc.so"] and not versions, name
+            wanted = {symbol for symbol in symbols(content, tmp_path, "GLOBAL .* UND") if not symbol.startswith(("Py", "_Py"))}
+            with open(glob.glob(vm.ARM64.tree + "/usr/lib/aarch64-linux-musl/libc.so")[0], "rb") as library:
+                assert wanted and not wanted - symbols(library.read(), tmp_path, r"(?:GLOBAL|WEAK) .* \d+"), name
 
 
 def test_the_packages_of_debian_are_for_arm64(made, tmp_path):
@@ -276,7 +284,7 @@ def test_the_image_works(guest):
     """Podman runs it as its user, with the options of docs/deploy.md."""
     if guest.run("ls /files-of-others/*.oci.tar").returncode:
         pytest.skip("no image for arm64 was built: tools/image.sh says what that needs")
-    works(guest, "root", PODMAN + "load -q -i /files-of-others/*.oci.tar && install -d -o 10001 /run/image")
+    works(guest, "root", PODMAN + "load -q -i /files-of-others/*.oci.tar && mkdir /run/image && chown 10001 /run/image")
     in_image = (PODMAN + "run --rm --network none --read-only --tmpfs /tmp -v /run/image:/var/lib/pyexec --cap-drop ALL --security-opt no-new-privileges "
                 "--security-opt seccomp=unconfined --env PYEXEC_POLICY_TIMEOUT --env PYEXEC_POLICY_CPU_TIME_SECONDS localhost/pyexec ")
     assert works(guest, "root", in_image + "run -c 'print(6*7)'") == "42\n"

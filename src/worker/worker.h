@@ -186,6 +186,8 @@ void px_load_close(struct px_worker *worker);
 void px_load_update(struct px_worker *worker);
 /* Looks at the server's figures when that is due. */
 void px_load_tick(struct px_worker *worker, int64_t now_ns);
+/* Another node has this node's name: the worker ends. */
+void px_load_lose_name(struct px_worker *worker);
 /* Leaves the queue groups for good. */
 void px_load_drain(struct px_worker *worker);
 /* True when no message of a queue group can come any more. */

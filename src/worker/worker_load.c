@@ -158,8 +158,10 @@ static void ask_node(struct px_worker *worker, px_ask_fn *fn)
     px_ask_send(worker, subject, NULL, 0, ping, sizeof ping - 1, fn, NULL);
 }
 
-static void fail_named(struct px_worker *worker)
+void px_load_lose_name(struct px_worker *worker)
 {
+    if (worker->closing)
+        return;
     px_worker_fail(worker, "another node of the fleet has the name '%s'; choose another one with --node", worker->node);
 }
 
@@ -177,8 +179,8 @@ static void reached(struct px_worker *worker, void *closure, natsMsg *message)
     answer = px_json_loadb(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message), 0, NULL);
     const char *boot = json_string_value(json_object_get(answer, "boot"));
     if (boot && strcmp(boot, worker->boot) != 0)
-        fail_named(worker);
-    else
+        px_load_lose_name(worker);
+    else if (!worker->draining)
         px_worker_ready(worker);
 }
 
@@ -189,7 +191,7 @@ static void take_name(struct px_worker *worker, void *closure, natsMsg *message)
     if (worker->serving || worker->draining)
         return;
     if (message && !natsMsg_IsNoResponders(message)) {
-        fail_named(worker);
+        px_load_lose_name(worker);
         return;
     }
     if (!message && !worker->link.connected) {

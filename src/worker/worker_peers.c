@@ -222,6 +222,11 @@ void px_peers_take(struct px_worker *worker, natsMsg *message)
         return;
     struct px_question *question = *at;
     bool own = strcmp(node, worker->node) == 0;
+    /* Both took the name at the same moment, and each heard itself first (worker_load.c). Requests would run at both. */
+    if (own && strcmp(boot, worker->boot) != 0) {
+        px_load_lose_name(worker);
+        return;
+    }
     if (own)
         own_answered(question, px_now_ns());
     if (json_is_true(owns) && !own && !json_is_true(json_object_get(body, "doubted"))) {

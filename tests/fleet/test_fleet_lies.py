@@ -239,6 +239,19 @@ def test_a_node_that_starts_waits_for_the_answers_to_its_hello(pyexec):
             assert from_ghost(answer, "second"), (answer.status, answer.data)
 
 
+def test_a_node_whose_name_another_took_at_the_same_moment_ends(pyexec):
+    """The other one hears the same messages, and its answer comes after the worker's own."""
+    with Server() as own, Nats(own.port) as nats:
+        asked = nats.subscribe(EVERYONE)
+        nats.flush()
+        with Worker(pyexec, own, "twin", env=PLAIN, ready=False) as worker:
+            hello = asked.get(timeout=30)
+            assert json.loads(hello.data)["do"] == "hello"
+            nats.publish(hello.reply, json.dumps({"node": "twin", "boot": Ghost.boot, "owns": False, "doubted": False}))
+            assert worker.process.wait(60) == 125
+            assert "another node of the fleet has the name 'twin'" in worker.text()
+
+
 def test_a_node_that_was_forgotten_is_known_again_when_it_answers(nats, server, fleet):
     worker = fleet["l0"]
     with Ghost(server.port) as ghost:

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "worker/worker.h"
 
 /* docs/scale.md, "Answer", has these: */
@@ -144,8 +145,8 @@ static char *title_of(const char *text, size_t length)
     for (char *at = copy; at && *at; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7f)
             *at = ' ';
-    if (copy && strlen(copy) > 500)
-        copy[500] = '\0';
+    if (copy)
+        copy[px_utf8_truncate(copy, strlen(copy), 500)] = '\0';
     return copy;
 }
 
@@ -178,6 +179,8 @@ void px_answer_last(struct px_node_request *request, int status, const char *typ
         if (!request->done) {
             worker->errors++;
             snprintf(worker->last_error, sizeof worker->last_error, "%d:%s", status, title ? title : "error");
+            size_t end = strlen(worker->last_error);
+            worker->last_error[end - px_utf8_incomplete_tail(worker->last_error, end)] = '\0';
         }
     }
     say(request, &list, NULL, false, bytes, length, request->events);
@@ -197,7 +200,9 @@ void px_answer_problem(struct px_node_request *request, int status, const char *
     va_start(args, format);
     vsnprintf(title, sizeof title, format, args);
     va_end(args);
-    px_auto_free char *text = problem(status, code, title, hint);
+    px_auto_buffer struct px_buffer valid = {0}; /* a client's text may be cut within a character */
+    px_utf8_repair(&valid, title, strlen(title));
+    px_auto_free char *text = problem(status, code, px_buffer_shown(&valid), hint);
     px_buffer_done(&request->passed);
     px_answer_last(request, status, "application/problem+json", text ? text : "{}", text ? strlen(text) : 2);
 }

@@ -289,6 +289,14 @@ def test_a_second_node_of_the_same_name_does_not_start(pyexec, server, worker, n
         assert "another node of the fleet has the name" in second.text()
 
 
+def test_text_of_a_client_that_is_cut_within_a_character_breaks_no_answer(server, worker, nats):
+    """The last error of STATS has at most 199 bytes of a title."""
+    for shift in range(2):
+        answer = nats.request(RUN, json.dumps({"code": "1", "files": {"../" + "a" * shift + "é" * 150: ""}}, ensure_ascii=False))
+        assert answer.status == 400 and "é" * 100 in answer.json()["title"]
+        assert "éééé" in nats.request("$SRV.STATS.pyexec." + worker.node).json()["endpoints"][0]["last_error"]
+
+
 def test_a_server_that_can_not_start_ends_the_worker(pyexec, server, nothing_left):
     """Often the server has ended before the worker can get the signal. Then two of five workers never ended."""
     for number in range(8):

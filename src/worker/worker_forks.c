@@ -119,7 +119,6 @@ void px_forks_claim(struct px_node_request *request)
     px_entry_create(request->worker, PX_SESSIONS_BUCKET, key, NULL, branch_claimed, branch);
 }
 
-/* Replaces `count` by ids. False: the server says what is wrong with the body. */
 enum px_forks_outcome px_forks_name(struct px_node_request *request)
 {
     json_error_t problem = {0};

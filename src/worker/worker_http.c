@@ -227,7 +227,7 @@ static int set_body(struct px_node_request *request)
         return 0;
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, px_buffer_shown(&request->body));
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.length);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)px_buffer_length(&request->body));
     return 0;
 }
 
@@ -237,13 +237,15 @@ int px_node_http_send(struct px_node_request *request)
     px_auto_buffer struct px_buffer url = {0};
     px_buffer_printf(&url, "%s%s", URL_START, request->path);
     request->easy = curl_easy_init();
-    if (!request->easy || !px_buffer_ok(&url) || !px_buffer_ok(&request->headers) || add_headers(request) < 0)
+    if (!request->easy || !px_buffer_ok(&url) || !px_buffer_ok(&request->headers) || !px_buffer_ok(&request->body) ||
+        add_headers(request) < 0)
         return -1;
     CURL *easy = request->easy;
-    curl_easy_setopt(easy, CURLOPT_URL, px_buffer_string(&url));
+    if (curl_easy_setopt(easy, CURLOPT_URL, px_buffer_string(&url)) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, worker->socket) != CURLE_OK) /* it would ask port 80 */
+        return -1;
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, worker->socket);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->list);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);

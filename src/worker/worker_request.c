@@ -125,6 +125,11 @@ static bool set_environment(struct px_node_request *request)
     return px_buffer_ok(&request->body);
 }
 
+static void refuse_without_memory(struct px_node_request *request)
+{
+    px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the request");
+}
+
 /* The first event. It says that the node has the request and that nothing has started. */
 static void say_accepted(struct px_node_request *request)
 {
@@ -138,6 +143,10 @@ void px_node_begin(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
     request->stage = PX_NODE_TURN;
+    if (!px_buffer_ok(&request->body)) { /* before a part of it is taken for the whole */
+        refuse_without_memory(request);
+        return;
+    }
     if (request->mcp && !request->known && !px_node_mcp_take(request))
         return;
     if ((request->session || request->opens) && px_sessions_take(request))
@@ -148,7 +157,7 @@ void px_node_begin(struct px_node_request *request)
     }
     if (request->environment && !set_environment(request)) {
         if (!request->ended)
-            px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the request");
+            refuse_without_memory(request);
         return;
     }
     request->stage = PX_NODE_SENT;
@@ -156,7 +165,7 @@ void px_node_begin(struct px_node_request *request)
     worker->runs += request->running;
     if (px_node_http_send(request) < 0) {
         leave_server(request);
-        px_answer_problem(request, 503, "overloaded", PX_HINT_AGAIN, "the node has no memory for the request");
+        refuse_without_memory(request);
     }
     if (request->counted)
         px_load_update(worker);

@@ -69,9 +69,13 @@ else
 fi
 quietly ./configure -q "$@" --prefix=/python --with-openssl="$folder/root" --without-ensurepip --disable-test-modules
 quietly make -s -j"$(nproc)"
+# A cross build gives this file another name than the one that is installed and imported.
+for file in build/lib.linux-*/_sysconfigdata__linux_*; do
+    [ ! -f "$file" ] || cp "$file" "${file%/*}/_sysconfigdata__${file##*_linux_}"
+done
 # The patches of Debian make a link that is there already.
 make -s -i install DESTDIR="$folder/installed" >"$folder/log" 2>&1
-$run "$folder/installed/python/bin/python3.11" -c 'import ctypes, decimal, json, pyexpat, socket, sqlite3, ssl, zlib'
+$run "$folder/installed/python/bin/python3.11" -c 'import ctypes, decimal, json, pyexpat, socket, sqlite3, ssl, sysconfig, zlib; sysconfig.get_config_vars()'
 mv "$folder/installed/python" "$folder/python"
 rm -rf "$folder/installed" "$folder/sources"
 echo "$stamp" >"$folder/made"

@@ -109,10 +109,11 @@ static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
     return pyexec_request_set_approver(call->request, px_mcp_approve, call, error);
 }
 
-/* The caller's span is in _meta, or else in what the transport has. */
+/* The caller's span is in _meta, or else in what the transport has. A gateway and a node put theirs only there. */
 static int take_trace(struct px_mcp_call *call, pyexec_error *error)
 {
-    const json_t *meta = json_object_get(call->params, "_meta");
+    bool relayed = call->caller.relayed && call->caller.traceparent;
+    const json_t *meta = relayed ? NULL : json_object_get(call->params, "_meta");
     const char *traceparent = json_string_value(json_object_get(meta, "traceparent"));
     const char *tracestate = json_string_value(json_object_get(meta, "tracestate"));
     if (!traceparent || pyexec_request_set_traceparent(call->request, traceparent, tracestate) < 0)
@@ -176,7 +177,8 @@ static void run_python(struct px_mcp_call *call, json_t *arguments)
     bool detaches = px_mcp_detaches(call);
     int status = session && !key ? px_error_oom(&error) : make_request(call, arguments, &error);
     if (status == 0 && call->caller.runs)
-        call->caller.runs(call->caller.closure, json_string_value(code), json_string_length(code));
+        status = call->caller.runs(call->caller.closure, call->request, json_string_value(code),
+                                   json_string_length(code), &error);
     if (status == 0 && detaches) {
         px_mcp_detach(call, key);
         return;

@@ -146,8 +146,8 @@ void px_forward_serve(struct px_http_request *request)
     struct px_forward_trace trace;
     px_forward_trace_begin(&trace, request, &call);
     for (size_t i = 0; call.tracer && i < PX_COUNT(headers); i++)
-        if (strcmp(headers[i].name, "tracestate") == 0 && *trace.tracestate)
-            headers[i].value = trace.tracestate;
+        if (strcmp(headers[i].name, "tracestate") == 0)
+            headers[i].value = *trace.tracestate ? trace.tracestate : NULL;
     wait_for_node(request, &call, &answer);
     px_forward_trace_end(&trace, answer.status); /* before the client has the answer */
     if (request->stream)

@@ -10,20 +10,42 @@
 #include "base/json_find.h"
 #include "serve/server.h"
 
-/* The caller's span is in the headers, or else in the body. */
+static bool is_mcp(const struct px_http_request *request)
+{
+    return strcmp(request->route->name, "mcp") == 0;
+}
+
+/* The caller's span is in the headers, or else in the body. In a message of MCP it is in its _meta, or else in the headers. */
 static void find_caller(struct px_forward_trace *trace, const struct px_fleet_call *call)
 {
     json_error_t ignored;
     const struct px_http_request *request = trace->request;
+    struct px_json_span object = {call->body, call->length};
+    struct px_trace_context found;
     trace->own = request->caller;
     snprintf(trace->tracestate, sizeof trace->tracestate, "%s", request->tracestate);
-    if (*trace->own.trace_id || !px_json_find((struct px_json_span){call->body, call->length}, "traceparent").at)
+    if (is_mcp(request))
+        object = px_json_find(px_json_find(object, "params"), "_meta");
+    else if (*trace->own.trace_id)
         return;
-    px_auto_json json_t *body = px_json_read(call->body, call->length, 0, &ignored);
-    const char *state = json_string_value(json_object_get(body, "tracestate"));
-    if (px_trace_context_parse(json_string_value(json_object_get(body, "traceparent")), &trace->own) && state &&
-        px_trace_state_is_valid(state))
-        snprintf(trace->tracestate, sizeof trace->tracestate, "%s", state);
+    if (!px_json_find(object, "traceparent").at)
+        return;
+    px_auto_json json_t *read = px_json_read(object.at, object.length, 0, &ignored);
+    if (!px_trace_context_parse(json_string_value(json_object_get(read, "traceparent")), &found))
+        return;
+    const char *state = json_string_value(json_object_get(read, "tracestate"));
+    trace->own = found;
+    snprintf(trace->tracestate, sizeof trace->tracestate, "%s", state && px_trace_state_is_valid(state) ? state : "");
+}
+
+/* Of the messages of MCP, those that call a tool. */
+static bool is_traced(const struct px_http_request *request, const struct px_fleet_call *call)
+{
+    static const char calls[] = "\"tools/call\"";
+    if (!is_mcp(request))
+        return request->route->runs || strcmp(request->route->name, "verify") == 0;
+    struct px_json_span method = px_json_find((struct px_json_span){call->body, call->length}, "method");
+    return method.at && method.length == sizeof calls - 1 && memcmp(method.at, calls, method.length) == 0;
 }
 
 /* px_fleet_tracer.begins. If the trace is not recorded, nodes get the caller's span and the flag "not sampled". */
@@ -68,7 +90,7 @@ void px_forward_trace_begin(struct px_forward_trace *trace, struct px_http_reque
 {
     struct px_telemetry *telemetry = request->server->telemetry;
     trace->request = NULL;
-    if (!telemetry || !(request->route->runs || strcmp(request->route->name, "verify") == 0))
+    if (!telemetry || !is_traced(request, call))
         return;
     *trace = (struct px_forward_trace){.tracer = {begins, ended}, .request = request};
     find_caller(trace, call);

@@ -52,10 +52,11 @@ static void notify(void *closure, const char *message)
         px_sse_send(request, "message", message);
 }
 
-static void runs(void *closure, const char *code, size_t length)
+static int runs(void *closure, pyexec_request *run, const char *code, size_t length, pyexec_error *error)
 {
     struct px_http_request *request = closure;
     px_log_hash(&request->server->log, request, code, length);
+    return px_run_request_take_message(request, run, error);
 }
 
 static void ran(void *closure, pyexec_result *result, const pyexec_error *error)
@@ -207,6 +208,7 @@ static struct px_mcp_request *read_request(struct px_http_request *request)
                                          .ran = ran,
                                          .traceparent = *request->caller.trace_id ? mcp->traceparent : NULL,
                                          .tracestate = *request->tracestate ? request->tracestate : NULL,
+                                         .relayed = *request->message,
                                          .principal = request->principal->name,
                                          .closure = request};
     if (good)

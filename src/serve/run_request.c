@@ -93,12 +93,11 @@ static int execute(struct px_http_request *request, pyexec_request *run, pyexec_
     return status;
 }
 
-/* A worker says when the message came, how large it was, the node, the subject and the queue group. */
-static int take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
+int px_run_request_take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error)
 {
     struct px_message_header told;
     char name[sizeof told.destination + sizeof "process "];
-    if (!px_message_header_parse(request->message, &told))
+    if (!pyexec_executor_has_tracing(request->server->executor) || !px_message_header_parse(request->message, &told))
         return 0;
     snprintf(name, sizeof name, "process %s", told.destination);
     px_auto_json json_t *attributes =
@@ -122,7 +121,7 @@ static int take_trace(const struct px_http_request *request, pyexec_request *run
         pyexec_request_set_traceparent(run, traceparent, *request->tracestate ? request->tracestate : NULL);
     if (!pyexec_executor_has_tracing(request->server->executor))
         return 0;
-    if (*request->message && take_message(request, run, error) < 0)
+    if (px_run_request_take_message(request, run, error) < 0)
         return -1;
     const char *route = request->route ? request->route->path : "";
     snprintf(name, sizeof name, "%s %s", request->method, route);

@@ -25,6 +25,10 @@ int px_run_request_check(struct px_http_request *request, pyexec_error *error);
  * this function frees *ret in every case. */
 int px_run_request_policy(struct px_http_request *request, struct px_policy *ret, pyexec_error *error);
 
+/* Gives the run the span of the message over NATS by which it came, if it came so and spans are sent: a worker says when the
+ * message came, how large it was, the node, the subject and the queue group. */
+int px_run_request_take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error);
+
 /* Holds the MCP servers whose tools the caller's runs may call; *ret is NULL if there are none. */
 struct px_principal_servers;
 int px_run_request_servers(struct px_http_request *request, struct px_principal_servers **ret, pyexec_error *error);

@@ -119,6 +119,43 @@ def test_a_traceparent_in_the_body_passes_the_gateway(fleet, collector):
     assert (server["traceId"], server["parentSpanId"], server["traceState"]) == (TRACE, PARENT, "a=b")
 
 
+OTHER = "00-%s-%s-01" % ("ab" * 16, "cd" * 8)
+
+
+@pytest.mark.parametrize("header, meta, state", [(GIVEN, None, "a=b"), (None, GIVEN, None), (OTHER, GIVEN, None)], ids=["header", "meta", "both"])
+@pytest.mark.parametrize("in_session", [False, True])
+def test_a_tool_call_of_mcp_through_the_gateway_is_one_tree(fleet, collector, in_session, header, meta, state):
+    """The caller's span in _meta goes before that in the header, and comes without the header's state. At the node, the gateway's span goes before both."""
+    gateway, worker, _ = fleet
+    session = "secret-session-%s-%s" % (header, meta) if in_session else None
+    if session:
+        gateway.result("1", session)
+        tree(collector, 7)
+        collector.bodies.clear()
+    arguments = {"code": "6 * 7", **({"session_id": session} if session else {})}
+    params = {"name": "run_python", "arguments": arguments, **({"_meta": {"traceparent": meta}} if meta else {})}
+    headers = {"Accept": "application/json, text/event-stream", **({"traceparent": header, "tracestate": "a=b"} if header else {})}
+    answer = gateway.ask("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, headers)
+    assert answer.status == 200 and "42" in json.dumps(answer.json()["result"]), answer
+    subject = NODE if session else RUN
+    outer = ["POST /mcp", "POST /mcp > send " + subject, "POST /mcp > send %s > process %s" % (subject, subject)]
+    run = outer[2] + " > tools/call run_python"
+    spans = tree(collector, 6 if session else 7)
+    assert set(spans) == {*outer, run, run + " > queue", run + " > run", *([] if session else [run + " > clone"])}
+    assert (spans[outer[0]]["traceId"], spans[outer[0]]["parentSpanId"]) == (TRACE, PARENT)
+    assert {span.get("traceState") for span in spans.values()} == {state} and "secret-session" not in json.dumps(spans)
+    assert attributes(spans[outer[2]])["pyexec.node"] == worker.node and attributes(spans[outer[0]])["http.route"] == "/mcp"
+
+
+def test_messages_of_mcp_that_call_no_tool_have_no_spans(fleet, collector):
+    gateway, _, _ = fleet
+    listed = gateway.ask("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {"traceparent": GIVEN}}},
+                         {"Accept": "application/json, text/event-stream"})
+    assert listed.status == 200 and listed.json()["result"]["tools"]
+    gateway.result("1")
+    assert "POST /v1/execute" in tree(collector, 7)
+
+
 def test_a_tool_and_a_detached_run_are_in_the_tree(fleet, collector):
     gateway, _, _ = fleet
     started = gateway.ask("POST", "/v1/execute", {"code": "lookup()", "detach": True, "tools": [{"name": "lookup"}]}, {"traceparent": GIVEN})

@@ -328,7 +328,7 @@ def test_the_core_holds_in_a_tree_of_debian(night, release):
         assert pythons
         for python in pythons:
             script = "mount -t tmpfs -o mode=1777 none /mnt; cd /src; export TMPDIR=/mnt PYTHONDONTWRITEBYTECODE=1 PYEXEC_BUILD=/src/build PYEXEC_POLICY_PYTHON_BIN=%s; " % python
-            done = tree.run(script + "; ".join(" ".join(map(shlex.quote, command)) for command in core_commands("/src/tests")), user="root", timeout=3600)
+            done = tree.run(script + "; ".join(" ".join(map(shlex.quote, command)) for command in core_commands("/src/tests")), user="root", network=True, timeout=3600)
             counts("debian-%s %s" % (release, python), done.stdout)
     finally:
         tree.close()

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 
 #include "base/cleanup.h"
 #include "base/retry.h"
+
+/* How long to wait for a place in the manager's queue. Without READY=1 it would end the unit after a minute and a half. */
+#define QUEUE_WAIT_MS 5000
 
 void px_service_notify(const char *state)
 {
@@ -25,8 +29,11 @@ void px_service_notify(const char *state)
         address.sun_path[0] = '\0';
     px_auto_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    if (fd >= 0 && px_connect_nonblocking(fd, (const struct sockaddr *)&address, size) == 0)
-        (void)!px_send(fd, state, strlen(state), MSG_NOSIGNAL);
+    if (fd < 0 || px_connect_nonblocking(fd, (const struct sockaddr *)&address, size) < 0)
+        return;
+    struct pollfd place = {.fd = fd, .events = POLLOUT};
+    (void)!px_poll(&place, 1, QUEUE_WAIT_MS);
+    (void)!px_send(fd, state, strlen(state), MSG_NOSIGNAL);
 }
 
 /* Returns a variable as a number, or 0. */

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -190,6 +191,25 @@ def test_it_tells_systemd_how_it_fares(own, open_folder):
         server.process.send_signal(signal.SIGTERM)
         assert told.next() == ["STOPPING=1"]
         assert server.process.wait(20) == 0
+
+
+def test_a_word_to_systemd_waits_for_a_place_in_its_queue(own, open_folder):
+    told, words = Notifications(open_folder), []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, pytest.raises(BlockingIOError):
+        other.setblocking(False)
+        other.connect(told.path)
+        while True:
+            other.send(b"OTHER=1")
+
+    def read_later():
+        time.sleep(1)
+        while words[-1:] != [["READY=1"]]:
+            words.append(told.next())
+    reader = threading.Thread(target=read_later)
+    reader.start()
+    with serving(own, env={"NOTIFY_SOCKET": told.path}):
+        reader.join()
+    assert words[0] == ["OTHER=1"] and words[-1] == ["READY=1"]
 
 
 PASS = ("import os, socket, sys\n"

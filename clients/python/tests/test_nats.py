@@ -163,7 +163,7 @@ def test_a_password_a_principal_and_an_inbox_of_its_own(tmp_path):
                 Pyexec.connect(server.url.replace("//", "//alice:wrong@")).start()
 
 
-LISTS = {"busy": (503, {"status": 503, "code": "overloaded", "title": "no room", "hint": "later"}), "broken": (200, {"sessions": 5}),
+LISTS = {"busy": (503, {"status": 503, "code": "overloaded", "title": "no room", "hint": "later"}), "broken": (200, {"sessions": 5}), "odd": (200, {"sessions": "s"}),
          "refuses": (401, {"status": 401, "code": "unauthorized", "title": "who is it?", "hint": "ask"}), "works": (200, {"sessions": [{"id": "s"}]})}
 
 
@@ -178,11 +178,12 @@ def test_the_list_of_sessions_names_the_nodes_that_are_missing(nats):
     with Pyexec.connect(nats.url) as px, FakeNode(nats.port) as node:
         serve_lists(node, ["works"])
         assert px.sessions() == [{"id": "s"}] and px.sessions().missing == ()
-        serve_lists(node, ["busy", "broken", "refuses"])
+        serve_lists(node, ["busy", "broken", "odd", "refuses"])
         sessions = px.sessions()
         assert sessions == [{"id": "s"}]
         assert [(one["node"], one["status"], one["title"]) for one in sessions.missing] == [
-            ("broken", 502, "the list of node broken is not valid"), ("busy", 503, "no room"), ("refuses", 401, "who is it?")]
+            ("broken", 502, "the list of node broken is not valid"), ("busy", 503, "no room"),
+            ("odd", 502, "the list of node odd is not valid"), ("refuses", 401, "who is it?")]
 
 
 def test_a_list_of_sessions_that_no_node_has_is_the_problem_of_one(nats):

@@ -501,7 +501,10 @@ class NatsConnection(Connection):
             try:
                 answer = await self.ask("pyexec.v1.node.%s.p.%s" % (node, self.principal), "GET /v1/sessions", None)
                 if answer.status < 400:
-                    sessions += json.loads(answer.body)["sessions"]
+                    found = json.loads(answer.body)["sessions"]
+                    if not isinstance(found, list):
+                        raise TypeError("sessions is no list")
+                    sessions += found
                     lists += 1
                     continue
                 status, failure = answer.status, problem(answer)

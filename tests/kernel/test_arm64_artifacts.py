@@ -108,7 +108,8 @@ def test_each_program_is_for_arm64_and_needs_no_newer_c_library(made, pattern, t
             assert re.findall(r"NEEDED.*\[(.*)\]", readelf("-dW", content, tmp_path)) == ["libc.so"] and not versions, name
             wanted = {symbol for symbol in symbols(content, tmp_path, "GLOBAL .* UND") if not symbol.startswith(("Py", "_Py"))}
             with open(glob.glob(vm.ARM64.tree + "/usr/lib/aarch64-linux-musl/libc.so")[0], "rb") as library:
-                assert wanted and not wanted - symbols(library.read(), tmp_path, r"(?:GLOBAL|WEAK) .* \d+"), name
+                missing = wanted - symbols(library.read(), tmp_path, r"(?:GLOBAL|WEAK) .* \d+")
+            assert wanted and not missing, (name, missing)
 
 
 def test_the_packages_of_debian_are_for_arm64(made, tmp_path):
@@ -146,7 +147,7 @@ def guest(made, tmp_path_factory):
     initrd = str(folder / "initrd")
     machine = vm.Machine("aarch64", tree, "", vm.ARM64.qemu, vm.ARM64.console)
     vm.make_initrd(machine, initrd, more, whole=True)
-    with vm.Guest(machine, vm.arm64_kernel(), initrd, memory="4000M") as guest:
+    with vm.Guest(machine, vm.arm64_kernel(), initrd, memory="8000M") as guest:
         os.unlink(initrd)
         yield guest
 

@@ -240,6 +240,7 @@ def _add_tests(archive):
         archive.program(os.path.join(machine.build, part), "/build/" + part)
     header = HEADERS[machine.architecture]          # the numbers of system calls
     archive.file(machine.path(header), header)
+    archive.file(ROOT + "/src/base/layers.def", "/src/base/layers.def")     # test_layers.py reads it
     for source in glob.glob(ROOT + "/tests/*.py") + glob.glob(ROOT + "/tests/*/*.py"):
         archive.file(source, "/tests/" + os.path.basename(source))
     for source in glob.glob(ROOT + "/tests/escape/*"):

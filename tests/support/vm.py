@@ -214,7 +214,7 @@ def make_initrd(machine, path, more=(), whole=False):
     archive.text("init", INIT)
     archive.text("second", SECOND)
     archive.file(machine.path("/usr/bin/busybox"), "/usr/bin/busybox")
-    for tool in ("unshare", "setpriv"):
+    for tool in ("unshare", "setpriv", "prlimit"):
         archive.program(machine.path("/usr/bin/" + tool), "/usr/bin/" + tool)
     archive._entry("tests", stat.S_IFDIR | 0o755, b"")
     if not whole:

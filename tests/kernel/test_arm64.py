@@ -48,7 +48,7 @@ WHOLE = {
     "limits": "test_limits.py",
     "files": "test_files.py test_folder_modes.py",
     "kernel": "test_kernel.py test_cgroup.py test_layers.py",
-    "sessions": "test_sessions.py test_stats.py",
+    "sessions": "test_sessions.py",
     "forks": "test_branches.py test_branch_folders.py test_branch_memory.py",
     "tools": "test_rpc.py test_rpc_tools.py",
     "escapes": "test_escape.py",

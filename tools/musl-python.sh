@@ -12,7 +12,7 @@ done
 source=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:?usage: tools/musl-python.sh FOLDER}"
 folder=$(cd "$1" && pwd)
-stamp=$(sha256sum <"$0")
+stamp=$(cat "$0" "$source/tools/musl-compiler.sh" | sha256sum)
 [ "$(cat "$folder/made" 2>/dev/null)" != "$stamp" ] || exit 0
 rm -rf "$folder/sources" "$folder/root" "$folder/python" "$folder/installed"
 . "$source/tools/debian-sources.sh"

@@ -270,7 +270,7 @@ bool px_node_route(struct px_node_request *request, enum px_topic_kind kind, con
 {
     if (!route(request, kind, subject, message))
         return false;
-    if (request->counted || strcmp(request->path, PX_MCP_ROUTE_PATH) == 0)
+    if (request->counted || request->mcp)
         describe(request, kind, subject, message);
     return true;
 }

@@ -14,7 +14,7 @@ import pytest
 
 import musl_tree
 import vm
-from conftest import BUILD, ORDINARY, ROOT
+from conftest import BUILD, ROOT
 
 VERSION = "0.1.0"
 WHEEL = "pyexec_runtime-%s-py3-none-manylinux_2_31_aarch64.whl" % VERSION
@@ -141,7 +141,7 @@ def guest(made, tmp_path_factory):
     (folder / "run.js").write_text(NODE)
     more += [(folder / "run.js", "/npm/run.js"), *java_program(made, folder)]
     more += interpreters(folder)
-    more += [(path, "/files-of-others/" + os.path.basename(path)) for path in [musl_archive(made, folder), *glob.glob(made + "/arm64/*.oci.tar")]]
+    more += [(path, "/archives/" + os.path.basename(path)) for path in [musl_archive(made, folder), *glob.glob(made + "/arm64/*.oci.tar")]]
     (folder / "ask.py").write_text(ASK)
     more.append((folder / "ask.py", "/ask.py"))
     initrd = str(folder / "initrd")
@@ -228,6 +228,12 @@ def works(guest, user, command, seconds=600):
     return done.stdout
 
 
+def serves(guest, user, server, path):
+    """Starts a server, sends it a script over the socket at this path, and ends it."""
+    text = works(guest, user, "%s & python3 /ask.py %s; status=$?; kill $!; wait $!; exit $status" % (server, path))
+    assert '"last_value_repr":"42"' in text.replace(" ", ""), text
+
+
 @pytest.mark.parametrize("user", USERS)
 def test_the_wheel_works(guest, user):
     text = works(guest, user, """cd; python3 -m venv venv && venv/bin/pip install -q --no-index /files/*.whl && export PATH=$HOME/venv/bin:$PATH
@@ -248,8 +254,7 @@ def test_the_packages_of_debian_work(guest):
         text = works(guest, "root", "/usr/bin/dpkg --force-bad-path -i /files/*.deb && /usr/bin/dpkg -s pyexec-server | grep '^Status: install ok installed' && pyexec run -c 'print(6*7)' && pyexec doctor")
         assert "\n42\n" in text and "All required layers hold." in text, text
         assert works(guest, "ordinary", "pyexec run -c 'print(6*7)' && pyexec doctor").startswith("42\n")
-        text = works(guest, "ordinary", "pyexec serve --listen unix:$HOME/socket & python3 /ask.py $HOME/socket; status=$?; kill $!; exit $status")
-        assert '"last_value_repr": "42"' in text or '"last_value_repr":"42"' in text, text
+        serves(guest, "ordinary", "pyexec serve --listen unix:$HOME/socket", "$HOME/socket")
     finally:
         guest.run("/usr/bin/dpkg --force-bad-path --purge pyexec-worker pyexec-server pyexec libpyexec-dev libpyexec0 pyexec-runtime", timeout=300)
 
@@ -270,7 +275,7 @@ node run.js; status=$?; cd; rm -rf npm; exit $status""", 1500)
 
 @pytest.fixture(scope="module")
 def musl(guest):
-    works(guest, "root", "tar -xf /files-of-others/musl.tar -C /run && rm /files-of-others/musl.tar")
+    works(guest, "root", "tar -xf /archives/musl.tar -C /run && rm /archives/musl.tar")
     return "/run/musl"
 
 
@@ -283,12 +288,11 @@ def test_wheel_and_npm_package_for_musl_work_where_no_file_is_of_glibc(guest, mu
 
 def test_the_image_works(guest):
     """Podman runs it as its user, with the options of docs/deploy.md."""
-    if guest.run("ls /files-of-others/*.oci.tar").returncode:
+    if guest.run("ls /archives/*.oci.tar").returncode:
         pytest.skip("no image for arm64 was built: tools/image.sh says what that needs")
-    works(guest, "root", PODMAN + "load -q -i /files-of-others/*.oci.tar && mkdir /run/image && chown 10001 /run/image")
+    works(guest, "root", PODMAN + "load -q -i /archives/*.oci.tar && mkdir /run/image && chown 10001 /run/image")
     in_image = (PODMAN + "run --rm --network none --read-only --tmpfs /tmp -v /run/image:/var/lib/pyexec --cap-drop ALL --security-opt no-new-privileges "
                 "--security-opt seccomp=unconfined --env PYEXEC_POLICY_TIMEOUT --env PYEXEC_POLICY_CPU_TIME_SECONDS localhost/pyexec ")
     assert works(guest, "root", in_image + "run -c 'print(6*7)'") == "42\n"
     assert "All required layers hold." in works(guest, "root", in_image + "doctor")
-    text = works(guest, "root", in_image + "serve --listen unix:/var/lib/pyexec/socket & python3 /ask.py /run/image/socket; status=$?; kill $!; wait $!; exit $status")
-    assert '"last_value_repr":"42"' in text.replace(" ", ""), text
+    serves(guest, "root", in_image + "serve --listen unix:/var/lib/pyexec/socket", "/run/image/socket")

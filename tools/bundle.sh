@@ -51,7 +51,7 @@ ninja -C "$build" seccomp_filters.c $made >"$build/make.log" 2>&1 || { cat "$bui
 musl=$build/musl
 before=$(cat "$musl/bin/musl-cc" 2>/dev/null || :)
 "$source/tools/musl-compiler.sh" "$musl" "$build/seccomp_filters.c"
-[ "$(cat "$musl/bin/musl-cc")" = "$before" ] || rm -rf "$musl/build"       # ninja would keep what another compiler made
+[ "$(cat "$musl/bin/musl-cc")" = "$before" ] || rm -rf "$musl/build"       # ninja does not see that the compiler changed
 [ -f "$musl/build/build.ninja" ] || meson setup "$musl/build" "$source" --cross-file "$musl/musl.ini" -Dpkg_config_path="$packages" \
     -Dbundle=true -Dserve=disabled -Dhttp=disabled -Degress=disabled --buildtype=release >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }
 ninja -C "$musl/build" pyexec_guest_musl.abi3.so >"$build/make.log" 2>&1 || { cat "$build/make.log" >&2; exit 1; }

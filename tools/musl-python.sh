@@ -47,7 +47,7 @@ cp ./*.pc "$folder/root/lib/pkgconfig"
 cp -r include/openssl "$folder/root/include"
 cd "$folder/sources/sqlite3"
 configure --prefix="$folder/root" --disable-shared --disable-tcl --disable-readline --disable-load-extension
-# lemon, a program of its build, is for this machine.
+# The build runs lemon, so lemon must be built for this machine.
 quietly make -s -j"$(nproc)" BCC=gcc CROSS_BUILDING=yes lib_install
 cp sqlite3.h "$folder/root/include"
 
@@ -62,14 +62,14 @@ if [ "$machine" = "$here" ]; then
     set -- --build="$machine-linux-musl"
     run=''
 else
-    # configure asks --build, and not --host, for the kind of the C library.
+    # configure takes the kind of the C library from --build, and not from --host.
     set -- --build="$here-linux-musl" --host="$machine-linux-musl" --with-build-python=python3.11 READELF="$machine-linux-gnu-readelf" \
         ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no
     run="qemu-$machine -L ${PYEXEC_ARM64:-$source/build/arm64}/tree"
 fi
 quietly ./configure -q "$@" --prefix=/python --with-openssl="$folder/root" --without-ensurepip --disable-test-modules
 quietly make -s -j"$(nproc)"
-# A cross build gives this file another name than the one that is installed and imported.
+# In a cross build this file has another name than the one that is installed and that Python imports.
 for file in build/lib.linux-*/_sysconfigdata__linux_*; do
     [ ! -f "$file" ] || cp "$file" "${file%/*}/_sysconfigdata__${file##*_linux_}"
 done

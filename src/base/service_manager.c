@@ -14,7 +14,8 @@
 #include "base/cleanup.h"
 #include "base/retry.h"
 
-/* How long to wait for a place in the manager's queue. Without READY=1 it would end the unit after a minute and a half. */
+/* How long to wait until the socket of the service manager has room. If READY=1 is lost, systemd ends the unit after its
+ * TimeoutStartSec=, by default 90 s (systemd.service(5)). */
 #define QUEUE_WAIT_MS 5000
 
 void px_service_notify(const char *state)

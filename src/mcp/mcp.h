@@ -55,16 +55,16 @@ struct px_mcp_caller {
     struct px_mcp_approvals *approvals; /* asks its user for approval of tool calls; NULL: it can't be asked */
     const struct px_mcp_executions *executions; /* its runs that continue after their answer */
     const char *traceparent, *tracestate;       /* its span, from headers of the transport; NULL: none */
-    bool relayed;                               /* a node relays the message: that span is below the one in _meta */
-    const char *principal;                      /* for spans; NULL: there are no principals */
-    pyexec_turn *turn;                          /* the turn of the call; NULL: it takes one */
-    json_t *ceiling;     /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
-    const char *secrets; /* as for pyexec_request_set_secrets() */
+    bool relayed;          /* a worker passed the message on: that span is below the one in _meta */
+    const char *principal; /* for spans; NULL: there are no principals */
+    pyexec_turn *turn;     /* the turn of the call; NULL: it takes one */
+    json_t *ceiling;       /* the most it may ask for, as for pyexec_request_set_ceiling_object() */
+    const char *secrets;   /* as for pyexec_request_set_secrets() */
     /* Sends a message that belongs to the call, before its answer. Called from another thread; it may wait. */
     void (*notify)(void *closure, const char *message);
-    /* Both may be NULL. `runs` is called with the code when a run begins, and returns 0, or -1 with an error to refuse it.
-     * `ran` is called when a run that was sent to a process has ended: with the result, or with NULL and the error of the
-     * host. */
+    /* Both may be NULL. `runs` is called before a run begins, with its request and code. It returns 0, or -1 with an error; then
+     * the code does not run. `ran` is called after a run has ended, if its code was sent to a process. If the host failed, its
+     * `result` is NULL and `error` says why. */
     int (*runs)(void *closure, pyexec_request *request, const char *code, size_t length, pyexec_error *error);
     void (*ran)(void *closure, pyexec_result *result, const pyexec_error *error);
     void *closure;

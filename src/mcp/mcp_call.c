@@ -109,7 +109,8 @@ static int offer_tools(struct px_mcp_call *call, pyexec_error *error)
     return pyexec_request_set_approver(call->request, px_mcp_approve, call, error);
 }
 
-/* The caller's span is in _meta, or else in what the transport has. A gateway and a node put theirs only there. */
+/* Takes the caller's span from _meta, or else from the headers of the transport. In a relayed message the headers have the span of
+ * the gateway or node, which is below the span in _meta, so there the headers come first. */
 static int take_trace(struct px_mcp_call *call, pyexec_error *error)
 {
     bool relayed = call->caller.relayed && call->caller.traceparent;

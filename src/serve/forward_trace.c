@@ -15,7 +15,8 @@ static bool is_mcp(const struct px_http_request *request)
     return strcmp(request->route->name, "mcp") == 0;
 }
 
-/* The caller's span is in the headers, or else in the body. In a message of MCP it is in its _meta, or else in the headers. */
+/* Takes the caller's span from the headers, or else from the body. For MCP it takes it from params._meta of the message, or else from
+ * the headers. */
 static void find_caller(struct px_forward_trace *trace, const struct px_fleet_call *call)
 {
     json_error_t ignored;
@@ -38,7 +39,7 @@ static void find_caller(struct px_forward_trace *trace, const struct px_fleet_ca
     snprintf(trace->tracestate, sizeof trace->tracestate, "%s", state && px_trace_state_is_valid(state) ? state : "");
 }
 
-/* Of the messages of MCP, those that call a tool. */
+/* True if the gateway makes spans for this request. For MCP, it makes them only for messages that call a tool. */
 static bool is_traced(const struct px_http_request *request, const struct px_fleet_call *call)
 {
     static const char calls[] = "\"tools/call\"";

@@ -25,8 +25,9 @@ int px_run_request_check(struct px_http_request *request, pyexec_error *error);
  * this function frees *ret in every case. */
 int px_run_request_policy(struct px_http_request *request, struct px_policy *ret, pyexec_error *error);
 
-/* Gives the run the span of the message over NATS by which it came, if it came so and spans are sent: a worker says when the
- * message came, how large it was, the node, the subject and the queue group. */
+/* Adds a span for the NATS message that carried the request. Does nothing if the request did not come through a worker, or if
+ * this server sends no spans. The worker has written into a header when the message arrived, its size, the node, the subject and
+ * the queue group. Returns 0, or -1 when there is no memory. */
 int px_run_request_take_message(const struct px_http_request *request, pyexec_request *run, pyexec_error *error);
 
 /* Holds the MCP servers whose tools the caller's runs may call; *ret is NULL if there are none. */

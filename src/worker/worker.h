@@ -186,7 +186,7 @@ void px_load_close(struct px_worker *worker);
 void px_load_update(struct px_worker *worker);
 /* Looks at the server's figures when that is due. */
 void px_load_tick(struct px_worker *worker, int64_t now_ns);
-/* Another node has this node's name: the worker ends. */
+/* Ends the worker with an error: another node of the fleet has its name. Does nothing while the worker already ends. */
 void px_load_lose_name(struct px_worker *worker);
 /* Leaves the queue groups for good. */
 void px_load_drain(struct px_worker *worker);

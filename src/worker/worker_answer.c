@@ -200,7 +200,7 @@ void px_answer_problem(struct px_node_request *request, int status, const char *
     va_start(args, format);
     vsnprintf(title, sizeof title, format, args);
     va_end(args);
-    px_auto_buffer struct px_buffer valid = {0}; /* a client's text may be cut within a character */
+    px_auto_buffer struct px_buffer valid = {0}; /* vsnprintf() may have cut a client's text inside of a character */
     px_utf8_repair(&valid, title, strlen(title));
     px_auto_free char *text = problem(status, code, px_buffer_shown(&valid), hint);
     px_buffer_done(&request->passed);

@@ -241,8 +241,9 @@ int px_node_http_send(struct px_node_request *request)
         add_headers(request) < 0)
         return -1;
     CURL *easy = request->easy;
+    /* Without the path of the socket, curl would connect to TCP port 80. */
     if (curl_easy_setopt(easy, CURLOPT_URL, px_buffer_string(&url)) != CURLE_OK ||
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, worker->socket) != CURLE_OK) /* it would ask port 80 */
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, worker->socket) != CURLE_OK)
         return -1;
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");

@@ -222,7 +222,8 @@ void px_peers_take(struct px_worker *worker, natsMsg *message)
         return;
     struct px_question *question = *at;
     bool own = strcmp(node, worker->node) == 0;
-    /* Both took the name at the same moment, and each heard itself first (worker_load.c). Requests would run at both. */
+    /* Two nodes took this name at the same moment, and each got its own ping first, so both serve (worker_load.c). Each request
+     * would run on both nodes. */
     if (own && strcmp(boot, worker->boot) != 0) {
         px_load_lose_name(worker);
         return;

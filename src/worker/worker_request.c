@@ -143,7 +143,7 @@ void px_node_begin(struct px_node_request *request)
 {
     struct px_worker *worker = request->worker;
     request->stage = PX_NODE_TURN;
-    if (!px_buffer_ok(&request->body)) { /* before a part of it is taken for the whole */
+    if (!px_buffer_ok(&request->body)) { /* what is left of it could be taken for the whole body */
         refuse_without_memory(request);
         return;
     }

@@ -42,7 +42,7 @@ void px_node_upload_take(struct px_node_request *request, natsMsg *message)
             return;
         }
         px_buffer_add(&request->body, natsMsg_GetData(message), length);
-        last |= !px_buffer_ok(&request->body); /* px_node_begin() refuses it */
+        last |= !px_buffer_ok(&request->body); /* no memory for it: px_node_begin() refuses the request */
         request->next_part++;
         request->heard_ns = px_now_ns();
         acknowledge(request, message, part);

@@ -240,7 +240,7 @@ def test_a_node_that_starts_waits_for_the_answers_to_its_hello(pyexec):
 
 
 def test_a_node_whose_name_another_took_at_the_same_moment_ends(pyexec):
-    """The other one hears the same messages, and its answer comes after the worker's own."""
+    """The other node gets the same messages as the worker. Its answer to the worker's question comes after the worker's own answer."""
     with Server() as own, Nats(own.port) as nats:
         asked = nats.subscribe(EVERYONE)
         nats.flush()

@@ -290,7 +290,7 @@ def test_a_second_node_of_the_same_name_does_not_start(pyexec, server, worker, n
 
 
 def test_text_of_a_client_that_is_cut_within_a_character_breaks_no_answer(server, worker, nats):
-    """The last error of STATS has at most 199 bytes of a title."""
+    """`last_error` in the answer to $SRV.STATS has at most 199 bytes: the status, and the start of the title."""
     for shift in range(2):
         answer = nats.request(RUN, json.dumps({"code": "1", "files": {"../" + "a" * shift + "é" * 150: ""}}, ensure_ascii=False))
         assert answer.status == 400 and "é" * 100 in answer.json()["title"]

@@ -125,7 +125,8 @@ OTHER = "00-%s-%s-01" % ("ab" * 16, "cd" * 8)
 @pytest.mark.parametrize("header, meta, state", [(GIVEN, None, "a=b"), (None, GIVEN, None), (OTHER, GIVEN, None)], ids=["header", "meta", "both"])
 @pytest.mark.parametrize("in_session", [False, True])
 def test_a_tool_call_of_mcp_through_the_gateway_is_one_tree(fleet, collector, in_session, header, meta, state):
-    """The caller's span in _meta goes before that in the header, and comes without the header's state. At the node, the gateway's span goes before both."""
+    """The gateway takes the caller's span from _meta, without the header's tracestate, and only else from the header. The node takes the span of
+    the gateway, and not the one in _meta."""
     gateway, worker, _ = fleet
     session = "secret-session-%s-%s" % (header, meta) if in_session else None
     if session:

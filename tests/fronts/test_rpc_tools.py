@@ -281,8 +281,8 @@ def test_interrupt_reaches_a_script_whose_call_waits(caller):
 
 
 def test_no_call_comes_after_its_requests_result(caller):
-    """Threads that call while the script ends: each call that the client gets comes before the result. Those of earlier calls would count
-    for max_threads while they write their tracebacks, which takes longer with CPython 3.15."""
+    """Threads call a tool while the script ends. The client gets each such call before the result, and none after it. The script first waits for
+    the threads of the script before it: they still count for max_threads while they write their tracebacks, which takes long with CPython 3.15."""
     code = "import threading\n[t.join() for t in threading.enumerate() if t is not threading.current_thread()]\n[threading.Thread(target=anything, kwargs={'i': i}, daemon=True).start() for i in range(8)]\nNone"
     for i in range(20):
         number = caller.start(code, method="execute", session_id="s")

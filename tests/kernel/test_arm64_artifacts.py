@@ -75,7 +75,7 @@ def readelf(flags, content, tmp_path):
 
 
 def symbols(content, tmp_path, kind):
-    """The names of the dynamic symbols whose binding and section are of this kind."""
+    """Returns the names of the dynamic symbols. `kind`: a pattern for the columns of readelf from the binding to the section."""
     return set(re.findall(r"^.* %s (\w+)$" % kind, readelf("--dyn-syms", content, tmp_path), re.M))
 
 
@@ -204,7 +204,7 @@ def interpreters(folder):
 
 
 def musl_archive(made, folder):
-    """A tree without a file of glibc (tests/support/musl_tree.py), with the wheels and the npm packages, as an archive."""
+    """Makes a tree without a file of glibc (tests/support/musl_tree.py) that has the wheels and npm packages. Returns the path of a tar archive of it."""
     tool("musl-python.sh", BUILD + "/arm64-musl-python")
     library = tool("musl-library.sh", BUILD + "/musl-library").strip()
     tree = folder / "musl"

@@ -86,7 +86,7 @@ assert out("node", "run.js") == "42\\n"
 
 
 def command(tree, user, steps="/steps.py"):
-    """Returns the command that runs the steps of a tree, to be started by root: bubblewrap makes the tree the root folder."""
+    """Returns the command that runs the file `steps` in a tree. Root must start it. bubblewrap makes the tree the root folder of the command."""
     return ["bwrap", "--bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent",
             "--cap-add", "ALL", "/python/bin/python3", steps, str(user)]
 

@@ -503,7 +503,7 @@ class NatsConnection(Connection):
                 if answer.status < 400:
                     found = json.loads(answer.body)["sessions"]
                     if not isinstance(found, list):
-                        raise TypeError("sessions is no list")
+                        raise TypeError("the member `sessions` is not a list")
                     sessions += found
                     lists += 1
                     continue
